@@ -13,9 +13,9 @@ from dlrun import ConfigError, DataError, datasets
 from dlrun.config.yaml_loader import Values
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.experiments.base import load_data
+from dlrun.experiments.experiment_base import load_data
 from dlrun.experiments.network_experiment import NetworkExperiment
-from dlrun.experiments.tables import divide_rows
+from dlrun.experiments.table_common import divide_rows
 from dlrun.run_context import RunSettings
 from dlrun.system.console import Screen
 

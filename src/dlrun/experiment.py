@@ -34,7 +34,7 @@ from dlrun.config.sections import (
     Section,
 )
 from dlrun.data.sources import DataOrigin
-from dlrun.experiments.base import Experiment, NetworkAssets
+from dlrun.experiments.experiment_base import Experiment, NetworkAssets
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.accelerator import AcceleratorChoice
@@ -78,7 +78,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Import a name that loads slow packages when it is first used."""
-    for module in _SLOW if name in __all__ else ():
-        if hasattr(found := importlib.import_module(module), name):
-            return getattr(found, name)
+    for path in _SLOW if name in __all__ else ():
+        module = importlib.import_module(path)
+        if hasattr(module, name):
+            return getattr(module, name)
     raise AttributeError(f"module 'dlrun.experiment' has no attribute {name!r}")

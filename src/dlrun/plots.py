@@ -38,22 +38,19 @@ CARD_WIDTH, PHOTOGRAPH_HEIGHT, GAP = 4.0, 2.5, 0.08
 class Figure(matplotlib.figure.Figure):
     """Represents a figure that a notebook shows exactly as it is saved, without using pyplot."""
 
-    def to_png(self) -> bytes:
-        """Return the figure as the bytes of a PNG file."""
+    def _repr_png_(self) -> bytes:
         return figure_to_png(self)
-
-    _repr_png_ = to_png
 
 
 @contextlib.contextmanager
-def matplotlib_defaults() -> Iterator[None]:
+def _matplotlib_defaults() -> Iterator[None]:
     """Use matplotlib's default settings in a `with` block or function; restore the user's after."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         yield
 
 
-@matplotlib_defaults()
+@_matplotlib_defaults()
 def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
     """Return a figure as the bytes of a PNG file."""
     stream = io.BytesIO()
@@ -63,7 +60,7 @@ def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
     return stream.getvalue()
 
 
-def create_panel_grid(
+def _create_panel_grid(
     count: int, width: float, height: float, *, title: str
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels, up to three in a row, each `width` x `height` inches."""
@@ -75,11 +72,11 @@ def create_panel_grid(
         axes.grid(alpha=0.3)
     for axes in panels[count:]:
         axes.axis("off")
-    add_figure_title(figure, title)
+    _add_figure_title(figure, title)
     return figure, panels[:count]
 
 
-def add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
+def _add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
     """Add a title above a figure, wrapped to its width; the figure grows by the title's lines."""
     width = int(figure.get_figwidth() / LETTER)
     lines = [part for line in title.split("\n") for part in textwrap.wrap(line, width)]
@@ -93,33 +90,29 @@ def escape_figure_text(text: str, length: int) -> str:
     return cut(shown, length).replace("$", r"\$")
 
 
-@matplotlib_defaults()
+@_matplotlib_defaults()
 def draw_learning_curves(
     table: Table,
     test: Mapping[str, float | None],
     *,
     title: str,
-    limits: Mapping[str, tuple[float, float]] = {},
     kept: int | None = None,
     on_test: bool = False,
 ) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
-    table: metrics.csv, where a column without `train_` or `valid_` is a metric of its own. limits:
-    the ends of a metric's axis, if its curves end within them. kept: the epoch whose weights were
-    kept, if it is not the last. on_test: whether the validation rows are the test rows.
+    table: metrics.csv, where a column without `train_` or `valid_` is a metric of its own. kept:
+    the epoch whose weights were kept, if it is not the last. on_test: whether the validation rows
+    are the test rows.
     """
     metrics = dict.fromkeys(
         name.removeprefix("train_").removeprefix("valid_")
         for name in table
         if name not in ("epoch", "seconds") and (name != "lr" or len(set(table[name])) > 1)
     )
-    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9, title=title)
+    figure, panels = _create_panel_grid(len(metrics), 5.5, 3.9, title=title)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"), on_test=on_test)
-        ends = [y for line in axes.lines for y in np.asarray(line.get_ydata())[-1:]]
-        if metric in limits and limits[metric][0] <= min(ends) <= max(ends) <= limits[metric][1]:
-            axes.set_ylim(limits[metric])
         if kept is not None:
             axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
             axes.legend()
@@ -130,12 +123,11 @@ def _draw_metric(
     axes: Axes, table: Table, metric: str, test: float | None, *, on_test: bool = False
 ) -> None:
     if metric in table:
-        points = _known_points(table["epoch"], table[metric])
-        axes.plot(*points, marker="o", markersize=3, label=metric)
+        axes.plot(table["epoch"], table[metric], marker="o", markersize=3, label=metric)
     splits = {split: NAMES[split] for split in SPLITS if f"{split}_{metric}" in table}
     if on_test and "valid" in splits:
         splits["valid"] = f"{NAMES['valid']} = test"
-    draw_metric_by_part(axes, table["epoch"], table, metric, splits)
+    _draw_metric_by_part(axes, table["epoch"], table, metric, splits)
     if test is not None:
         label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)
@@ -145,39 +137,33 @@ def _draw_metric(
     axes.legend()
 
 
-def draw_metric_by_part(
+def _draw_metric_by_part(
     axes: Axes, x: Sequence[float], table: Table, metric: str, splits: Mapping[str, str]
 ) -> None:
     """Draw one curve per part of the data (train, valid, ...) for a metric."""
     for split, label in splits.items():
-        known, y = _known_points(x, table[f"{split}_{metric}"])
-        axes.plot(known, y, marker="o", markersize=3, color=COLOURS[split], label=label)
+        values = table[f"{split}_{metric}"]
+        axes.plot(x, values, marker="o", markersize=3, color=COLOURS[split], label=label)
 
 
-def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return a curve's points without those whose y is NaN, such as epochs without validation."""
-    points = [(a, b) for a, b in zip(x, y, strict=True) if not math.isnan(b)]
-    return [a for a, _ in points], [b for _, b in points]
-
-
-@matplotlib_defaults()
+@_matplotlib_defaults()
 def draw_accuracy_along_lasso_path(table: Table, rows: int, chosen: int, *, title: str) -> Figure:
     """Plot the accuracy on each part of the data along the lasso path."""
-    figure, (axes,) = create_panel_grid(1, 5.5, 4.3, title=title)
+    figure, (axes,) = _create_panel_grid(1, 5.5, 4.3, title=title)
     x = [-math.log(value / rows) for value in table["lambda"]]
-    draw_metric_by_part(axes, x, table, "accuracy", NAMES)
+    _draw_metric_by_part(axes, x, table, "accuracy", NAMES)
     axes.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
     axes.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
     axes.legend()
     return figure
 
 
-@matplotlib_defaults()
+@_matplotlib_defaults()
 def draw_true_and_predicted(
     targets: Values, predicted: Values, target: str, *, title: str
 ) -> Figure:
     """Draw the prediction of each test row against its true value, and the line of equality."""
-    figure, (axes,) = create_panel_grid(1, 5.5, 4.9, title=title)
+    figure, (axes,) = _create_panel_grid(1, 5.5, 4.9, title=title)
     axes.plot(targets, predicted, "o", markersize=3, color=COLOURS["train"])
     axes.axline((float(targets.mean()), float(targets.mean())), slope=1, color="grey", linewidth=1)
     name = escape_figure_text(target, 40)
@@ -185,12 +171,12 @@ def draw_true_and_predicted(
     return figure
 
 
-@matplotlib_defaults()
+@_matplotlib_defaults()
 def draw_series(
     targets: Values, predicted: Values, target: str, note: str, *, title: str
 ) -> Figure:
     """Draw the true and the predicted values of test rows as a time series, below a note."""
-    figure, (axes,) = create_panel_grid(1, 11, 4, title=title)
+    figure, (axes,) = _create_panel_grid(1, 11, 4, title=title)
     axes.plot(targets, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
     axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
     axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target, 40))
@@ -200,7 +186,7 @@ def draw_series(
     return figure
 
 
-@matplotlib_defaults()
+@_matplotlib_defaults()
 def draw_penalty_path(
     table: Table,
     metric: str,
@@ -211,9 +197,9 @@ def draw_penalty_path(
     title: str,
 ) -> Figure:
     """Draw a metric and the standardised coefficients (penalties, columns) by penalty."""
-    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, title=title)
+    figure, (left, right) = _create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(alpha) for alpha in table["alpha"]]
-    draw_metric_by_part(left, x, table, metric, NAMES)
+    _draw_metric_by_part(left, x, table, metric, NAMES)
     left.set(ylabel="mean absolute error" if metric == "mae" else metric)
     order = np.argsort(-np.abs(coefficients[chosen]))
     for place, column in enumerate(order.tolist()):
@@ -229,7 +215,7 @@ def draw_penalty_path(
     return figure
 
 
-@matplotlib_defaults()
+@_matplotlib_defaults()
 def draw_contact_sheet(
     thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
     predictions: Mapping[str, Labels],
@@ -241,7 +227,7 @@ def draw_contact_sheet(
     card = PHOTOGRAPH_HEIGHT + LINE * (2 + max(len(labels) for labels in predictions.values()))
     width, height = CARD_WIDTH * columns, card * math.ceil(len(thumbnails) / columns)
     figure = Figure(figsize=(width, height))
-    add_figure_title(figure, title)
+    _add_figure_title(figure, title)
     whole = figure.get_figheight()  # includes the lines of the title
     figure.texts[0].set_y(1 - GAP / whole)
     axes = figure.add_axes((0, 0, 1, height / whole))

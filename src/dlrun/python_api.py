@@ -199,7 +199,7 @@ def _settings(
     return RunSettings(
         config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
         overrides=[format_override(key, value) for key, value in overrides.items()],
-        values=[registry.layer_of_arguments(experiment, words)] if words else (),
+        values=[registry.config_layer_of_arguments(experiment, words)] if words else (),
         runs_dir=_path(runs_dir),
         data_dir=_path(data_dir),
         tags=[tags] if isinstance(tags, str) else tags,

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dlrun.errors import ConfigError, DataError, DlrunError
-from dlrun.experiments.base import Experiment
+from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke

@@ -92,8 +92,7 @@ def test_a_variant_has_published_numbers_of_its_own(
     ["reference.book.test_mae=1", "reference.variants=[{set: {seed: 1}, book: {test_mae: 1}}]"],
 )
 def test_own_numbers_are_not_taken_for_published_ones(override: str) -> None:
-    fields = compared("hitters-linear", override)
-    assert "reference" in fields["reference_differs"] and fields["reference"] == {}
+    assert compared("hitters-linear", override) == compared("hitters-linear")
 
 
 @pytest.mark.parametrize("name", LAB)

@@ -142,7 +142,7 @@ def divide_arguments(experiment: str, words: Sequence[str] | None) -> tuple[list
 
     settings = [word for word in words or () if is_setting(word)]
     others = [word for word in words or () if word not in settings]
-    return settings, registry.layer_of_arguments(experiment, others)
+    return settings, registry.config_layer_of_arguments(experiment, others)
 
 
 def add_arguments_to_settings(

@@ -14,7 +14,7 @@ from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, Faults, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import checkpoint, environment

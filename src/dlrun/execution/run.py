@@ -17,7 +17,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.execution import checks
 from dlrun.execution.run_recorder import RunRecorder, new_record
-from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, print_results_json
 from dlrun.run_folder.checkpoint import checkpoint_files

@@ -15,7 +15,7 @@ from dlrun.config.yaml_loader import dump_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import comparable_with_published as published
 from dlrun.experiments import registry
-from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import (
     Results,

@@ -9,8 +9,8 @@ from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.sources import DataOrigin
-from dlrun.experiments.base import Experiment
-from dlrun.experiments.predictions import keep_test_predictions, predictions_of
+from dlrun.experiments.experiment_base import Experiment
+from dlrun.experiments.predictions import keep_test_predictions, predictions_from_rows
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.files import load_weights, read_tensors
 from dlrun.plots import draw_learning_curves
@@ -71,7 +71,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
         labels = [*self.labels]
         if rows is not None and len(rows) == 3 and not labels:
             labels = [str(number) for number in range(int(rows[:2].max()) + 1)]
-        predictions = predictions_of(rows, labels, {})
+        predictions = predictions_from_rows(rows, labels, {})
         tested = predictions.test_metrics if predictions else {}
         check_metrics_finite(tested, "test")
         keep_test_predictions(context, config.predictions, predictions, None)

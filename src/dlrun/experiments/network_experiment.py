@@ -2,13 +2,14 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,14 +18,13 @@ from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.sources import DataOrigin
 from dlrun.data.splits import RowNames
 from dlrun.errors import DlrunError
-from dlrun.experiments.base import Experiment, NetworkAssets
+from dlrun.experiments.experiment_base import Experiment, NetworkAssets
 from dlrun.experiments.predictions import (
     DescribeRow,
     Predictions,
     keep_test_predictions,
-    predictions_of,
+    predictions_from_rows,
 )
-from dlrun.experiments.registry import shipped_values
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.kernels.bag_linear import Bags, BagTensors
 from dlrun.kernels.batch_parts import FastDropout
@@ -97,14 +97,12 @@ class DenseNetwork(nn.Module):
 class NetworkExperiment(Experiment[N], Generic[N, A]):
     """Defines an experiment that trains and tests a network, and draws its learning curves.
 
-    assets_class: the class of what `load` returns as `assets`. curve_limits: the ends of a metric's
-    axis in the learning curves, by the metric's name without the split, such as `accuracy`, on the
-    data of the shipped config. group_size: the batches for which Lightning is called once.
-    eval_batch_size: rows of a batch of the validation and the test. Neither changes a number.
+    assets_class: the class of what `load` returns as `assets`. group_size: the batches for which
+    Lightning is called once. eval_batch_size: rows of a batch of the validation and the test.
+    Neither changes a number.
     """
 
     assets_class: type[A]
-    curve_limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
     group_size: ClassVar[int] = 1
     eval_batch_size: ClassVar[int | None] = None
 
@@ -113,6 +111,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Load the data of the experiment."""
 
     def _array_data(self, config: N, loaded: LoadedData[A]) -> ArrayData:
+        """Return the loaded data with the sizes of their batches."""
         size = self.eval_batch_size and max(config.batch_size, self.eval_batch_size)
         return ArrayData(
             loaded.train,
@@ -127,10 +126,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     @abstractmethod
     def build(self, config: N, assets: A) -> nn.Module:
         """Build the untrained network; `config.threads` is an integer, no longer `auto`."""
-
-    @abstractmethod
-    def example(self, config: N, assets: A) -> Tensor:
-        """Return an example input of the network, from which the summary of its layers is made."""
 
     def objective(self, config: N, assets: A) -> TrainingObjective:
         """Return the loss and the metrics; by default cross-entropy and accuracy."""
@@ -159,11 +154,13 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             context.screen.warn(too_good_by_test_rows(what))
         with temporary_training_settings(self.torch_threads(config, context.threads)):
             build = partial(self.build, config, assets)
-            parameters = context.write_layers(build(), self.example(config, assets))
+            parameters = context.write_layers(build(), _first_input(data.train))
             training = Training.of_network(config, context, build, data, objective, fingerprint)
             trained, report = training.run_on_accelerator()
         with context.phase("predictions"):
-            predictions = predictions_of(trained.predictions, assets.labels, loaded.row_names)
+            predictions = predictions_from_rows(
+                trained.predictions, assets.labels, loaded.row_names
+            )
             keep_test_predictions(context, config.predictions, predictions, loaded.describe)
         tested = predictions.test_metrics if predictions else {}
         return Results(
@@ -210,7 +207,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             network = self.network(run, config)
             objective = self.objective(config, assets)
             rows = predict_test_set(network, objective, data, config)
-        predictions = predictions_of(rows, assets.labels, loaded.row_names)
+        predictions = predictions_from_rows(rows, assets.labels, loaded.row_names)
         if predictions is None:
             raise DlrunError(f"{self.name} predicts neither a class nor one number for a row")
         return predictions
@@ -219,13 +216,17 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Draw the learning curves of a run."""
         from dlrun.plots import draw_learning_curves  # slow: matplotlib
 
-        is_shipped_source = config.source == shipped_values(self.name).get("data.source")
         figure = draw_learning_curves(
             run.table,
             run.record.metrics,
             title=self.title(run),
-            limits=self.curve_limits if is_shipped_source else {},
             kept=run.record.earlier_epoch,
             on_test=config.validates_on_test,
         )
         return {"learning_curves.png": figure}
+
+
+def _first_input(rows: BatchDataset) -> Tensor:
+    """Return a batch of one row, from which the summary of a network's layers is made."""
+    inputs, _ = rows[np.arange(1)]
+    return inputs if isinstance(inputs, Tensor) else torch.zeros(1, inputs.matrix.shape[1])

@@ -84,27 +84,25 @@ class Predictions(ABC):
         return to_plain_csv([[*columns], *zip(*columns.values(), strict=False)])
 
     @abstractmethod
-    def _columns(self) -> dict[str, list[str]]: ...
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of predictions.csv, without those that name the rows."""
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the rows that were predicted worst, the worst first; `show` describes a row."""
-
-        def names(row: int) -> dict[str, object]:
-            return {
-                name: int(column[row]) if name == "line" else column[row]
-                for name, column in self.row_names.items()
-            }
-
-        return [
-            {"row": row, **names(row), **self._cells(row), **(show(row) if show else {})}
-            for row in self._worst()[:MOST_MISTAKES].tolist()
-        ]
+        mistakes: list[dict[str, object]] = []
+        for row in self._worst()[:MOST_MISTAKES].tolist():
+            names = {name: column[row] for name, column in self.row_names.items()}
+            description = show(row) if show else {}
+            mistakes.append({"row": row, **names, **self._cells(row), **description})
+        return mistakes
 
     @abstractmethod
-    def _worst(self) -> NDArray[np.int64]: ...
+    def _worst(self) -> NDArray[np.int64]:
+        """Return the indices of mispredicted rows, the worst first."""
 
     @abstractmethod
-    def _cells(self, row: int) -> dict[str, object]: ...
+    def _cells(self, row: int) -> dict[str, object]:
+        """Return a row's true and predicted class or value, by name."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -257,7 +255,7 @@ def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:
         raise DataError(f"{run.folder / PREDICTIONS}: not what a run writes: {error}") from None
 
 
-def predictions_of(
+def predictions_from_rows(
     rows: NDArray[np.float64] | None, labels: Sequence[str] | None, row_names: RowNames
 ) -> Predictions | None:
     """Return test-set rows as predicted classes or values; None if they are of another kind."""

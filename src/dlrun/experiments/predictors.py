@@ -127,11 +127,9 @@ class RowPredictor(Predictor):
         """Return the model's input for a row, or a Prediction with the reason why it has none."""
         if missing := [name for name in self.columns if name not in row]:
             return Prediction(error=f"no column {missing[0]!r}")
+        texts = {name: "" if row[name] is None else str(row[name]) for name in self.columns}
         try:
-            cells = {name: row[name] for name in self.columns}
-            return self.to_input(
-                {n: "" if cell is None else str(cell) for n, cell in cells.items()}
-            )
+            return self.to_input(texts)
         except (DataError, ValueError) as error:
             return Prediction(error=str(error))
 

@@ -26,19 +26,12 @@ from dlrun.config.yaml_loader import (
     flatten_keys,
     merge_config_layers,
 )
-from dlrun.errors import (
-    ConfigError,
-    DlrunError,
-    UsageError,
-    did_you_mean,
-    first_line,
-)
-from dlrun.run_folder.folder import SWEEPS
+from dlrun.errors import ConfigError, DlrunError, UsageError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
     from dlrun.data.sources import Dataset
-    from dlrun.experiments.base import AnyExperiment
+    from dlrun.experiments.experiment_base import AnyExperiment
 
 
 @dataclass(frozen=True)
@@ -105,9 +98,9 @@ class ExperimentEntry:
                 return getattr(loaded, by_name)[self.name]
             return getattr(loaded, attribute)
         except (Exception, SystemExit) as error:  # code of other packages can raise anything
-            raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
+            raise self.loading_error(f"{type(error).__name__}: {first_line(error)}") from error
 
-    def broken(self, why: str) -> DlrunError:
+    def loading_error(self, why: str) -> DlrunError:
         """Return the error to raise if the experiment package cannot be used, with the reason."""
         problem = f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}"
         return DlrunError(problem, "fix or reinstall the package; --debug shows where it failed")
@@ -133,10 +126,6 @@ def _installed() -> tuple[dict[str, ExperimentEntry], list[str]]:
 
 
 def _find_experiment(point: EntryPoint) -> ExperimentEntry:
-    if not re.fullmatch("[a-z][a-z0-9-]*", point.name):
-        raise ValueError("a name consists of small letters, digits and hyphens")
-    if point.name == SWEEPS:
-        raise ValueError("the folder of that name is for sweeps")
     package = point.module.partition(".")[0]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -158,13 +147,10 @@ def experiment_names() -> list[str]:
 def sort_by_place(names: Iterable[str]) -> list[str]:
     """Sort experiments by their place in ISLP (`reference.place`); those without come last."""
 
-    def key(name: str) -> list[float]:
-        place = shipped_values(name).get("reference.place")
-        if isinstance(place, list) and place and all(isinstance(number, int) for number in place):
-            return place
-        return [math.inf]
+    def place(name: str) -> list[float]:
+        return shipped_values(name).get("reference.place") or [math.inf]
 
-    return sorted(sorted(names), key=key)
+    return sorted(sorted(names), key=place)
 
 
 def experiments_with_published_numbers() -> list[str]:
@@ -190,12 +176,12 @@ def experiment_entry(name: str) -> ExperimentEntry:
 
 def load_experiment(name: str) -> "AnyExperiment":
     """Import an experiment. Raises ConfigError if the name is unknown, DlrunError if broken."""
-    from dlrun.experiments.base import Experiment  # needs pydantic
+    from dlrun.experiments.experiment_base import Experiment  # needs pydantic
 
     entry = experiment_entry(name)
     experiment = entry.load("experiment", "experiment", "EXPERIMENTS")
     if not isinstance(experiment, Experiment):
-        raise entry.broken(f"{type(experiment).__name__} is no Experiment")
+        raise entry.loading_error(f"{type(experiment).__name__} is no Experiment")
     experiment.name = name
     return experiment
 
@@ -207,11 +193,11 @@ def load_config_class(name: str) -> "type[ExperimentConfig]":
     entry = experiment_entry(name)
     schema = entry.load("config", "Config", "CONFIGS")
     if not (isinstance(schema, type) and issubclass(schema, ExperimentConfig)):
-        raise entry.broken("its Config is no ExperimentConfig")
+        raise entry.loading_error("its Config is no ExperimentConfig")
     return schema
 
 
-def layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:
+def config_layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:
     """Return an experiment's positional arguments as a config layer, such as the path of data.
 
     Raises UsageError if it takes none, or only one.

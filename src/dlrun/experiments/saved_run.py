@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from dlrun.experiments.base import AnyExperiment, Network
+    from dlrun.experiments.experiment_base import AnyExperiment, Network
     from dlrun.experiments.predictions import Predictions
     from dlrun.experiments.predictors import Prediction, Predictor
 
 T = TypeVar("T")
 ASSETS = "assets.json"
 Input = str | Path | Mapping[str, object]  # input of a prediction
-RunIdentity = tuple[str, Path, str, str]
+RunIdentity = tuple[str, str, bool, bool, Path]
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
@@ -57,8 +57,7 @@ class Run:
 
     folder: Path
     record: RunRecord
-    problem: str | None = None  #: what is missing from the folder
-    is_damaged: bool = False  #: its record or its config, and the record is then empty
+    problem: str | None = None  #: how record or config are damaged; the record is then empty
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
@@ -86,8 +85,14 @@ class Run:
 
     @property
     def identity(self) -> RunIdentity:
-        """Return the run's id and folder, and the folder and time at which its record began."""
-        return self.record.id, self.folder, self.record.run, self.record.started or ""
+        """Return the run's id, and values that sort the original of several copies first.
+
+        The original began first, or is where its record says; else its path is the first.
+        """
+        recorded = Path(self.record.run)
+        is_renamed = recorded.name != self.name
+        is_elsewhere = recorded.parent.name != self.folder.parent.name
+        return self.record.id, self.record.started or "", is_renamed, is_elsewhere, self.folder
 
     @property
     def state(self) -> str:
@@ -98,6 +103,11 @@ class Run:
                 status = read_run_record(self.folder).status  # it may have ended since it was read
             return "killed" if status == "running" else status
         return status
+
+    @property
+    def is_damaged(self) -> bool:
+        """Return whether the record or the config of the run is damaged."""
+        return self.problem is not None
 
     @property
     def is_finished(self) -> bool:
@@ -186,7 +196,7 @@ class Run:
 
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
-        if self.record.status != "finished":
+        if not self.is_finished:
             hint = f"`dlrun resume {self.folder}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
@@ -236,17 +246,7 @@ class Run:
     def repeat_command(self) -> str:
         """Return the command that repeats the run."""
         config = shlex.quote(str(self.folder / CONFIG))
-        return f"dlrun {self.record.experiment} --config {config}{self._data_option}"
-
-    @property
-    def _data_option(self) -> str:
-        """Return the option --data-dir with which the run began, if it did, after a space."""
-        words = iter(self.environment.command or ())
-        for word in words:
-            name, _, value = word.partition("=")
-            if name == "--data-dir":
-                return f" --data-dir {shlex.quote(value or next(words, ''))}"
-        return ""
+        return f"dlrun {self.record.experiment} --config {config}"
 
     @property
     def resume_command(self) -> str | None:
@@ -258,7 +258,7 @@ class Run:
         if not schema.resumable or self.state == "running":
             return None
         has_checkpoint = bool(checkpoint_files(self.folder))
-        command = f"dlrun resume {shlex.quote(str(self.folder))}{self._data_option}"
+        command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
             return command if has_checkpoint or not self.record.steps else None
         can_be_longer = EPOCHS in schema.changeable_by_resume(self.settings)
@@ -348,11 +348,7 @@ def scan_folder(folder: Path) -> Run:
         if not folder.exists():
             raise FileNotFoundError(folder) from None
         empty = RunRecord(experiment=folder.parent.name, status="failed")
-        return Run(folder, empty, error.message.removeprefix(f"{folder}/"), is_damaged=True)
-    if run.state in ("killed", "failed", "interrupted") and not checkpoint_files(folder):
-        with contextlib.suppress(DataError):  # a damaged metrics.csv
-            if run.record.steps or run.newest_metrics:
-                return Run(folder, run.record, "no checkpoint of its finished steps")
+        return Run(folder, empty, problem=error.message.removeprefix(f"{folder}/"))
     return run
 
 
@@ -366,34 +362,20 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
 
 
 def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
-    """Map the folder of each copied run to a text such as `the same run as imdb-dense/NAME`.
-
-    Of runs with the same id the original began first, or is where its record says; if both are
-    equal, it is the first by its path.
-    """
-    by_id: dict[str, list[RunIdentity]] = {}
-    for identity in identities:
-        by_id.setdefault(identity[0], []).append(identity)
+    """Map the folder of each copied run to a text such as `the same run as imdb-dense/NAME`."""
+    originals: dict[str, Path] = {}
     copies: dict[Path, str] = {}
-    for run, same in by_id.items():
-        original, *others = sorted(same, key=_signs_of_copy)
-        for _, folder, *_ in others if run else ():  # without an id: damaged
-            copies[folder] = f"the same run as {'/'.join(original[1].parts[-2:])}"
+    for run_id, *_, folder in sorted(identities):
+        original = originals.setdefault(run_id, folder)
+        if run_id and folder != original:  # a damaged run has no id
+            copies[folder] = f"the same run as {'/'.join(original.parts[-2:])}"
     return copies
-
-
-def _signs_of_copy(identity: RunIdentity) -> tuple[str, bool, bool, Path]:
-    _, folder, place, started = identity
-    recorded = Path(place)
-    is_elsewhere = recorded.parent.name != folder.parent.name
-    return started, recorded.name != folder.name, is_elsewhere, folder
 
 
 def find_damage(run: Run) -> Iterator[str]:
     """Yield a sentence for each damaged file in a run's folder."""
-    if run.problem:
+    if run.problem is not None:
         yield run.problem
-    if run.is_damaged:
         return
     try:
         read_notes(run.folder)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_diabetes
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from diabetes_regression.config import Config
@@ -74,10 +74,6 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
         loss = partial(F.huber_loss, delta=config.model.delta)
         target = assets.target
         return regression(("mae", "r2"), loss, centre=target["mean"], scale=target["scale"])
-
-    def example(self, config: Config, assets: DiabetesAssets) -> Tensor:
-        """Return an input of the network, for the summary of its layers."""
-        return torch.zeros(1, len(assets.measurements))
 
     def predictor(self, run: Run, config: Config) -> RowPredictor:
         """Return a predictor for rows with the ten measurements of a patient."""

@@ -19,13 +19,10 @@ from dlrun.data import photographs
 from dlrun.data.download import with_published_name
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.sources import DataOrigin
-from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.base import Experiment
+from dlrun.errors import DataError
 from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
-from dlrun.experiments.comparable_with_published import (
-    has_shipped_reference,
-    keys_that_change_results,
-)
+from dlrun.experiments.comparable_with_published import keys_that_change_results
+from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
@@ -33,14 +30,13 @@ from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.plots import draw_contact_sheet
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
+from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import file_digest, fingerprint_files
 from dlrun.system.training_settings import temporary_training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
-SHEET = "contact_sheet.png"
-STEP_COLUMNS = ["images", "unreadable", "seconds"]  # columns of metrics.csv; the first two: totals
 # Photographs that one CPU thread computes together. Two threads that share a batch wait for each
 # other: they took 1.6 times as much CPU time, with bf16 twice as much.
 GROUP = 4
@@ -53,40 +49,31 @@ class ClassifyImagesExperiment(Experiment[Config]):
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         screen = context.screen
         files, origin = config.find_photographs(context.data_dir)
-        if not config.images:
-            screen.note(f"no image given: classifying {origin}")
         with temporary_training_settings(1), context.phase("model"):
             pretrained.download_weights(config.model, screen)
             model = pretrained.load_pretrained(config.model)
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
             parameters = context.write_layers(model.network, example)
-
         with temporary_training_settings(1), context.phase("classify"):
             classified, report = run_with_fallback(
                 config.accelerator,
                 screen.warn,
                 lambda device: pretrained.place_network(model, device, config.precision)(example),
-                lambda device: classify_photographs(config, context, files, model, device),
+                lambda device: _classify_photographs(config, context, files, model, device),
                 fallback=config.fallback,
             )
         errors = {str(photo.file): photo.error for photo in classified if photo.error is not None}
         predictions = {str(photo.file): photo.labels for photo in classified if photo.error is None}
         for file, why in list(errors.items())[:SHOWN]:
             screen.warn(f"{printable(file)}: {why}")
-        if (more := len(errors) - SHOWN) > 0:
-            screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
         if not predictions:
             raise DataError("no file could be read as a photograph", "name others")
-        jpegs = [photo.thumbnail for photo in classified if photo.thumbnail is not None][:SHOWN]
-        stream = io.BytesIO()
-        np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
-        context.keep(THUMBNAILS, stream.getvalue())
-        published = config.reference.book
-        if keys_that_change_results(self.name, config) or not has_shipped_reference(
-            self.name, config
-        ):
-            published = {}
+        rows = photographs.prediction_table_rows(classified)
+        context.keep(PREDICTIONS, to_csv([IMAGE_COLUMNS, *rows]))
+        context.keep(THUMBNAILS, _pack_thumbnails(classified))
+        reference = config.reference
+        published = {} if keys_that_change_results(self.name, config) else reference.book
         is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
@@ -101,7 +88,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
                 },
                 "errors": errors,
             },
-            shown=[*_labels_table(predictions, published, config.reference.packaged)],
+            shown=[_labels_table(predictions, published, reference.packaged)],
             exit_code=1 if errors else 0,
         )
 
@@ -126,29 +113,22 @@ class ClassifyImagesExperiment(Experiment[Config]):
             thumbnails = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
         # The first ones that could be read have a thumbnail.
         sheet = list(zip(predictions, map(np.asarray, thumbnails), strict=False))
-        title = f"{self.name}, run {run.name}\n"
-        title += f"{config.model.name}: {pluralize(len(predictions), 'photograph')}"
-        if len(predictions) > len(sheet):
-            title += f" (the first {len(sheet)})"
-        return {SHEET: draw_contact_sheet(sheet, predictions, title=title)}
+        title = f"{self.title(run)}, {config.model.name}"
+        return {"contact_sheet.png": draw_contact_sheet(sheet, predictions, title=title)}
 
     def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> dict[str, object]:
-        """Return the lab's network, or the bundled one if that is missing."""
+        """Return nothing to change, or the bundled network if the lab's cannot be downloaded."""
         config.book_photographs(data_dir)  # raises DataError if one is missing
-        settings: dict[str, object] = {}
         try:
             pretrained.download_weights(config.model, screen)
         except DataError as error:
-            try:
-                pretrained.check_pretrained(config.model.model_copy(update={"name": BUNDLED}))
-            except ConfigError:  # it is not installed
-                raise error from None
+            pretrained.check_pretrained(config.model.model_copy(update={"name": BUNDLED}))
             screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
-            settings["model.name"] = BUNDLED
-        return settings
+            return {"model.name": BUNDLED}
+        return {}
 
 
-def classify_photographs(
+def _classify_photographs(
     config: Config,
     context: RunContext,
     files: Sequence[Path],
@@ -157,21 +137,17 @@ def classify_photographs(
 ) -> list[Photograph]:
     """Return each photograph with its most probable labels; a resumed run skips finished batches.
 
-    Each finished batch is recorded. At least the first SHOWN that can be read get a thumbnail.
+    At least the first SHOWN that can be read get a thumbnail.
     """
     steps = context.steps
     starts = range(0, len(files), config.batch_size)
-    checkpoint = steps.begin(STEP_COLUMNS, fingerprint_files(files))
+    checkpoint = steps.begin(None, fingerprint_files(files))
     done: list[Photograph] = []
     for start, content in zip(starts, checkpoint.parts if checkpoint else [], strict=False):
         part = files[start : start + config.batch_size]
         done += photographs.unpack_photograph_predictions(content, part)
-    if done:
-        context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
-    unreadable = sum(photograph.error is not None for photograph in done)
-    table = to_csv([IMAGE_COLUMNS, *photographs.prediction_table_rows(done)])
-    context.folder.write(PREDICTIONS, table)
-    threads, group_size = (context.threads, GROUP) if device == "cpu" else (1, config.batch_size)
+    threads = context.threads if device == "cpu" else 1
+    group_size = GROUP if device == "cpu" else config.batch_size
     predictor = _predictor(config, model, device)
 
     with steps.progress("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
@@ -185,21 +161,28 @@ def classify_photographs(
             groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
             predictions = list(chain.from_iterable(pool.map(predictor.label, groups)))
             done += predictions
-            unreadable += sum(photograph.error is not None for photograph in predictions)
-            seconds = time.perf_counter() - started
+            unreadable = sum(photograph.error is not None for photograph in done)
+            row = {"images": len(done) - unreadable, "unreadable": unreadable}  # totals
             steps.finish(
-                {"images": len(done) - unreadable, "unreadable": unreadable, "seconds": seconds},
+                row | {SECONDS: time.perf_counter() - started},
                 f"{len(done):,}/{len(files):,} photographs",
                 b"",
                 photographs.pack_photograph_predictions(predictions),
             )
-            table = to_csv(photographs.prediction_table_rows(predictions))
-            context.folder.append(PREDICTIONS, table)
             context.stop.raise_if_received()
     return done
 
 
+def _pack_thumbnails(classified: Sequence[Photograph]) -> bytes:
+    """Return the first photographs' thumbnails as the bytes of an .npz file of JPEG files."""
+    jpegs = [photo.thumbnail for photo in classified if photo.thumbnail is not None][:SHOWN]
+    stream = io.BytesIO()
+    np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
+    return stream.getvalue()
+
+
 def _predictor(config: Config, model: PretrainedNetwork, device: str) -> ImagePredictor:
+    """Return a predictor of photographs' labels by a network on a device."""
     compute = pretrained.place_network(model, device, config.precision)
     transform = pretrained.photograph_transform(model.transform, squash=config.transform.squash)
 
@@ -210,6 +193,7 @@ def _predictor(config: Config, model: PretrainedNetwork, device: str) -> ImagePr
 
 
 def _load_again(config: Config) -> PretrainedNetwork:
+    """Load the network of a finished run, if it is still there."""
     pretrained.check_pretrained(config.model)
     return pretrained.load_pretrained(config.model)
 
@@ -218,7 +202,7 @@ def _labels_table(
     predictions: Mapping[str, Labelled],
     published: Mapping[str, Mapping[str, float]],
     packaged: Mapping[str, str],
-) -> list[Table | Text]:
+) -> Table:
     """Return a table of the first photographs' labels, beside those in the book."""
     first = {
         with_published_name(Path(file), packaged): labels
@@ -234,9 +218,9 @@ def _labels_table(
         for rank, (label, probability) in enumerate(labels):
             row = ["" if rank else file.name, label, f"{probability:.4f}", *book[rank : rank + 1]]
             table.add_row(*(Text(printable(cell)) for cell in row))
-    more = len(predictions) - SHOWN
-    text = f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}"
-    return [table, Text(text)] if more > 0 else [table]
+    if (more := len(predictions) - SHOWN) > 0:
+        table.caption = f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}"
+    return table
 
 
 experiment = ClassifyImagesExperiment()

@@ -20,7 +20,7 @@ from dlrun.data.small_images import (
     to_digit,
 )
 from dlrun.data.splits import Rows, split_off_validation
-from dlrun.experiments.base import AnyExperiment, NetworkAssets, load_data
+from dlrun.experiments.experiment_base import AnyExperiment, NetworkAssets, load_data
 from dlrun.experiments.image_networks.config import ConvolutionalConfig, DigitsConfig
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import ImagePredictor
@@ -35,27 +35,21 @@ C = TypeVar("C", bound=NetworkConfig)
 SCALE = 255  # divides the bytes of an image
 
 
-class ImageAssets(NetworkAssets, frozen=True):
-    """Holds the names of the classes of an image network."""
-
-    labels: list[str]
-
-
-class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
+class ImageNetworkExperiment(NetworkExperiment[C, NetworkAssets], Generic[C]):
     """Defines an experiment that trains a network to classify images of one small size.
 
-    size: of an image: height and width, after the number of channels if it has colours.
+    side: the height and the width of an image.
     """
 
-    assets_class = ImageAssets
-    size: ClassVar[tuple[int, ...]]
+    assets_class = NetworkAssets
+    side: ClassVar[int]
 
     @staticmethod
     @abstractmethod
     def to_input(image: Image.Image) -> NDArray[np.uint8]:
         """Return an image of any size as the bytes of an input of the network."""
 
-    def load(self, config: C, context: RunContext) -> LoadedData[ImageAssets]:
+    def load(self, config: C, context: RunContext) -> LoadedData[NetworkAssets]:
         """Load the images; the seed selects the training images held out for validation."""
         images: SmallImages = load_data(config, context)
         validation = config.data_section.validation
@@ -69,7 +63,7 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
             valid,
             test,
             images.origin,
-            ImageAssets(labels=images.names),
+            NetworkAssets(labels=images.names),
             lambda row: {"image": encode_png(images.test.pixels[row])},
             row_names=images.test_names,
         )
@@ -80,10 +74,6 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
             TensorBatches(images.pixels[rows], images.labels[rows], scale=SCALE) for rows in parts
         ]
 
-    def example(self, config: C, assets: ImageAssets) -> Tensor:
-        """Return a batch of black images, or fewer images if a batch would fill the memory."""
-        return torch.zeros(min(config.batch_size, 512), *self.size)
-
     def predictor(self, run: Run, config: C) -> ImagePredictor:
         """Return a predictor for images of any size."""
         infer = self.inference(run, config)
@@ -92,7 +82,7 @@ class ImageNetworkExperiment(NetworkExperiment[C, ImageAssets], Generic[C]):
             return infer(torch.from_numpy(np.stack(inputs)) / SCALE)
 
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
-        smallest = 4 * self.size[-1]
+        smallest = 4 * self.side
         return ImagePredictor(run.labels, self.to_input, probabilities, 5, smallest)
 
 
@@ -137,10 +127,10 @@ class ConvNet(nn.Module):
 class ConvolutionalExperiment(ImageNetworkExperiment[ConvolutionalConfig]):
     """Trains a convolutional network on small colour images."""
 
-    size = 3, SIDE, SIDE
+    side = SIDE
     to_input = staticmethod(crop_to_square)
 
-    def build(self, config: ConvolutionalConfig, assets: ImageAssets) -> ConvNet:
+    def build(self, config: ConvolutionalConfig, assets: NetworkAssets) -> ConvNet:
         """Build the untrained convolutional network."""
         model = config.model
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
@@ -149,11 +139,10 @@ class ConvolutionalExperiment(ImageNetworkExperiment[ConvolutionalConfig]):
 class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     """Trains a dense network on the MNIST digits; without hidden layers, a logistic regression."""
 
-    size = DIGIT_SIDE, DIGIT_SIDE
+    side = DIGIT_SIDE
     to_input = staticmethod(to_digit)
     group_size = 38  # five calls by Lightning in an epoch
     eval_batch_size = 2000  # six to validate
-    curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
 
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: Rows
@@ -164,7 +153,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
         matrix = sparse_from_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)
         return [BagBatches(matrix, images.labels, rows, binary=False) for rows in parts]
 
-    def build(self, config: DigitsConfig, assets: ImageAssets) -> DenseNetwork:
+    def build(self, config: DigitsConfig, assets: NetworkAssets) -> DenseNetwork:
         """Build the untrained dense network."""
         model = config.model
         network = DenseNetwork(DIGIT_SIDE**2, model.hidden, model.dropouts, len(assets.labels))

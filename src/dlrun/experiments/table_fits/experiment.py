@@ -10,15 +10,11 @@ from threadpoolctl import threadpool_limits
 from dlrun.data.splits import divide_into_folds
 from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
-from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.experiment_base import AnyExperiment
+from dlrun.experiments.table_common import Matrix
 from dlrun.experiments.table_fits.config import BoostingConfig, TableFitConfig, TableLassoConfig
-from dlrun.experiments.table_fits.table_experiment import (
-    FitArrays,
-    FitIterator,
-    TableExperiment,
-    TableModel,
-)
-from dlrun.experiments.tables import Matrix
+from dlrun.experiments.table_fits.table_experiment import TableExperiment
+from dlrun.experiments.table_fits.table_model import FitArrays, FitIterator, TableModel
 from dlrun.system.console import Screen
 
 MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it needs some dozens
@@ -79,43 +75,35 @@ class Lasso(LinearModel):
 
     def __init__(self, config: TableLassoConfig) -> None:
         self.config = config
-        self.is_classifier = is_classification(config)
-        self.shown_number = "valid_accuracy" if self.is_classifier else "valid_mae"
-        self.recorded_numbers = ("alpha", self.shown_number, "nonzero")
+        self.is_classifier = _is_classification(config)
+        score = "valid_accuracy" if self.is_classifier else "valid_mae"
+        self.recorded_numbers = ("alpha", score, "nonzero")
 
     def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
-        from sklearn import config_context, preprocessing  # slow
+        from sklearn import preprocessing  # slow
 
-        path = self.config.path
-        iterations: list[int] = []
-        every = np.arange(len(rows))
-        seed = self.config.cross_validation.seed
+        settings = self.config.cross_validation
+        by_class = self.is_classifier
+        key = "cross_validation.folds"
         folds = divide_into_folds(
-            self.config.cross_validation.folds,
-            targets,
-            seed,
-            by_class=self.is_classifier,
-            key="cross_validation.folds",
+            settings.folds, targets, settings.seed, by_class=by_class, key=key
         )
-        split = [*folds, (every, every)]  # the last is the fit that may be kept
-        scalers = [preprocessing.StandardScaler().fit(rows[fitted]) for fitted, _ in split]
+        every = np.arange(len(rows))
+        splits = [*folds, (every, every)]  # the last is the fit that may be kept
+        scalers = [preprocessing.StandardScaler().fit(rows[fitted]) for fitted, _ in splits]
         scaled = [
             scaler.transform(rows[fitted])
-            for scaler, (fitted, _) in zip(scalers, split, strict=True)
+            for scaler, (fitted, _) in zip(scalers, splits, strict=True)
         ]
-        outputs = np.eye(targets.max() + 1)[targets] if self.is_classifier else targets
-        largest = np.abs(scaled[-1].T @ (outputs - outputs.mean(0))).max() / len(rows)
-        shares = np.exp(np.linspace(0, math.log(path.smallest), path.values))
-        for alpha in (largest * shares[done:]).tolist():
+        iterations: list[int] = []
+        for alpha in self._penalties(scaled[-1], targets)[done:].tolist():
             scores = []
-            for (fitted, held), scaler, inputs in zip(split, scalers, scaled, strict=True):
-                solver = self._solver(alpha, len(inputs))
-                with config_context(skip_parameter_validation=True):  # a sixth of the seconds
-                    solver.fit(inputs, targets[fitted])
+            for (fitted, held_out), scaler, inputs in zip(splits, scalers, scaled, strict=True):
+                solver = self._solve(alpha, inputs, targets[fitted])
                 iterations.append(int(np.max(solver.n_iter_)))
                 fit = _unscaled(solver, scaler)
-                scores.append(self._score(self.predict(fit, rows[held]), targets[held]))
+                scores.append(self._score(self.predict(fit, rows[held_out]), targets[held_out]))
             nonzero = np.count_nonzero(np.atleast_2d(fit["standardised"]).any(0))
             numbers = (alpha, np.mean(scores[:-1]), nonzero)
             yield fit | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
@@ -123,22 +111,37 @@ class Lasso(LinearModel):
             remedy = "try a larger max_iterations or path.smallest"
             screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
 
-    def _solver(self, alpha: float, rows: int) -> Any:
-        """Return scikit-learn's estimator; C weighs the sum of the losses, not the penalty."""
-        from sklearn import linear_model  # slow
+    def _penalties(self, inputs: Matrix, targets: Array) -> Matrix:
+        """Return the penalties, log-spaced, from the one that zeroes all coefficients."""
+        outputs = np.eye(targets.max() + 1)[targets] if self.is_classifier else targets
+        largest = np.abs(inputs.T @ (outputs - outputs.mean(0))).max() / len(inputs)
+        path = self.config.path
+        penalties: Matrix = largest * np.exp(np.linspace(0, math.log(path.smallest), path.values))
+        return penalties
+
+    def _solve(self, alpha: float, inputs: Matrix, targets: Array) -> Any:
+        """Return scikit-learn's fitted estimator for a penalty."""
+        from sklearn import config_context, linear_model  # slow
 
         most = self.config.max_iterations
-        if not self.is_classifier:
-            return linear_model.Lasso(alpha=alpha, max_iter=most)
-        return linear_model.LogisticRegression(
-            l1_ratio=1, C=1 / (alpha * rows), solver="saga", max_iter=most, random_state=0
-        )
+        if self.is_classifier:  # C weighs the sum of the losses, not the penalty
+            solver = linear_model.LogisticRegression(
+                l1_ratio=1,
+                C=1 / (alpha * len(inputs)),
+                solver="saga",
+                max_iter=most,
+                random_state=0,
+            )
+        else:
+            solver = linear_model.Lasso(alpha=alpha, max_iter=most)
+        with config_context(skip_parameter_validation=True):  # a sixth of the seconds
+            return solver.fit(inputs, targets)
 
     def _score(self, predicted: Matrix, targets: Array) -> float:
-        right = (
-            predicted.argmax(1) == targets if self.is_classifier else np.abs(targets - predicted)
-        )
-        return float(right.mean())
+        """Return the accuracy of probabilities, or the mean absolute error of values."""
+        if self.is_classifier:
+            return float((predicted.argmax(1) == targets).mean())
+        return float(np.abs(targets - predicted).mean())
 
 
 class Boosting(TableModel):
@@ -171,23 +174,22 @@ class Boosting(TableModel):
         return _predict_by_trees(self.trees, rows)
 
     def _grow(self, rows: Matrix, targets: Array) -> Any:
+        """Return scikit-learn's estimator, fitted to rows and targets."""
         from sklearn import ensemble  # slow
 
-        is_classifier = is_classification(self.config)
-        kind = (
-            "HistGradientBoostingClassifier" if is_classifier else "HistGradientBoostingRegressor"
-        )
+        estimator = ensemble.HistGradientBoostingRegressor
+        if _is_classification(self.config):
+            estimator = ensemble.HistGradientBoostingClassifier
         arguments = self.config.model.model_dump() | {"random_state": self.config.seed}
-        trees = getattr(ensemble, kind)(**arguments, early_stopping=False)
         with threadpool_limits(1):  # several threads that wait for each other take far longer
-            return trees.fit(rows, targets)
+            return estimator(**arguments, early_stopping=False).fit(rows, targets)
 
 
 def _predict_by_trees(trees: Any, rows: Matrix) -> Matrix:
+    """Return the values (n,), or the class probabilities (n, classes), that trees predict."""
     with threadpool_limits(1):
-        predict = getattr(trees, "predict_proba", trees.predict)
-        predicted: Matrix = predict(rows)
-        return predicted
+        predicted: Matrix = getattr(trees, "predict_proba", trees.predict)(rows)
+    return predicted
 
 
 def _digest(trees: Any, rows: Matrix) -> Array:
@@ -196,14 +198,14 @@ def _digest(trees: Any, rows: Matrix) -> Array:
     return np.frombuffer(hashlib.sha256(predicted.tobytes()).digest(), np.uint8)
 
 
-def is_classification(config: TableFitConfig) -> bool:
+def _is_classification(config: TableFitConfig) -> bool:
     """Return whether an experiment on a table predicts classes, rather than numbers."""
     return getattr(config.data_section, "task", "regression") == "classification"
 
 
-def linear_model_for_task(config: TableFitConfig) -> TableModel:
+def _linear_model_for_task(config: TableFitConfig) -> TableModel:
     """Return the linear model for a table's task: logistic regression, or least squares."""
-    return Logistic() if is_classification(config) else LeastSquares()
+    return Logistic() if _is_classification(config) else LeastSquares()
 
 
 def _unscaled(solver: Any, scaler: Any) -> FitArrays:
@@ -217,10 +219,10 @@ def _unscaled(solver: Any, scaler: Any) -> FitArrays:
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-linear": TableExperiment(linear_model_for_task),
+    "hitters-linear": TableExperiment(_linear_model_for_task),
     "hitters-lasso": TableExperiment(Lasso),
-    "nyse-linear": TableExperiment(linear_model_for_task),
-    "table-linear": TableExperiment(linear_model_for_task),
+    "nyse-linear": TableExperiment(_linear_model_for_task),
+    "table-linear": TableExperiment(_linear_model_for_task),
     "table-lasso": TableExperiment(Lasso),
     "table-boosting": TableExperiment(Boosting),
 }

@@ -1,6 +1,6 @@
 """Define the experiments that train a dense or a recurrent network on the rows of a table."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from dlrun.config.data_sections import SERIES
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.tables import Table
-from dlrun.experiments import tables
-from dlrun.experiments.base import AnyExperiment, load_data
+from dlrun.experiments import table_common
+from dlrun.experiments.experiment_base import AnyExperiment, load_data
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
+from dlrun.experiments.table_common import TableAssets
 from dlrun.experiments.table_networks.config import TableNetworkConfig
-from dlrun.experiments.tables import TableAssets
 from dlrun.run_context import RunContext
 from dlrun.training.data import TensorBatches
 from dlrun.training.objective import TrainingObjective, regression
@@ -46,7 +46,6 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
     """Trains a network on a table: a dense one on rows, or a recurrent one on lagged days."""
 
     assets_class = TableAssets
-    curve_limits: ClassVar = {"mae": (0.0, 400.0)}
     group_size = 32
     eval_batch_size = 4096
 
@@ -56,21 +55,21 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
         kind = np.int64 if table.labels else np.float32
         train, valid, test = (
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
-            for part in tables.divide_rows(config, table, context.screen).values()
+            for part in table_common.divide_rows(config, table, context.screen).values()
         )
         return LoadedData(
             train,
             valid,
             test,
             table.origin,
-            TableAssets.of(table),
+            TableAssets.of_table(table),
             table.describe,
-            tables.straw_man_metrics(table, context.screen),
-            tables.fingerprint_table(table),
+            table_common.straw_man_metrics(table, context.screen),
+            table_common.fingerprint_table(table),
             table.test.names,
         )
 
-    def _inputs(self, config: TableNetworkConfig, X: tables.Matrix) -> NDArray[np.float32]:
+    def _inputs(self, config: TableNetworkConfig, X: table_common.Matrix) -> NDArray[np.float32]:
         """Return the network's inputs: the rows, or the lags of the series as sequences."""
         is_dense = isinstance(config.model, HiddenLayersConfig)
         inputs = X.astype(np.float32)
@@ -81,20 +80,16 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
         model = config.model
         if not isinstance(model, HiddenLayersConfig):
             return RecurrentNetwork(len(SERIES), model.hidden, model.dropout)
-        classes = len(assets.labels or ())
+        classes = len(assets.labels)
         outputs = classes if classes > 2 else 1
         return DenseNetwork(len(assets.columns.names), model.hidden, model.dropouts, outputs)
-
-    def example(self, config: TableNetworkConfig, assets: TableAssets) -> Tensor:
-        """Return an input of zeros."""
-        return torch.from_numpy(self._inputs(config, np.zeros((1, len(assets.columns.names)))))
 
     def objective(self, config: TableNetworkConfig, assets: TableAssets) -> TrainingObjective:
         """Return cross-entropy and accuracy for classes, else squared error and the metric."""
         if assets.labels:
             return super().objective(config, assets)
-        metrics: tuple[Literal["mae", "r2"]] = ("r2",) if tables.is_series(config) else ("mae",)
-        return regression(metrics, centre=assets.centre, scale=assets.scale)
+        main_metric: Literal["mae", "r2"] = "r2" if table_common.is_series(config) else "mae"
+        return regression((main_metric,), centre=assets.centre, scale=assets.scale)
 
     def predictor(self, run: Run, config: TableNetworkConfig) -> RowPredictor:
         """Return a predictor for rows of a table."""
@@ -106,8 +101,8 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
     def draw(self, run: Run, config: TableNetworkConfig) -> DrawnFigures:
         """Draw the learning curves, and NYSE's test period."""
         figures = super().draw(run, config)
-        if tables.STRAW_MAN in run.record.metrics:
-            figures |= tables.draw_test_values(run, title=self.title(run))
+        if table_common.STRAW_MAN in run.record.metrics:
+            figures |= table_common.draw_test_values(run, title=self.title(run))
         return figures
 
 

@@ -1,7 +1,7 @@
 """Define the experiments that classify texts by a dense network on bags of words, or an LSTM."""
 
 from abc import abstractmethod
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -11,15 +11,15 @@ from dlrun.config.network_sections import NetworkConfig
 from dlrun.data.labelled_texts import ReviewSplit
 from dlrun.data.splits import Rows
 from dlrun.data.text_encoding import RaggedWordIds
-from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
-from dlrun.experiments.reviews import (
+from dlrun.experiments.saved_run import Run
+from dlrun.experiments.text_common import (
     TextAssets,
     TextPredictor,
     load_and_split_reviews,
     review_describer,
 )
-from dlrun.experiments.saved_run import Run
 from dlrun.experiments.text_networks.config import DenseConfig, LSTMConfig
 from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState
@@ -42,7 +42,7 @@ class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
             self.batches(config, reviews.train, held_out),
             self.batches(config, reviews.test, np.arange(len(reviews.test))),
             reviews.origin,
-            TextAssets.of(reviews),
+            TextAssets.of_reviews(reviews),
             review_describer(reviews),
             row_names=reviews.test_names,
         )
@@ -62,7 +62,7 @@ class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
         return TextPredictor(assets, lambda texts: infer(self.inputs(config, texts, assets.width)))
 
 
-class DenseTextNetwork(TextNetworkExperiment[DenseConfig]):
+class DenseTextExperiment(TextNetworkExperiment[DenseConfig]):
     """Trains a dense network to classify texts by the set of words in each."""
 
     group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
@@ -79,10 +79,6 @@ class DenseTextNetwork(TextNetworkExperiment[DenseConfig]):
         # As nn.Linear, without the dense matrix of the bags.
         first = BagLinear(assets.width, hidden[0])
         return DenseNetwork(assets.width, hidden, [], outputs, first)
-
-    def example(self, config: DenseConfig, assets: TextAssets) -> Tensor:
-        """Return a batch of empty reviews that share one zero, which takes almost no memory."""
-        return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
 
     def inputs(self, config: DenseConfig, texts: RaggedWordIds, width: int) -> Bags:
         """Return the bags of words of new texts."""
@@ -111,10 +107,8 @@ class LSTMClassifier(nn.Module):
         return logits.squeeze(-1)
 
 
-class LSTMTextNetwork(TextNetworkExperiment[LSTMConfig]):
+class LSTMTextExperiment(TextNetworkExperiment[LSTMConfig]):
     """Trains an LSTM to classify texts, which it reads word by word."""
-
-    curve_limits: ClassVar = {"accuracy": (0.5, 1.0)}
 
     def batches(self, config: LSTMConfig, texts: ReviewSplit, rows: Rows) -> TensorBatches:
         """Return the last word ids, and the labels, of the rows with these indices."""
@@ -132,18 +126,14 @@ class LSTMTextNetwork(TextNetworkExperiment[LSTMConfig]):
         """Return 1: the LSTM kernels run threads of their own, and torch's would only wait."""
         return 1
 
-    def example(self, config: LSTMConfig, assets: TextAssets) -> Tensor:
-        """Return ten reviews that consist of padding, as in the lab's summary of the network."""
-        return torch.zeros(10, config.data_section.max_length, dtype=torch.int32)
-
     def inputs(self, config: LSTMConfig, texts: RaggedWordIds, width: int) -> Tensor:
         """Return the last word ids of new texts."""
         return torch.from_numpy(texts.padded(config.data_section.max_length).astype(np.int32))
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
-    "imdb-dense": DenseTextNetwork(),
-    "imdb-lstm": LSTMTextNetwork(),
-    "text-dense": DenseTextNetwork(),
-    "text-lstm": LSTMTextNetwork(),
+    "imdb-dense": DenseTextExperiment(),
+    "imdb-lstm": LSTMTextExperiment(),
+    "text-dense": DenseTextExperiment(),
+    "text-lstm": LSTMTextExperiment(),
 }

@@ -3,9 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
-import torch
 from sklearn.datasets import load_digits
-from torch import Tensor, nn
+from torch import nn
 
 from dlrun.experiment import (
     DataOrigin,
@@ -23,7 +22,6 @@ from my_experiment.config import Config
 class DigitAssets(NetworkAssets, frozen=True):
     """Holds what a later use of the network needs beside its weights."""
 
-    labels: list[str]
     pixels: int
 
 
@@ -59,10 +57,6 @@ class MyExperiment(NetworkExperiment[Config, DigitAssets]):
     def objective(self, config: Config, assets: DigitAssets) -> TrainingObjective:
         """Return cross-entropy and accuracy; `regression()` is for numbers."""
         return classification(len(assets.labels))
-
-    def example(self, config: Config, assets: DigitAssets) -> Tensor:
-        """Return an input of the network, for the summary of its layers."""
-        return torch.zeros(1, assets.pixels)
 
 
 experiment = MyExperiment()

@@ -10,7 +10,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import Rows, split_off_validation
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds, split_words
-from dlrun.experiments.base import NetworkAssets, load_data
+from dlrun.experiments.experiment_base import NetworkAssets, load_data
 from dlrun.experiments.predictions import DescribeRow
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.run_context import RunContext
@@ -19,12 +19,11 @@ from dlrun.run_context import RunContext
 class TextAssets(NetworkAssets, frozen=True):
     """Holds what encodes and labels new texts as a run did: vocabulary and class names."""
 
-    labels: list[str]
     width: int  # number of word ids, with the special ones
     vocabulary: list[str]  # words by frequency rank
 
     @classmethod
-    def of(cls, reviews: Reviews) -> "TextAssets":
+    def of_reviews(cls, reviews: Reviews) -> "TextAssets":
         """Return the assets of a run on reviews."""
         return cls(labels=reviews.labels, width=reviews.width, vocabulary=reviews.vocabulary)
 

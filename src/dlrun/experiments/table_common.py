@@ -12,7 +12,7 @@ from dlrun.data.splits import split_off_validation
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Table, TablePart
 from dlrun.experiments import predictions
-from dlrun.experiments.base import NetworkAssets
+from dlrun.experiments.experiment_base import NetworkAssets
 from dlrun.experiments.predictions import PredictedValues
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
@@ -35,11 +35,11 @@ class TableAssets(NetworkAssets, frozen=True):
     scale: float
 
     @classmethod
-    def of(cls, table: Table) -> Self:
+    def of_table(cls, table: Table) -> Self:
         """Return the assets of a run on a table."""
         centre, scale = table.target_moments
         return cls(
-            labels=table.labels,
+            labels=table.labels or [],
             columns=table.columns,
             target=table.target,
             centre=centre,
@@ -51,9 +51,9 @@ class TableAssets(NetworkAssets, frozen=True):
 
         infer: matrix (rows, columns) -> values (rows,), or probabilities (rows, classes).
         """
-        encode = self.columns.encode_row
+        columns = self.columns
         return RowPredictor(
-            [*self.columns.levels], lambda row: np.array(encode(row)), infer, self.labels or ()
+            [*columns.levels], lambda row: np.array(columns.encode_row(row)), infer, self.labels
         )
 
 
@@ -62,7 +62,7 @@ def is_series(config: ExperimentConfig) -> bool:
     return isinstance(config.data_section, TradingDaysDataConfig)
 
 
-def metrics_of_table(config: ExperimentConfig, labels: Sequence[str] | None) -> tuple[str, str]:
+def metric_names_of_table(config: ExperimentConfig, labels: Sequence[str]) -> tuple[str, str]:
     """Return the names of the metrics for a table's task, the main one first."""
     if labels:
         return "accuracy", "macro_f1"

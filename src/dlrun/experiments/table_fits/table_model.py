@@ -1,0 +1,59 @@
+"""Define the interface of a model of a table's rows, and its fit with what it needs to predict."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from dlrun.data.tables import TablePart
+from dlrun.data.untrusted_files import Array
+from dlrun.experiments.predictions import PredictedClasses, PredictedValues, Predictions
+from dlrun.experiments.table_common import Matrix, TableAssets
+from dlrun.system.console import Screen
+
+FitArrays = dict[str, Array]  # what a run saves of a fit
+FitIterator = Iterator[FitArrays]
+
+
+class TableModel(Protocol):
+    """Defines a model of the rows of a table, whose fit is arrays: they are what a run saves.
+
+    The arrays of a linear model's fit:
+    intercept: (outputs,) or ().
+    coefficients: (outputs, columns) or (columns,), of the columns as they are.
+    standardised: the coefficients of standardised columns; required if there are several fits.
+    """
+
+    step: str  # what a fit is called
+    recorded_numbers: tuple[str, ...] = ()  # single numbers of a fit that metrics.csv has too
+
+    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
+        """Yield the fits after the first `done` ones; that which validates best is kept.
+
+        rows: (n, columns). targets: values (n,), or the indices of classes.
+        """
+
+    def predict(self, fit: FitArrays, rows: Matrix) -> Matrix:
+        """Return values (n,), or probabilities (n, classes), for rows (n, columns)."""
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Holds a fit of a model, and the assets with which it reads rows."""
+
+    model: TableModel
+    assets: TableAssets
+    arrays: FitArrays
+
+    def infer(self, rows: Matrix) -> Matrix:
+        """Return class probabilities (n, classes), or values (n,) in the unit of the target."""
+        outputs = self.model.predict(self.arrays, rows)
+        return outputs if self.assets.labels else self.assets.centre + self.assets.scale * outputs
+
+    def predict(self, part: TablePart) -> Predictions:
+        """Return the predictions of a part of a table."""
+        outputs = self.infer(part.X)
+        labels = self.assets.labels
+        if not labels:
+            return PredictedValues(part.targets, outputs, row_names=part.names)
+        classes = outputs.argmax(1)
+        return PredictedClasses(part.targets, classes, outputs.max(1), labels, row_names=part.names)
