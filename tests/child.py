@@ -67,9 +67,9 @@ def _find_packages(folders: Sequence[str]) -> None:
 
 def _fork_the_runs_of_a_sweep() -> None:
     """Fork them from this process, which has imported all: a fork server would take seconds."""
-    from dlrun.sweeps import processes
+    from dlrun.sweeps import child_processes
 
-    processes.CONTEXT = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    child_processes.CONTEXT = multiprocessing.get_context("fork")  # type: ignore[assignment]
 
 
 def _count_operations(watched: str, counter: Path, fault: Fault | None) -> None:

@@ -9,9 +9,10 @@ import scipy.stats
 
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Group, Spread, group_runs, position_relative_to
+from dlrun.groups import Group, Spread, group_runs
 from dlrun.metrics import describe_metric
-from dlrun.paired_comparison import Comparison, compare
+from dlrun.paired_comparison import Comparison, compare_groups
+from dlrun.reports.group_rows import group_row, position_relative_to
 from tests.run_folder.making import a_run
 
 MAE = [221.8, 250.8, 230.0, 245.5, 212.4]  # mean 232.1, sd 15.897
@@ -101,13 +102,13 @@ def test_intervals_end_where_possible_values_end() -> None:
 def test_the_books_place_needs_five_seeds(tmp_path: Path, published: float, expected: str) -> None:
     reference = {"book": {"test_mae": published}}
     group = a_group(tmp_path, MAE, reference=reference)
-    row = group.row(group.spreads["test_mae"])
+    row = group_row(group, group.spreads["test_mae"])
     assert (row["book_is"], row["note"], row["data"]) == (expected, "", group.data)
     few = a_group(tmp_path / "few", MAE[:3], reference=reference)
-    row = few.row(few.spreads["test_mae"])
+    row = group_row(few, few.spreads["test_mae"])
     assert (row["book_is"], row["note"]) == (None, "too few seeds to say (3 of 5)")
     other = a_group(tmp_path / "other", MAE, reference=reference, reference_differs="x")
-    assert other.row(other.spreads["test_mae"])["book"] is None
+    assert group_row(other, other.spreads["test_mae"])["book"] is None
 
 
 def test_a_published_number_is_rounded() -> None:
@@ -119,11 +120,11 @@ def test_a_published_number_is_rounded() -> None:
 def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:
     for value, place in ((235.04, "equal"), (235.06, "below"), (234.9, "above")):
         group = a_fit(tmp_path / place, value)
-        row = group.row(group.spreads["test_mae"])
+        row = group_row(group, group.spreads["test_mae"])
         assert (row["book_is"], row["note"]) == (place, "")
     data = registry.experiment_entry("hitters-linear").shipped.values["data"]
     split = a_fit(tmp_path, 235.0, data=data | {"split_seed": None})
-    assert split.row(split.spreads["test_mae"])["note"] == "too few seeds to say (1 of 5)"
+    assert group_row(split, split.spreads["test_mae"])["note"] == "too few seeds to say (1 of 5)"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_the_paired_interval_is_scipys(
     def compared(values: list[float], others: list[float]) -> Comparison:
         sides = zip(("ours", "theirs"), (values, others), strict=True)
         groups = [a_group(tmp_path / f"{len(values)}{n}", rows, metric) for n, rows in sides]
-        found = compare(*groups, metric)
+        found = compare_groups(*groups, metric)
         assert found
         return found
 
@@ -159,15 +160,15 @@ def test_groups_are_paired_by_seed(tmp_path: Path) -> None:
     group = a_group(tmp_path / "a", MAE)
     others = [value + 1 + place / 10 for place, value in enumerate(MAE)]
     other = a_group(tmp_path / "b", [*others, 7.0])
-    found = compare(group, other, "test_mae")
+    found = compare_groups(group, other, "test_mae")
     assert found and (found.count, found.verdict, found.unit) == (5, "better", "seed")
     ends = scipy.stats.ttest_rel(MAE, others).confidence_interval()
     assert found.interval_of_mean == pytest.approx((ends.low, ends.high))
     assert found.mean == pytest.approx(232.1)
     fits = [a_fit(tmp_path / f"{mae}", mae) for mae in (300.0, 301.0)]
-    found = compare(group, fits[0], "test_mae")
+    found = compare_groups(group, fits[0], "test_mae")
     assert found and (found.count, found.verdict, found.other_mean) == (5, "better", 300.0)
     for pair, verdict in ((fits, "better"), (fits[::-1], "worse"), (fits[:1] * 2, "equal")):
-        found = compare(*pair, "test_mae")
+        found = compare_groups(*pair, "test_mae")
         assert found and (found.verdict, found.unit) == (verdict, "")
-    assert compare(group, other, "test_r2") is None
+    assert compare_groups(group, other, "test_r2") is None

@@ -4,7 +4,6 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
@@ -16,27 +15,12 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.metrics import TESTED, Metric
-from dlrun.run_folder.record import ACCURACY, SPLIT_SEED, RunRecord
-from dlrun.run_folder.recorded_metrics import (
-    EDITIONS,
-    is_plottable,
-    main_metric,
-    published_metrics,
-    selection_metric,
-)
+from dlrun.run_folder.record import SPLIT_SEED, RunRecord
+from dlrun.run_folder.recorded_metrics import is_plottable, main_metric, selection_metric
 
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
 Interval = tuple[float, float]
 Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
-
-
-def settings_of_same_config(settings: Values) -> Values:
-    """Return the settings that are equal in runs of the same config, by dotted keys.
-
-    Such runs may differ in seed, fold, device, threads, loggers and in where their data are.
-    """
-    ignored = CHANCE | DATA_PLACES
-    return {key: value for key, value in settings.items() if key not in ignored}
 
 
 def describe_shortage(count: int, unit: str) -> str:
@@ -111,11 +95,6 @@ class Group:
         texts = (run.record.data_without_chance(run.settings) for run in self.runs)
         unknown = f"{self.record.experiment}, {self.record.source or 'its data'}"
         return next(filter(None, texts), unknown)
-
-    @property
-    def seeds(self) -> list[int]:
-        """Return the distinct seeds of the counted runs."""
-        return list(dict.fromkeys(seed for seed, _ in self.counted if isinstance(seed, int)))
 
     @property
     def fold_count(self) -> int:
@@ -195,65 +174,13 @@ class Group:
             runs.sort(key=lambda run: run.record.metrics[main.metric.name] or 0)
         return runs[(len(runs) - 1) // 2] if runs else None
 
-    def published(self, metric: str) -> dict[str, float]:
-        """Return the published values of a metric by edition of the book."""
-        editions = published_metrics(self.record, ignoring_differences=self.with_published).items()
-        return {edition: values[metric] for edition, values in editions if metric in values}
-
-    def position_of_published(self, spread: Spread, edition: str) -> str | None:
-        """Return where a published number lies: `within`, `above` or `below` the range of runs.
-
-        `equal`, `above` or `below` a fit that depends on no seed. None if it is not judged.
-        """
-        value = self.published(spread.metric.name).get(edition)
-        if value is None or self.record.reference_differs or self.shortage(spread):
-            return None
-        if self.depends_on_chance and spread.range_of_runs:
-            return position_relative_to(value, spread.range_of_runs)
-        position = position_relative_to(value, (spread.mean, spread.mean))
-        return "equal" if position == "within" else position
-
-    def interval_of_test_set(self, spread: Spread) -> Interval | None:
-        """Return the interval of the test accuracy of a single run; None of several runs."""
-        is_shown = len(self.counted) == 1 and spread.metric.name == ACCURACY
-        return self.record.accuracy_interval if is_shown else None
-
-    def row(self, spread: Spread) -> Values:
-        """Return what is known of a metric of the group, as screen, JSON, CSV and page have it.
-
-        note: why nothing is said about the metric, if nothing is.
-        """
-        published = self.published(spread.metric.name)
-        return {
-            "experiment": self.record.experiment,
-            "data": self.data,
-            "config": format_settings_briefly(self.settings),
-            "settings": self.settings,
-            "metric": spread.metric.name,
-            "count": len(spread.values),
-            "mean": spread.mean,
-            "sd": spread.sd,
-            "min": min(spread.values),
-            "max": max(spread.values),
-            "interval_of_mean": spread.interval_of_mean,
-            "range_of_runs": spread.range_of_runs,
-            "interval_of_test_set": self.interval_of_test_set(spread),
-            **{edition: published.get(edition) for edition in EDITIONS},
-            **{
-                f"{edition}_is": self.position_of_published(spread, edition) for edition in EDITIONS
-            },
-            "note": "; ".join(filter(None, (spread.metric.not_ranked, self.shortage(spread)))),
-            "runs": [str(run.folder) for run in self.counted.values()],
-            "planned": self.planned or None,
-        }
-
 
 def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Group]:
     """Group runs by config and data, in the order of the first run of each group."""
     all_runs = [*runs]
     copies = find_copies(run.identity for run in all_runs)
     groups = [
-        Group(members, _counted(members, copies), copies)
+        Group(members, _newest_by_seed_and_fold(members, copies), copies)
         for members in _divide_by_config_and_data(all_runs)
     ]
     return [
@@ -289,24 +216,34 @@ class KnownData:
 def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
     """Return lists of the runs with the same config and data, in the order of their first runs."""
     divided: list[list[Run]] = []
-    groups_of_config: dict[str, list[tuple[KnownData, list[Run]]]] = {}
+    same_config: dict[str, list[tuple[KnownData, list[Run]]]] = {}
     for run in runs:
-        settings = settings_of_same_config(run.settings) if run.settings else str(run.folder)
-        config_key = json.dumps([run.record.experiment, settings], sort_keys=True, default=str)
-        groups = groups_of_config.setdefault(config_key, [])
-        for data, members in groups:
+        # A damaged run has no settings, and is alone.
+        config = _config_without_chance(run) if run.settings else str(run.folder)
+        config_key = json.dumps([run.record.experiment, config], sort_keys=True, default=str)
+        for data, members in same_config.setdefault(config_key, []):
             if data.accept(run):
                 members.append(run)
                 break
         else:  # the first run of the config on these data
-            data, members = KnownData(), [run]
+            data = KnownData()
             data.accept(run)
-            groups.append((data, members))
+            members = [run]
+            same_config[config_key].append((data, members))
             divided.append(members)
     return divided
 
 
-def _counted(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
+def _config_without_chance(run: Run) -> Values:
+    """Return the settings of a run that all runs of the same config share, by dotted keys.
+
+    Such runs may differ in seed, fold, device, threads, loggers and in where their data are.
+    """
+    ignored = CHANCE | DATA_PLACES
+    return {key: value for key, value in run.settings.items() if key not in ignored}
+
+
+def _newest_by_seed_and_fold(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
     """Return the finished runs by seed and fold, in the order of `runs`; the last one counts."""
     finished = [run for run in runs if run.is_finished and run.folder not in copies]
     finished.sort(key=lambda run: run.record.started or "")
@@ -322,24 +259,21 @@ def seed_and_fold(run: Run) -> Repeat:
 
 def _varied_settings(groups: Sequence[Group]) -> list[Values]:
     """Return for each group the settings that differ among its experiment's groups on its data."""
-    configs_on_data: dict[tuple[str, str], list[Values]] = {}
-    for group in groups:
-        if settings := group.runs[0].settings:
-            configs = configs_on_data.setdefault((group.record.experiment, group.data), [])
-            configs.append(settings_of_same_config(settings))
-    varied = []
-    for group in groups:
-        config = settings_of_same_config(group.runs[0].settings)
-        configs = configs_on_data.get((group.record.experiment, group.data), [])
-        keys = [key for key in config if any(other.get(key) != config[key] for other in configs)]
-        varied.append({key: config[key] for key in keys})
-    return varied
+    places = [(group.record.experiment, group.data) for group in groups]
+    configs = [_config_without_chance(group.runs[0]) for group in groups]
+    configs_at: dict[tuple[str, str], list[Values]] = {}
+    for group, place, config in zip(groups, places, configs, strict=True):
+        if group.runs[0].settings:  # not of a damaged run
+            configs_at.setdefault(place, []).append(config)
+    keys_at = {place: varied_keys(configs_at[place]) for place in configs_at}
+    return [
+        {key: config[key] for key in keys_at.get(place, ()) if key in config}
+        for place, config in zip(places, configs, strict=True)
+    ]
 
 
-def position_relative_to(published: float, interval: Interval) -> str:
-    """Return whether a published, rounded number is `within`, `above` or `below` an interval."""
-    # Half a unit of its last decimal digit, such as 0.005 for 0.88.
-    half = 0.5 * 10.0 ** int(Decimal(repr(published)).as_tuple().exponent)
-    if interval[1] < published - half:
-        return "above"
-    return "below" if interval[0] > published + half else "within"
+def varied_keys(configs: Sequence[Values]) -> list[str]:
+    """Return the keys that do not have the same value in all configs, or that some of them lack."""
+    keys = dict.fromkeys(key for config in configs for key in config)
+    # `...` stands for a missing key.
+    return [key for key in keys if len({repr(config.get(key, ...)) for config in configs}) > 1]

@@ -58,7 +58,7 @@ class Comparison:
         return f"{text}: {self.verdict}{'' if self.shortage else direction}"
 
 
-def compare(group: Group, other: Group, metric: str) -> Comparison | None:
+def compare_groups(group: Group, other: Group, metric: str) -> Comparison | None:
     """Compare a metric of two groups of runs, paired by seed or fold; None if there are no pairs.
 
     A group that depends on no seed has one value, which is paired with each of the other.
@@ -80,13 +80,19 @@ def compare(group: Group, other: Group, metric: str) -> Comparison | None:
     common = [repeat for repeat in ours if repeat in theirs]
     if not common:
         return None
-    gaps = [
+    differences = [
         stats.zero_if_rounding_error(ours[repeat] - theirs[repeat], theirs[repeat])
         for repeat in common
     ]
     mean = statistics.fmean(ours[repeat] for repeat in common)
     other_mean = statistics.fmean(theirs[repeat] for repeat in common)
-    gap = stats.zero_if_rounding_error(statistics.fmean(gaps), other_mean)
-    interval = stats.mean_interval(gaps)  # Student's t of the differences
-    described = group.record.metric(metric)
-    return Comparison(described, unit, len(gaps), mean, other_mean, gap, interval)
+    mean_difference = stats.zero_if_rounding_error(statistics.fmean(differences), other_mean)
+    return Comparison(
+        group.record.metric(metric),
+        unit,
+        len(differences),
+        mean,
+        other_mean,
+        mean_difference,
+        stats.mean_interval(differences),  # Student's t of the differences
+    )

@@ -4,7 +4,7 @@ import contextlib
 import re
 import statistics
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,19 +23,19 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
-from dlrun.paired_comparison import Comparison, compare
+from dlrun.paired_comparison import Comparison, compare_groups
+from dlrun.reports.group_rows import group_row, published_values
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.run_files import count_labels_as_in_book
 from dlrun.reports.run_section import RunSection
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
-from dlrun.run_folder.recorded_metrics import EDITIONS
 from dlrun.run_tables import RANGE_OF_RUNS, Column, number, table_lines
+from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
-from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import run_sweep_points
-from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds, parse_seeds
+from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, parse_seeds
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen, pluralize, printable
 
@@ -45,15 +45,13 @@ COLUMNS = [
     *(Column("metric"), number("book"), Column("book_is", "it is"), number("notebook")),
     *(Column("notebook_is", "it is"), number("mean", "here"), RANGE_OF_RUNS),
 ]
-MACHINE = ("processor", "threads", "platform", "python", "torch", "scikit-learn", "dlrun")
 MISSING_HINT = "`pip install --no-deps islp` brings tables and photographs; see --data-dir"
 LEGEND = """\
 Here: the mean over n seeds. Range of runs: 95 % of single runs here lie in it \
-(Student's t). The book is within, above or below it: the published number, as it \
-is rounded; with fewer than 5 seeds nothing is said (--seeds 10). Equal: a fit \
-that depends on no seed gives the published number, rounded to its digits. First \
-labels: photographs whose most probable label is the book's. Seconds: the median \
-run's; runs go beside each other, unless with --jobs 1."""
+(Student's t). The book's number, as it is rounded, is within, above or below it, \
+or equal to a fit that depends on no seed; with fewer than 5 seeds nothing is said \
+(--seeds 10). Seconds: the median run's; runs go beside each other, unless with \
+--jobs 1."""
 
 
 @dataclass
@@ -63,8 +61,7 @@ class ExperimentToReproduce:
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
     the shipped config. settings: all values that differ from the shipped config. missing: why it
     cannot be run. baseline: the simpler experiment that it should beat. runs: the finished ones, in
-    the order of the seeds. failed: the errors of the others, by seed. damaged: sentences on damaged
-    runs.
+    the order of the seeds. failed: the errors of the others, by seed.
     """
 
     name: str
@@ -76,7 +73,6 @@ class ExperimentToReproduce:
     baseline: BaselineExperiment | None = None
     runs: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
-    damaged: list[str] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -93,7 +89,7 @@ class ExperimentToReproduce:
         """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
         slug = re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
         options = replace(self.options, overrides=self.overrides)
-        search = SearchSpace(seeds=format_seeds(self.seeds))
+        search = SearchSpace(seeds="".join(f"{seed}," for seed in self.seeds))
         return make_sweep_plan(f"reproduce-{slug}", self.name, options, search, screen)
 
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
@@ -104,12 +100,8 @@ class ExperimentToReproduce:
         if not is_new:
             plan = _with_earlier_points(plan, folder, screen)
         sweep = Sweep(plan, folder, self.options.data_dir)
-        self.damaged = sweep.describe_damaged()
-        points = {
-            point.settings[SEED]: point
-            for point in plan.points
-            if point.settings[SEED] in self.seeds
-        }
+        by_seed = {point.settings[SEED]: point for point in plan.points}
+        points = [by_seed[seed] for seed in self.seeds]
         if self._find_runs(sweep, points):
             return
         if is_new:
@@ -117,20 +109,18 @@ class ExperimentToReproduce:
         with RunFolder(folder).locked(SWEEP_LOCK):
             sweep.write_plan()
             try:
-                state = run_sweep_points(sweep, screen, points=[*points.values()], jobs=jobs)
+                state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
             finally:  # also the seeds that finished before an error
                 self._find_runs(sweep, points)
-        seeds = {point.number: seed for seed, point in points.items()}
-        self.failed = {seeds[number]: why for number, why in state.failed.items()}
-        if state.stopped:
-            raise state.stopped
+        failed = [point for point in points if point.number in state.failed]
+        self.failed = {point.settings[SEED]: state.failed[point.number] for point in failed}
 
-    def _find_runs(self, sweep: Sweep, points: Mapping[int, SweepPoint]) -> bool:
-        """Set `runs` to the finished runs of a sweep; return whether each seed has one."""
+    def _find_runs(self, sweep: Sweep, points: Sequence[SweepPoint]) -> bool:
+        """Set `runs` to the finished runs of points; return whether each point has one."""
         by_point = sweep.find_runs()
-        runs = [by_point.get(points[seed].number) for seed in self.seeds]
+        runs = [by_point.get(point.number) for point in points]
         self.runs = [run for run in runs if run is not None and run.is_finished]
-        return len(self.runs) == len(self.seeds)
+        return len(self.runs) == len(points)
 
     @property
     def seconds(self) -> float | None:
@@ -147,13 +137,15 @@ class ExperimentToReproduce:
     def notes(self) -> list[str]:
         """Return remarks for the reader: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
-        notes = [f"(*) {self.title}: {self.not_comparable}"] if self.not_comparable else []
+        notes = []
+        if self.not_comparable:
+            notes.append(f"Not compared: {self.title}: {self.not_comparable}")
         if self.missing:
             notes.append(f"Not run: {self.title}: {self.missing}")
         elif left:
             notes.append(f"Not yet run: {self.title}: {left} of {len(self.seeds)} runs")
         failed = (f"{self.title}, seed {seed}: {why}" for seed, why in self.failed.items())
-        return [*notes, *self.damaged, *(f"Failed: {text}" for text in failed)]
+        return [*notes, *(f"Failed: {text}" for text in failed)]
 
     @property
     def groups(self) -> list[Group]:
@@ -165,12 +157,12 @@ class ExperimentToReproduce:
     def rows(self) -> list[Values]:
         """Return a row for each published metric that all runs have; none without runs."""
         rows = [
-            group.row(spread)
+            group_row(group, spread)
             for group in self.groups
             for spread in sorted(
                 group.spreads.values(), key=lambda spread: spread is not group.main_spread
             )
-            if group.published(spread.metric.name)
+            if published_values(group, spread.metric.name)
         ]
         return rows or self._rows_of_photographs()
 
@@ -190,7 +182,7 @@ class ExperimentToReproduce:
         wanted = self.baseline.experiment, self.baseline.set
         for fit in fits:
             if (fit.name, fit.variant) == wanted and fit.runs:
-                return compare(self.groups[0], fit.groups[0], self.baseline.metric)
+                return compare_groups(self.groups[0], fit.groups[0], self.baseline.metric)
         return None
 
     def describe_baseline(self, fits: "Fits") -> str:
@@ -211,9 +203,9 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     """Return the plan in a folder with missing seeds added, or the new plan if they conflict."""
     try:
         earlier = read_sweep_plan(folder)
-        before, now = (({**flatten_keys(plan.base), SEED: 0}, plan.data) for plan in (earlier, new))
+        is_same_config = _without_seed(earlier.base) == _without_seed(new.base)
         varied = {key for point in earlier.points for key in point.settings}
-        if before != now or varied != {SEED}:
+        if not is_same_config or earlier.data != new.data or varied != {SEED}:
             raise DlrunError(f"{folder}: its data or config have changed")
     except DlrunError as error:  # also if damaged, or if code or packages have changed
         screen.note(f"all seeds are run again: {error.message}")
@@ -221,6 +213,10 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     known = {point.settings[SEED] for point in earlier.points}
     earlier.add_points(point.settings for point in new.points if point.settings[SEED] not in known)
     return earlier
+
+
+def _without_seed(config: Values) -> Values:
+    return {key: value for key, value in flatten_keys(config).items() if key != SEED}
 
 
 def reproduce_published_numbers(
@@ -243,8 +239,6 @@ def reproduce_published_numbers(
     screen = Screen(quiet=options.quiet, results=not options.json)
     numbers = None if seeds is None else parse_seeds(seeds)
     chosen = _choose_experiments(names)
-    if out.suffix not in (".html", ".htm"):
-        raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
     check_output_path("--out", out, force=options.force, ours=OURS)
     fits = prepare_reproduction(chosen, numbers, options, screen)
     runnable = [fit for fit in fits if not fit.missing]
@@ -276,16 +270,12 @@ def reproduce_published_numbers(
 
 def _choose_experiments(names: Sequence[str]) -> list[str]:
     """Return the named experiments, each once; without names all with published numbers."""
-    editions = tuple(f"reference.{edition}." for edition in EDITIONS)
-    published = {
-        name: any(key.startswith(editions) for key in registry.shipped_values(name))
-        for name in names or registry.experiment_names()
-    }
+    published = registry.experiments_with_published_numbers()
     for name in names:
-        if not published[name]:
+        if not registry.experiment_entry(name).has_published_numbers:
             hint = f"`dlrun sweep {name} --seeds 5` runs it with several seeds"
             raise ConfigError(f"{name}: the book has no numbers for it", hint)
-    return [*published] if names else registry.sort_by_place(filter(published.get, published))
+    return [*dict.fromkeys(names)] or published
 
 
 def prepare_reproduction(
@@ -334,22 +324,12 @@ def _write(fits: Fits, out: Path, command: str) -> None:
     """Write the page about the runs. Raises OSError if it cannot be written."""
     content = PageContent(
         [run for fit in fits for run in fit.runs],
-        note=f"`{command}` does it again, or goes on. Machine: {_describe_machine(fits)}.",
+        note=f"`{command}` does it again, or goes on.",
         warnings=[note for fit in fits for note in fit.notes] + _compare_with_baselines(fits),
         title="The lab, reproduced",
         with_published=True,
     )
     write_report_page(content, out)
-
-
-def _describe_machine(fits: Fits) -> str:
-    """Describe the machine of the first run; empty without a run."""
-    run = next((fit.runs[0] for fit in fits if fit.runs), None)
-    values: Values = {}
-    with contextlib.suppress(DlrunError):  # its environment.json is damaged
-        if run is not None:
-            values = run.environment.model_dump() | run.environment.packages
-    return ", ".join(f"{key} {values[key]}" for key in MACHINE if values.get(key))
 
 
 def _compare_with_baselines(fits: Fits) -> list[str]:
@@ -364,10 +344,9 @@ def _show(fits: Fits, out: Path, data_dir: Path, screen: Screen) -> None:
     shown: list[str] = []
     for fit, rows in zip(fits, rows_of_parts, strict=True):
         if rows:
-            mark = " (*)" if fit.not_comparable else ""
             note = f"; {rows[0]['note']}" if rows[0].get("note") else ""
             runs = pluralize(len(fit.runs), "run")
-            shown.append(f"{fit.title}{mark}, {runs} of {fit.seconds:.1f} s{note}")
+            shown.append(f"{fit.title}, {runs} of {fit.seconds:.1f} s{note}")
         shown += [lines.pop(0) for _ in rows]
     notes = (note for fit in fits for note in fit.notes)
     for text in (LEGEND, *_compare_with_baselines(fits), *notes):
@@ -399,13 +378,6 @@ def _print_json(fits: Fits, out: Path, command: str, status: str, screen: Screen
                 "baseline": comparison and comparison.as_object(),
             }
         )
+    about = {"status": status, "command": command, "page": str(out)}
     with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done
-        screen.print_json(
-            {
-                "status": status,
-                "command": command,
-                "page": str(out),
-                "machine": _describe_machine(fits),
-                "experiments": experiments,
-            }
-        )
+        screen.print_json(about | {"experiments": experiments})

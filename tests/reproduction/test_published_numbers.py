@@ -9,7 +9,7 @@ import pytest
 from dlrun.config.sections import BaselineExperiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import position_relative_to
+from dlrun.reports.group_rows import position_relative_to
 from dlrun.reproduction import ExperimentToReproduce
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT

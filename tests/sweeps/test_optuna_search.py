@@ -10,7 +10,7 @@ import pytest
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.optuna_search import choose_config
+from dlrun.sweeps.optuna_search import choose_next_config
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.sweeps.search_space import Settings
 from tests import harness
@@ -52,7 +52,7 @@ def done(point: SweepPoint, **metrics: float | None) -> Run:
 def until_the_end(plan: SweepPlan, found: dict[int, Run], most: int = 100) -> None:
     """Run one point after the other, at most so many."""
     for _ in range(most):
-        for point in choose_config(plan, found):
+        for point in choose_next_config(plan, found):
             found[point.number] = done(point)
 
 
@@ -71,7 +71,7 @@ def test_results_are_learnt_from() -> None:
     # first ten random ones are over.
     for metric, sign in (("valid_mae", -1), ("valid_accuracy", 1), ("valid_accuracy", -1)):
         other, found = a_plan(), dict[int, Run]()
-        while points := choose_config(other, found):
+        while points := choose_next_config(other, found):
             (point,) = points
             found[point.number] = done(point, **{metric: sign * accuracy(point.settings)})
         assert chosen(other)[:10] == chosen(plan)[:10]
@@ -85,7 +85,7 @@ def test_an_interrupted_search_chooses_as_an_undisturbed_one(tmp_path: Path, aft
     until_the_end(whole, {})
     sweep, found = written(a_plan(), tmp_path), dict[int, Run]()
     until_the_end(sweep.plan, found, after)
-    (point,) = choose_config(sweep.plan, found)
+    (point,) = choose_next_config(sweep.plan, found)
     sweep.write_plan()
     again = read_sweep_plan(sweep.folder)
     assert chosen(again) == chosen(whole)[: after + 1]
@@ -96,21 +96,21 @@ def test_an_interrupted_search_chooses_as_an_undisturbed_one(tmp_path: Path, aft
 
 def test_a_failed_run_teaches_nothing_and_one_without_its_metric_is_an_error() -> None:
     plan, found = a_plan(trials=3), dict[int, Run]()
-    choose_config(plan, found)  # its run fails
-    (point,) = choose_config(plan, found)
+    choose_next_config(plan, found)  # its run fails
+    (point,) = choose_next_config(plan, found)
     found[point.number] = done(point, valid_accuracy=None)
-    (point,) = choose_config(plan, found)
-    assert choose_config(plan, found) == [] and plan.runs_to_choose == 0 and point.number == 3
+    (point,) = choose_next_config(plan, found)
+    assert choose_next_config(plan, found) == [] and plan.runs_to_choose == 0 and point.number == 3
     plan = a_plan()
-    (point,) = choose_config(plan, {})
+    (point,) = choose_next_config(plan, {})
     with pytest.raises(DlrunError, match="no validation metric"):
-        choose_config(plan, {1: done(point, test_accuracy=0.5)})
+        choose_next_config(plan, {1: done(point, test_accuracy=0.5)})
 
 
 def test_a_config_runs_with_each_seed() -> None:
     plan = a_plan(trials=2, seeds="3")
     assert plan.size == 6
-    assert [point.settings["seed"] for point in choose_config(plan, {})] == [0, 1, 2]
+    assert [point.settings["seed"] for point in choose_next_config(plan, {})] == [0, 1, 2]
     assert len(plan.points_by_config) == 1 and plan.runs_to_choose == 3
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.runner import SweepProgress
+from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.system.console import Screen
 from tests.conftest import Out, clean_environment, smoke
@@ -39,9 +39,8 @@ def test_a_terminal_has_a_bar_and_lines_of_what_ended(capsys: Out) -> None:
         for number, point in enumerate(sweep.points[:5]):
             view.begin(point)
             if number < 2:
-                state.runs[point.number] = finished(0.7 + number / 10)
-                view.end(point, "done")
-        view.end(sweep.points[2], "FAILED")
+                view.end(point, finished(0.7 + number / 10), "")
+        view.end(sweep.points[2], None, "why")
         view.move(sweep.points[3], 0.5)
     said = capsys.readouterr().err
     assert "begun" not in said and "point 3/8 FAILED" in said
@@ -50,10 +49,10 @@ def test_a_terminal_has_a_bar_and_lines_of_what_ended(capsys: Out) -> None:
 
 def test_elsewhere_each_run_has_two_lines(capsys: Out) -> None:
     sweep = planned(SAMPLE, experiment=NAME, seeds="1", grid=["optimizer.lr=0.1,0.2"])
-    view = SweepProgress(sweep, Screen(), SweepState({1: finished(0.7)}), 2)
+    view = SweepProgress(sweep, Screen(), SweepState({}), 2)
     with view.drawn():
         view.begin(sweep.points[0])
-        view.end(sweep.points[0], "done")
+        view.end(sweep.points[0], finished(0.7), "")
     assert capsys.readouterr().err.splitlines() == [
         "point 1/2 begun  lr=0.1 seed=0",
         "point 1/2 done   lr=0.1 seed=0  valid acc. 0.7000  10.0 s",

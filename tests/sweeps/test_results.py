@@ -1,7 +1,6 @@
 """Configs of a sweep over their seeds, the best of them and what it is worth, and their table."""
 
 import json
-import shlex
 from pathlib import Path
 
 import pytest
@@ -9,14 +8,14 @@ import scipy.stats
 
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group
-from dlrun.paired_comparison import compare
+from dlrun.paired_comparison import compare_groups
 from dlrun.run_context import RunSettings
 from dlrun.sweeps.plan_file import SweepPlan
 from dlrun.sweeps.results import (
     SweepResults,
     find_best_config,
     find_runner_up,
-    group_points,
+    group_runs_by_config,
     warnings_of_selection,
 )
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
@@ -63,12 +62,12 @@ def rate(config: Group | None) -> float:
 
 def test_the_best_has_all_its_seeds_or_says_how_many(tmp_path: Path) -> None:
     plan = a_plan()
-    configs = group_points(plan, runs(plan, tmp_path, SCORES))
+    configs = group_runs_by_config(plan, runs(plan, tmp_path, SCORES))
     assert [rate(config) for config in configs] == [0.003, 0.002, 0.001]
     assert [len(config.counted) for config in configs] == [1, 3, 3]
     assert rate(find_best_config(configs)) == 0.001 and configs[-1].finished_of_planned == ""
     scores = SCORES | {0.001: [None, 0.7, 0.7], 0.002: [None] * 3}  # no config has all
-    best = find_best_config(group_points(plan, runs(plan, tmp_path / "none", scores)))
+    best = find_best_config(group_runs_by_config(plan, runs(plan, tmp_path / "none", scores)))
     assert rate(best) == 0.003 and best is not None and best.finished_of_planned == "1 of 3"
 
 
@@ -77,7 +76,7 @@ def test_a_regression_by_its_first_metric(tmp_path: Path, metric: str, best: flo
     """Not by the loss, which is 1 in all, unless nothing else has a direction."""
     plan = a_plan()
     found = runs(plan, tmp_path, SCORES | {0.003: [None] * 3}, metric)
-    configs = group_points(plan, found)
+    configs = group_runs_by_config(plan, found)
     if best is None:
         assert (
             configs[-1].validation_spread
@@ -90,9 +89,9 @@ def test_a_regression_by_its_first_metric(tmp_path: Path, metric: str, best: flo
 def test_the_best_is_compared_with_the_second_by_seed(tmp_path: Path) -> None:
     plan = a_plan(seeds=5)
     scores: dict[float, list[float | None]] = {0.001: [*WORST], 0.002: [*SECOND], 0.003: [*BEST]}
-    configs = group_points(plan, runs(plan, tmp_path, scores))
+    configs = group_runs_by_config(plan, runs(plan, tmp_path, scores))
     assert rate(find_runner_up(configs)) == 0.002
-    found = compare(configs[-1], configs[-2], "valid_accuracy")
+    found = compare_groups(configs[-1], configs[-2], "valid_accuracy")
     ends = scipy.stats.ttest_rel(BEST, SECOND).confidence_interval()
     assert found and found.interval_of_mean == pytest.approx((ends.low, ends.high))
     few = a_plan(rates=2)
@@ -105,7 +104,7 @@ def test_the_best_is_compared_with_the_second_by_seed(tmp_path: Path) -> None:
 def test_validation_rows_that_are_the_test_rows_are_a_warning(tmp_path: Path) -> None:
     plan = a_plan(rates=2)
     config = {"data": {"validation": "test"}}
-    configs = group_points(plan, runs(plan, tmp_path, SCORES, config=config))
+    configs = group_runs_by_config(plan, runs(plan, tmp_path, SCORES, config=config))
     (warning,) = warnings_of_selection(configs)
     assert "best config" in warning
 
@@ -120,18 +119,14 @@ def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: P
     scores = [one["metrics"]["valid_accuracy"] for one in about["points"]]
     assert scores == [0.7, 0.8, 0.6, 0.5]
     best = about["best"]
-    assert best["settings"] == {"optimizer.lr": 0.001} and best["seeds"] == [0, 1]
+    assert best["settings"] == {"optimizer.lr": 0.001}
     (row,) = (r for r in about["rows"] if r["is_best"] and r["metric"] == "valid_accuracy")
     assert (row["count"], row["min"], row["max"]) == (2, 0.7, 0.8)
-    command = shlex.split(best["command"])
-    assert command[:5] == ["dlrun", "sweep", EXPERIMENT, "--seeds", "0-1"]
-    assert not any(word.startswith("seed=") for word in command)
     shown = cli("sweep", "--resume", "s").is_told(0)
     assert {"table.csv", "report.html"} < {path.name for path in folder.iterdir()}
     labels = [line.split()[0] for line in shown.stdout.splitlines() if line[0] != " "]
     files = ["table", "report"]
-    assert labels == ["config", "lr=0.002", "lr=0.001", *files, "best", "second", "repeat"]
-    assert shown.stdout.splitlines()[-1].endswith(best["command"])
+    assert labels == ["config", "lr=0.002", "lr=0.001", *files, "best", "second"]
     cli("report", "s").is_told(0)
     assert "<h1>Sweep s</h1>" in (tmp_path / "report.html").read_text()
 
@@ -139,7 +134,8 @@ def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: P
 def test_a_chart_has_the_metric_by_a_key_with_numbers(tmp_path: Path) -> None:
     plan = a_plan(rates=2)
     results = SweepResults(Sweep(plan, tmp_path), SweepState(runs(plan, tmp_path, SCORES)))
-    (chart,) = results.charts()
+    chart = results.chart_of_key("optimizer.lr")
+    assert chart is not None
     assert (chart.title, chart.mark and chart.mark.value) == ("accuracy by optimizer.lr", 0.001)
     valid, test = chart.lines
     assert (valid.name, valid.x) == ("validation", [0.001, 0.002])

@@ -11,7 +11,7 @@ from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.sweeps import runner
-from dlrun.sweeps.processes import CONTEXT, preload_fork_server
+from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
 from dlrun.sweeps.runner import choose_jobs_and_threads
 from tests.conftest import Patch
 

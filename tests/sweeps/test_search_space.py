@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.sweeps.search_space import SearchSpace, format_seeds, parse_seeds
+from dlrun.sweeps.search_space import SearchSpace, parse_seeds
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,7 @@ from dlrun.sweeps.search_space import SearchSpace, format_seeds, parse_seeds
     [("5", [0, 1, 2, 3, 4]), ("0-2,7", [0, 1, 2, 7]), ("000003", [0, 1, 2]), ("123456,", [123456])],
 )
 def test_seeds(text: str, found: list[int]) -> None:
-    assert list(parse_seeds(text)) == found
-    assert list(parse_seeds(format_seeds(found))) == found
+    assert parse_seeds(text) == found
 
 
 @pytest.mark.parametrize(
@@ -68,6 +67,7 @@ def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str
         ({}, "nothing varies"),
         ({"seeds": "2", "grid": ["seed=1,2"]}, "seed: varied twice"),
         ({"grid": ["a={b: 1},{b: 2}", "a.b=2,3"]}, "a: varied twice"),
+        ({"grid": ["a="]}, "a=: no value"),
         ({"sampler": "tpe", "seeds": "2"}, "belong together"),
         ({"spaces": ["a=lin:0..1"]}, "belong together"),
         ({"spaces": ["a=0..1"], "trials": 2}, "not a space"),

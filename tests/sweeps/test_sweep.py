@@ -22,15 +22,15 @@ def test_a_sweep(tmp_path: Path) -> None:
     """Its runs, plan, table, page, last lines; and it is not taken for a run."""
     sweep = words(*GRID, "--name", "s")
     done = harness.run(tmp_path, *sweep, "--jobs", "2").is_told(0)
-    *lines, _ = (done.stderr + done.stdout).splitlines()  # the last repeats the whole config
-    assert [line for line in lines if len(line) > 80] == []
+    assert [line for line in (done.stderr + done.stdout).splitlines() if len(line) > 80] == []
     folder = tmp_path / "runs" / "sweeps" / "s"
     there = {path.name for path in folder.iterdir()}
     assert {"sweep.json", "table.csv", "report.html"} <= there
     found = runs(tmp_path)
     assert [status(run) for run in found.values()] == ["finished"] * 4
     assert_the_table_is_right(folder / "table.csv", list(found.values()))
-    assert_the_last_lines_repeat_the_best(tmp_path, done.stdout)
+    (best,) = (line for line in done.stdout.splitlines() if line.startswith("best "))
+    assert best.startswith("best   smallest=0.") and "valid_accuracy" in best
     assert_bits_are_those_of_the_run_alone(tmp_path)
     listed = json.loads(harness.run(tmp_path, "runs", "list", "--json").stdout)
     assert [run["state"] for run in listed] == ["finished"] * 5
@@ -56,18 +56,6 @@ def assert_the_table_is_right(path: Path, found: list[Path]) -> None:
     (chosen,) = table.index[table["is_best"]]
     validated = by_config["valid_accuracy"].mean()
     assert validated[chosen] == validated.max()
-
-
-def assert_the_last_lines_repeat_the_best(folder: Path, stdout: str) -> None:
-    *lines, repeat = stdout.splitlines()
-    (best,) = (line for line in lines if line.startswith("best "))
-    assert best.startswith("best   smallest=0.") and "valid_accuracy" in best
-    command = repeat.removeprefix("repeat the best config alone: ")
-    assert command.startswith(f"dlrun sweep {QUICK} --seeds 0-1 --set ")
-    dry = harness.run(folder, *command.split()[1:], "--dry-run", "--json").is_told(0)
-    shown = json.loads(dry.stdout)
-    assert [point["settings"] for point in shown["points"]] == [{"seed": 0}, {"seed": 1}]
-    assert shown["base"]["path"]["smallest"] == float(best.split("smallest=")[1].split(":")[0])
 
 
 def assert_bits_are_those_of_the_run_alone(folder: Path) -> None:

@@ -41,7 +41,7 @@ def optional(kind: Any, help: str, metavar: str, *names: str) -> object:
 
 
 ACCELERATOR = "|".join(get_args(RequestedAccelerator))
-SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, tasks, ..."
+SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, account, ..."
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 
 EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."

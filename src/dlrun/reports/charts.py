@@ -186,8 +186,15 @@ def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:
     if len(steps) < 2:
         return None
     columns = [[values[step] for values in values_by_step] for step in steps]
-    means = [fmean(column) for column in columns]
-    return ChartCurve(name, steps, means, "", low=[*map(min, columns)], high=[*map(max, columns)])
+    return curve_of_means(name, steps, columns, "")
+
+
+def curve_of_means(
+    name: str, x: Sequence[float], values: Sequence[Sequence[float]], look: str
+) -> ChartCurve:
+    """Return the curve of the mean of the values at each x, in a band from lowest to highest."""
+    means = [fmean(values_at_x) for values_at_x in values]
+    return ChartCurve(name, x, means, look, low=[*map(min, values)], high=[*map(max, values)])
 
 
 def metric_names_without_stage(table: Table) -> list[str]:

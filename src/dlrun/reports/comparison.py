@@ -10,6 +10,7 @@ from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.groups import Group, seed_and_fold
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
+from dlrun.reports.group_rows import group_row
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
 from dlrun.run_tables import GROUP_COLUMNS, Column, used_columns
@@ -83,7 +84,7 @@ def _rows_of_group(group: Group) -> list[Values]:
     """Return a row for each test metric of a config; of a single run only for its main metric."""
     spreads = group.tested[:1] if len(group.counted) == 1 else group.tested
     about = {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
-    return [group.row(spread) | about for spread in spreads]
+    return [group_row(group, spread) | about for spread in spreads]
 
 
 def _charts_of_several_runs(groups: Sequence[Group], sections: Sections) -> list[Chart]:

@@ -12,6 +12,11 @@ from dlrun.groups import FEWEST, Group, Spread
 from dlrun.metrics import TESTED
 from dlrun.reports.charts import Strip
 from dlrun.reports.comparison import Sections, sort_best_first, warning_tags_of_group
+from dlrun.reports.group_rows import (
+    interval_of_test_set,
+    position_of_published,
+    published_values,
+)
 from dlrun.reports.run_files import count_labels_as_in_book
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.warning_tags import WarningTag, tags_as_html
@@ -107,12 +112,12 @@ def _row_of_group(group: Group, sections: Sections) -> Values:
 def _cells_of_metric(group: Group, spread: Spread) -> Values:
     """Return the cells on a metric of a config: its mean here, the book's number, a picture."""
     metric = spread.metric.name
-    edition, published = next(iter(group.published(metric).items()), ("", None))
+    edition, published = next(iter(published_values(group, metric).items()), ("", None))
     row: Values = {
         "metric": metric.removeprefix(TESTED).replace("_", " "),
         "value": format_metric(spread.mean),
         "picture": _picture_of_metric(group, spread, edition, published),
-        "position": group.position_of_published(spread, edition),
+        "position": position_of_published(group, spread, edition),
     }
     if published is not None:
         rounded = min(repr(published), format_metric(published), key=len)
@@ -130,7 +135,7 @@ def _picture_of_metric(
     """
     count = len(spread.values)
     texts = [f"{group.name}: {spread.metric.name} {format_metric(spread.mean)}"]
-    bar = group.interval_of_test_set(spread)
+    bar = interval_of_test_set(group, spread)
     if bar:
         texts.append(f"interval of the test set {format_interval(bar)}")
     elif count >= FEWEST and (bar := spread.range_of_runs):
@@ -138,7 +143,7 @@ def _picture_of_metric(
     ticks: dict[str, float] = {}
     if published is not None:
         ticks[edition] = published
-        position = group.position_of_published(spread, edition)
+        position = position_of_published(group, spread, edition)
         of_range = " the range of runs" if position and group.depends_on_chance else ""
         texts.append(f"{edition} {published!r} {position or ''}{of_range}".rstrip())
     dots = spread.values if 1 < count < FEWEST else []

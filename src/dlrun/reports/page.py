@@ -18,6 +18,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
+from dlrun.reports.group_rows import group_row
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.run_files import PHOTOGRAPHS_SHOWN
 from dlrun.reports.run_section import RunSection
@@ -100,7 +101,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
 def report_rows(runs: Sequence[Run]) -> list[Values]:
     """Return the report's table rows, one per config and test metric, the best config first."""
     groups = comparison.sort_best_first(group_runs(runs))
-    return [group.row(spread) for group in groups for spread in group.tested]
+    return [group_row(group, spread) for group in groups for spread in group.tested]
 
 
 def _row_of_run(section: RunSection) -> Row:

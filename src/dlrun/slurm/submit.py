@@ -81,14 +81,12 @@ def submit_run(experiment: str, settings: RunSettings, texts: list[str], *, wait
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
     screen = settings.console()
     options = parse_slurm_options(texts)
-    if options.parallel is not None:
-        raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
     require_slurm()
     config = checks.check_new_run(experiment, settings, here=False)
     if config is None:  # a dry run
         return 0
     planned = [RunToSubmit(config, settings)]
-    ((folder, job_id),) = submit_jobs(experiment, planned, options, experiment)
+    ((folder, job_id),) = submit_jobs(experiment, planned, options, experiment).items()
     if wait:
         screen.note(f"submitted {experiment}/{folder.name} as job {job_id}")
         return wait_for_job(folder, job_id, screen, as_json=settings.json)
@@ -123,8 +121,8 @@ def submit_jobs(
     options: SlurmOptions,
     job_name: str,
     array_folder: Path | None = None,
-) -> list[tuple[Path, str]]:
-    """Create waiting runs, submit their SLURM jobs, and return the folder and job id of each.
+) -> dict[Path, str]:
+    """Create waiting runs, submit their SLURM jobs, and return the id of each run folder's job.
 
     submitit's files are in `array_folder`; None: in the folder of the only run. Raises ConfigError
     if SLURM refuses them; then all new runs are removed.
@@ -139,9 +137,7 @@ def submit_jobs(
                 claimed = RunFolder.claim(runs_dir, experiment, run.settings.name)
                 path = claimed.path
                 new_folders.append(path)
-                with claimed.locked():
-                    record = run_recorder.new_record(experiment, run.config, run.settings)
-                    run_recorder.write_first_files(claimed, record, run.settings)
+                _write_waiting_run(claimed, experiment, run)
             jobs.append(make_resume_job(path.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name)
         job_ids = _call_sbatch(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
@@ -150,12 +146,19 @@ def submit_jobs(
             shutil.rmtree(path)
         repair_latest_link(runs_dir, experiment)
         raise
-    submitted = [(Path(job.run), job_id) for job, job_id in zip(jobs, job_ids, strict=True)]
-    for path, job_id in submitted:
+    submitted = {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
+    for path, job_id in submitted.items():
         folder = path / SLURM_FOLDER
         folder.mkdir(exist_ok=True)
         (folder / JOB_ID_FILE).write_text(f"{job_id}\n", encoding="utf-8")
     return submitted
+
+
+def _write_waiting_run(folder: RunFolder, experiment: str, run: RunToSubmit) -> None:
+    """Write the first files of a run that waits for its SLURM job."""
+    with folder.locked():
+        record = run_recorder.new_record(experiment, run.config, run.settings)
+        run_recorder.write_first_files(folder, record, run.settings)
 
 
 def _call_sbatch(

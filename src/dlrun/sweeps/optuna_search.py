@@ -20,15 +20,14 @@ from optuna.trial import create_trial
 
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
-from dlrun.metrics import VALID
-from dlrun.run_folder.recorded_metrics import selection_metric
+from dlrun.run_folder.recorded_metrics import HOLD_OUT, selection_metric
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
-from dlrun.sweeps.search_space import Space
+from dlrun.sweeps.search_space import KeySpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each study
 
 
-def choose_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
+def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
     """Choose a sweep's next config by Optuna, and return its planned runs; none after the last.
 
     A choice depends only on the seed, its number and the finished runs: a sweep that was
@@ -71,14 +70,13 @@ def _score(run: Run | None) -> float:
     metric = selection_metric(run.record)
     if metric is None:
         problem = f"{run.folder}: no validation metric that --sampler tpe can use"
-        known = map(run.record.metric, run.record.metrics)
-        undeclared = [metric.not_ranked for metric in known if metric.name.startswith(VALID)]
-        raise DlrunError(problem, next(iter(undeclared), "hold rows out, or --sampler random"))
+        hint = f"{HOLD_OUT}; `metrics` declares which direction of an unknown metric is better"
+        raise DlrunError(problem, hint)
     value = run.record.metrics[metric.name]
     return math.nan if value is None else metric.sign * value
 
 
-def _distribution(space: Space) -> BaseDistribution:
+def _distribution(space: KeySpace) -> BaseDistribution:
     if space.kind == "choice":  # by place: Optuna stores no lists
         return CategoricalDistribution(range(len(space.values)))
     low, high = space.values
@@ -87,11 +85,11 @@ def _distribution(space: Space) -> BaseDistribution:
     return FloatDistribution(low, high, log=space.kind == "log")
 
 
-def _param(space: Space, value: object) -> object:
+def _param(space: KeySpace, value: object) -> object:
     return space.values.index(value) if space.kind == "choice" else value
 
 
-def _value(space: Space, param: object) -> object:
+def _value(space: KeySpace, param: object) -> object:
     """Return the config value of a parameter that Optuna has chosen from a space."""
     if space.kind == "choice" and isinstance(param, int):
         return space.values[param]

@@ -9,12 +9,8 @@ from pydantic import BaseModel, Field
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD
-from dlrun.config.sections import ExperimentConfig, PositiveInt
-from dlrun.config.yaml_loader import (
-    ConfigLayer,
-    config_layer_from_values,
-    format_settings_briefly,
-)
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.yaml_loader import ConfigLayer, format_settings_briefly
 from dlrun.errors import DataError, DlrunError
 from dlrun.execution.checks import validate_config
 from dlrun.experiments import registry
@@ -23,7 +19,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checksummed_json import FROZEN, read_checksummed_json
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN, SWEEPS
 from dlrun.run_folder.record import SweepMembership
-from dlrun.sweeps.search_space import SEED, Settings, Space, settings_at_ends
+from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_at_ends
 from dlrun.system.files import file_digest
 
 FORMAT = 2
@@ -46,15 +42,6 @@ class SweepPoint(BaseModel, frozen=True):
         """Return the point's settings as short text, such as `lr=0.01 seed=3 fold=2`."""
         repeat = {key: value for key, value in self.settings.items() if key in REPEATS}
         return f"{format_settings_briefly(self.config)} {format_settings_briefly(repeat)}".strip()
-
-
-class AdaptiveSearch(BaseModel, frozen=True):
-    """Says how Optuna chooses a sweep's configs one after another, by the results so far."""
-
-    trials: PositiveInt  # how many configs it chooses
-    spaces: list[Space]
-    seed: int  # seed of the choices
-    repeats: list[Settings]  # seed and fold of each config's runs
 
 
 class SweepPlan(BaseModel):
@@ -86,7 +73,7 @@ class SweepPlan(BaseModel):
     @property
     def base_layer(self) -> ConfigLayer:
         """Return the config that all points share; errors name the file of the plan."""
-        return config_layer_from_values(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
+        return yaml_loader.config_layer_from_values(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
 
     @property
     def points_by_config(self) -> list[list[SweepPoint]]:
@@ -123,15 +110,14 @@ class SweepPlan(BaseModel):
         """Return the config of each point; of a search, also those at the ends of its spaces."""
         points = [point.settings for point in self.points]
         if self.search is not None:
-            ends = settings_at_ends(self.search.spaces)
-            points += [end | repeat for end in ends for repeat in self.search.repeats]
-        layers = (with_settings(self.base_layer, settings) for settings in points)
+            points += settings_at_ends(self.search.spaces)
+        layers = (add_settings(self.base_layer, settings) for settings in points)
         return [validate_config(self.experiment, layer) for layer in layers]
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
         """Raise DataError if a file of the data has changed since the sweep was planned."""
         config = validate_config(self.experiment, self.base_layer)
-        digests = data_digests(self.experiment, config, data_dir)
+        digests = digests_of_data(self.experiment, config, data_dir)
         for file, digest in self.data.items():
             if digests.get(file, digest) != digest:
                 name = file.partition(" ")[2]
@@ -143,7 +129,7 @@ class SweepPlan(BaseModel):
         digits = len(str(self.size))
         return replace(
             common,
-            values=[with_settings(self.base_layer, point.settings)],
+            values=[add_settings(self.base_layer, point.settings)],
             name=f"{self.name}-{point.number:0{digits}}",
             note=self.note,
             tags=self.tags,
@@ -170,7 +156,7 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
     return plan
 
 
-def data_digests(name: str, config: ExperimentConfig, data_dir: Path | None) -> dict[str, str]:
+def digests_of_data(name: str, config: ExperimentConfig, data_dir: Path | None) -> dict[str, str]:
     """Return a hash of each file of an experiment's data that this machine has."""
     folder = resolve_data_dir(data_dir)
     if (dataset := registry.experiment_dataset(name)) is not None:
@@ -179,7 +165,7 @@ def data_digests(name: str, config: ExperimentConfig, data_dir: Path | None) -> 
     return {f"{number} {file.name}": file_digest(file) for number, file in files}
 
 
-def with_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
+def add_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
     """Add settings by dotted keys to a config layer; error messages name them as `KEY=VALUE`."""
     layers = [
         yaml_loader.config_layer_of_setting(key, value, f"{key}={value}")

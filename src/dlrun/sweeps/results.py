@@ -1,7 +1,6 @@
 """Choose the best config of a sweep, compare it with the next best, and write and show results."""
 
 import shlex
-import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,21 +9,19 @@ from pathlib import Path
 
 from rich.text import Text
 
-from dlrun.config.data_sections import FOLD, FOLDS
-from dlrun.config.yaml_loader import format_override, format_settings_briefly
+from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import ConfigError, os_error_remedy
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
 from dlrun.metrics import VALID, without_stage
-from dlrun.paired_comparison import Comparison, compare
-from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine, name_part, published_value_lines
+from dlrun.paired_comparison import Comparison, compare_groups
+from dlrun.reports import charts
+from dlrun.reports.group_rows import group_row
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric
+from dlrun.run_folder.recorded_metrics import format_metric, shorten_metric, too_good_by_test_rows
 from dlrun.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
 from dlrun.sweeps.plan_file import SweepPlan, read_sweep_plan
-from dlrun.sweeps.search_space import SEED, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
@@ -38,7 +35,7 @@ NO_VALIDATION = (
 )
 
 
-def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
+def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
     """Group a sweep's finished runs by config, the best config last."""
     groups: list[Group] = []
     for points in plan.points_by_config:
@@ -48,13 +45,14 @@ def group_points(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
         groups += [
             replace(group, settings=settings, planned=len(points)) for group in group_runs(done)
         ]
+    return sorted(groups, key=_rank)
 
-    def rank(group: Group) -> tuple[bool, bool, float]:
-        by = group.validation_spread
-        value = float("-inf") if by is None else by.metric.sign * by.mean
-        return by is not None, not group.finished_of_planned, value
 
-    return sorted(groups, key=rank)
+def _rank(group: Group) -> tuple[bool, bool, float]:
+    """Return what is highest of the best config: a complete one with the best validation metric."""
+    spread = group.validation_spread
+    value = float("-inf") if spread is None else spread.metric.sign * spread.mean
+    return spread is not None, not group.finished_of_planned, value
 
 
 def find_best_config(groups: Sequence[Group]) -> Group | None:
@@ -65,44 +63,27 @@ def find_best_config(groups: Sequence[Group]) -> Group | None:
     return None
 
 
-def describe_config_result(group: Group) -> str:
-    """Return a config and its mean validation and test metrics as text."""
-    spreads = [spread for spread in (group.validation_spread, group.main_spread) if spread]
-    text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
-    text += f" ({group.finished_of_planned} runs)" if group.finished_of_planned else ""
-    if not group.settings and group.main_spread and (few := group.shortage(group.main_spread)):
-        text += f"; {few}"
-    return f"{format_settings_briefly(group.settings)}: {text}" if group.settings else text
-
-
-def repeat_command_of_config(group: Group) -> str:
-    """Return the shell command that repeats all runs of a config: one run, or a sweep."""
-    words = [group.record.experiment]
-    settings = group.runs[0].changed_settings()
-    if group.fold_count:
-        words += ["--folds", str(settings.pop(FOLDS))]
-        del settings[FOLD]
-    if len(group.seeds) > 1:
-        words += ["--seeds", format_seeds(group.seeds)]
-        settings.pop(SEED, None)
-    several = ["sweep"] if len(words) > 1 else []
-    for key, value in settings.items():
-        words += ["--set", format_override(key, value)]
-    return shlex.join(["dlrun", *several, *words])
-
-
 def find_runner_up(groups: Sequence[Group]) -> Group | None:
     """Return the best other config with the winner's seeds and folds; None if there is none."""
     best = find_best_config(groups)
     if best is None or best.validation_spread is None or not best.settings:
         return None
     metric = best.validation_spread.metric.name
-    comparable = [
-        group
-        for group in groups[:-1]
-        if metric in group.spreads and group.counted.keys() == best.counted.keys()
-    ]
-    return comparable[-1] if comparable else None
+    for group in reversed(groups[:-1]):
+        if metric in group.spreads and group.counted.keys() == best.counted.keys():
+            return group
+    return None
+
+
+def describe_config_result(group: Group) -> str:
+    """Return a config and its mean validation and test metrics as text."""
+    spreads = [spread for spread in (group.validation_spread, group.main_spread) if spread]
+    text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
+    text += f" ({group.finished_of_planned} runs)" if group.finished_of_planned else ""
+    if group.settings:
+        return f"{format_settings_briefly(group.settings)}: {text}"
+    shortage = group.shortage(group.main_spread) if group.main_spread else ""
+    return f"{text}; {shortage}" if shortage else text
 
 
 def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
@@ -113,7 +94,7 @@ def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
         unknown = [spreads[name].metric.not_ranked for name in spreads if name.startswith(VALID)]
         return [next(filter(None, unknown), NO_VALIDATION)]
     if best and best.settings and best.record.validates_on_test:
-        return [metrics.too_good_by_test_rows("the best config's test metric")]
+        return [too_good_by_test_rows("the best config's test metric")]
     return []
 
 
@@ -140,12 +121,12 @@ class SweepResults:
         self.sweep = sweep
         self.plan = sweep.plan
         self.state = state
-        self.groups = group_points(sweep.plan, state.runs)
+        self.groups = group_runs_by_config(sweep.plan, state.runs)
         self.best = find_best_config(self.groups)
         self.second = find_runner_up(self.groups)
         self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.groups)]
         self.rows = [
-            {**group.settings, **group.row(spread), "is_best": group is self.best}
+            {**group.settings, **group_row(group, spread), "is_best": group is self.best}
             for group in self.groups
             for spread in group.spreads.values()
         ]
@@ -158,14 +139,13 @@ class SweepResults:
         """Return the comparison of the best config with the second by the validation metric."""
         if not (self.best and self.best.validation_spread and self.second):
             return None
-        return compare(self.best, self.second, self.best.validation_spread.metric.name)
+        return compare_groups(self.best, self.second, self.best.validation_spread.metric.name)
 
     def describe_comparison(self) -> str:
         """Return the comparison of the best config with the second in words; empty without it."""
-        comparison = self.comparison
-        if comparison is None or self.second is None:
+        if self.comparison is None or self.second is None:
             return ""
-        return comparison.describe("the best", format_settings_briefly(self.second.settings))
+        return self.comparison.describe("the best", format_settings_briefly(self.second.settings))
 
     @property
     def runs(self) -> list[Run]:
@@ -202,10 +182,9 @@ class SweepResults:
     def page_content(self) -> PageContent:
         """Return the content of the sweep's HTML report."""
         plan = self.plan
-        runs = self.state.runs
         command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment
         note = f"The sweep: {command}."
-        finished = sum(run.is_finished for run in runs.values())
+        finished = sum(run.is_finished for run in self.runs)
         if finished < plan.size:
             note += f" {finished} of {plan.size} points have finished; {self.sweep.resume_command} "
             note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
@@ -214,42 +193,39 @@ class SweepResults:
             shown["the best config by validation"] = describe_config_result(self.best)
         if comparison := self.describe_comparison():
             shown["second"] = comparison
+        drawn = [chart for key in self.plan.keys if (chart := self.chart_of_key(key))]
         title = f"Sweep {plan.name}"
-        return PageContent(self.runs, note, self.warnings, shown, self.charts(), title=title)
+        return PageContent(self.runs, note, self.warnings, shown, drawn, title=title)
 
-    def charts(self) -> list[Chart]:
-        """Return a chart for each varied key with numbers: the metric by the key's values."""
+    def chart_of_key(self, key: str) -> charts.Chart | None:
+        """Return the chart of the metric by the values of a key; None if these are no numbers."""
         main = next((group.main_spread or group.validation_spread for group in self.groups), None)
-        if main is None:
-            return []
+        numbers = [type(group.settings[key]) in (int, float) for group in self.groups]
+        if main is None or not all(numbers):
+            return None
         metric = without_stage(main.metric.name)
-        levels = published_value_lines(self.groups[-1].record, metric)
-        charts = []
-        for key in self.plan.keys:
-            if not all(type(group.settings[key]) in (int, float) for group in self.groups):
-                continue
-            curves = [self._curve(key, part, metric) for part in ("valid", "test")]
-            drawn = [curve for curve in curves if len(curve.x) > 1]
-            chosen = ReferenceLine("chosen", self.best.settings[key], "mark") if self.best else None
-            if drawn:
-                charts.append(Chart(f"{metric} by {key}", key, metric, drawn, levels, chosen))
-        return charts
+        record = self.groups[-1].record
+        curves = []
+        for part in ("valid", "test"):
+            by_value = self._metric_by_value(f"{part}_{metric}", key)
+            if len(by_value) > 1:
+                name = charts.name_part(part, record)
+                curves.append(charts.curve_of_means(name, [*by_value], [*by_value.values()], part))
+        if not curves:
+            return None
+        levels = charts.published_value_lines(record, metric)
+        chosen = None
+        if self.best is not None:
+            chosen = charts.ReferenceLine("chosen", self.best.settings[key], "mark")
+        return charts.Chart(f"{metric} by {key}", key, metric, curves, levels, chosen)
 
-    def _curve(self, key: str, part: str, metric: str) -> ChartCurve:
-        """Return the mean of a metric over the runs with each value of a key, and their range."""
+    def _metric_by_value(self, metric: str, key: str) -> dict[float, list[float]]:
+        """Return a metric of the configs by the value that they have for a key, sorted."""
         by_value: dict[float, list[float]] = {}
-        for group in self.groups:
-            if spread := group.spreads.get(f"{part}_{metric}"):
+        for group in sorted(self.groups, key=lambda group: group.settings[key]):
+            if spread := group.spreads.get(metric):
                 by_value.setdefault(group.settings[key], []).extend(spread.values)
-        columns = [by_value[value] for value in sorted(by_value)]
-        return ChartCurve(
-            name_part(part, self.groups[-1].record),
-            sorted(by_value),
-            [statistics.fmean(column) for column in columns],
-            part,
-            low=[*map(min, columns)],
-            high=[*map(max, columns)],
-        )
+        return by_value
 
     def show(self, files: Mapping[str, str], screen: Screen) -> None:
         """Print the configs, the failed points, the paths of the files, the best config."""
@@ -266,33 +242,32 @@ class SweepResults:
         if comparison := self.describe_comparison():
             lines = textwrap.wrap(printable(comparison), WIDTH)
             screen.labelled(("second", f"\n{' ' * INDENT}".join(lines)))
-        if self.best is not None:
-            which = "the best config alone: " if self.best.settings else ""
-            screen.labelled(("repeat", f"{which}{printable(repeat_command_of_config(self.best))}"))
         for warning in self.warnings:
             screen.warn(warning)
 
     def table_lines(self, screen: Screen) -> list[str]:
         """Return the table of the configs with the metrics that choose and judge, the best last."""
         rows = []
-        heads = ["", ""]
+        titles = {"validated": "", "mean": ""}
         for group in self.groups:
-            by = group.validation_spread
-            main = group.main_spread
-            shown = main or by
-            heads = [shorten_metric(spread.metric.name) if spread else "" for spread in (by, shown)]
-            row = group.row(shown) if shown else {}
-            row["config"] = format_settings_briefly(group.settings)
+            row: Values = {"config": format_settings_briefly(group.settings)}
+            validation = group.validation_spread
+            if shown := group.main_spread or validation:
+                row = group_row(group, shown) | row
+                titles["mean"] = shorten_metric(shown.metric.name)
+            if validation and group.main_spread:
+                row["validated"] = validation.mean
+                titles["validated"] = shorten_metric(validation.metric.name)
             row["n"] = group.finished_of_planned or str(row.get("count", ""))
-            rows.append(row | {"validated": by.mean if by and main else None})
-        columns = [Column("config"), Column("n", is_number=True), number("validated", heads[0])]
-        columns += [replace(MEAN, title=heads[1]), SD, INTERVAL_OF_MEAN, number("book")]
+            rows.append(row)
+        columns = [Column("config"), Column("n", is_number=True)]
+        columns += [number("validated", titles["validated"]), replace(MEAN, title=titles["mean"])]
+        columns += [SD, INTERVAL_OF_MEAN, number("book")]
         return table_lines(columns, rows, screen)
 
     def print_json(self, status: str, files: Mapping[str, str], screen: Screen) -> None:
         """Print the state and results of the sweep. Raises OSError if stdout was closed."""
         plan = self.plan
-        best = self.best
         points = []
         for point in plan.points:
             run = self.state.runs.get(point.number)
@@ -306,25 +281,19 @@ class SweepResults:
                     "error": self.state.failed.get(point.number),
                 }
             )
+        best = self.best and {
+            "settings": self.best.settings,
+            "folds": self.best.fold_count or None,
+            "runs": [str(run.folder) for run in self.best.counted.values()],
+        }
         screen.print_json(
             {
                 "sweep": plan.name,
-                "experiment": plan.experiment,
                 "status": status,
                 "folder": str(self.sweep.folder),
-                "note": plan.note or None,
-                "tags": plan.tags,
                 "points": points,
                 "rows": self.rows,
-                "best": best
-                and {
-                    "settings": best.settings,
-                    "seeds": best.seeds,
-                    "folds": best.fold_count or None,
-                    "planned": best.planned,
-                    "runs": [str(run.folder) for run in best.counted.values()],
-                    "command": repeat_command_of_config(best),
-                },
+                "best": best,
                 "second": self.second and self.second.settings,
                 "comparison": self.comparison and self.comparison.as_object(),
                 "warnings": self.warnings,

@@ -1,8 +1,7 @@
-"""Run the unfinished points of a sweep on this machine, in parallel, and show their progress."""
+"""Run the unfinished points of a sweep on this machine, in parallel."""
 
-import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
@@ -11,17 +10,12 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
-from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import (
-    format_metrics_line,
-    main_metric,
-    selection_metric,
-)
-from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
-from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage
+from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
+from dlrun.sweeps.plan_file import SweepPoint
+from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.accelerator import select_accelerator
-from dlrun.system.console import MoveBar, Screen, format_position, pluralize, printable
+from dlrun.system.console import Screen, pluralize
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
 from dlrun.system.signals import SIGNALS, STOP_SIGNAL_EXIT_CODES, StopRequest
 
@@ -57,106 +51,39 @@ def run_sweep_points(
     """Run the unfinished points of a sweep; the caller holds the sweep's lock.
 
     points, jobs: None stands for all, and for as many runs at once as cores and memory allow.
-    Returns the state once all processes have ended; a signal is in `stopped`.
+    Returns the state once all processes have ended; then raises Interrupted or Terminated if there
+    was a signal.
     """
     plan = sweep.plan
     configs = plan.validate_points()
-    wanted = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
-    if jobs is None and any(select_accelerator(name)[0] != "cpu" for name in wanted):
+    if jobs is None and _train_on_accelerator(configs):
         jobs = 1
         screen.note("one run at a time, because they would share an accelerator (--jobs: more)")
     jobs, threads = choose_jobs_and_threads(configs, jobs)
-    sweep.clean_up_if_killed(screen)
     state = SweepState(sweep.find_runs())
-    settings = RunSettings(
-        runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=threads
-    )
     points = plan.points if points is None else points
     todo = deque(point for point in points if not state.is_done(point))
     left = len(todo) + plan.runs_to_choose
     if not left:
         return state
-    if plan.search is None:
-        configs = [configs[point.number - 1] for point in todo]
-    if dataset := registry.experiment_dataset(plan.experiment):
-        for config in configs:  # not once for each process
-            dataset.download(config.data_section, resolve_data_dir(sweep.data_dir), screen)
+    if dataset := registry.experiment_dataset(plan.experiment):  # all points have the same data
+        dataset.download(configs[0].data_section, resolve_data_dir(sweep.data_dir), screen)
     done = len(points) - len(todo)
     before = f", {done} done before" if done else ""
     screen.note(f"{pluralize(left, 'run')} to do{before}, {jobs} at once")
+    settings = RunSettings(
+        runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=threads
+    )
     progress = SweepProgress(plan, screen, state, done + left, done)
-    runner = _Runner(sweep, screen, settings, state, todo, progress, jobs)
-    try:
-        runner.run()
-    except Stopped as stop:  # a second signal, outside of the loop's own `try`
-        state.stopped = stop
-    finally:
-        for child in runner.children.values():
-            child.connection.close()  # it ends its step
-        for child in runner.children.values():
-            child.end()
+    _Runner(sweep, screen, settings, state, todo, progress, jobs).run()
     state.runs = sweep.find_runs()
     return state
 
 
-@dataclass
-class SweepProgress:
-    """Shows how many runs of a sweep have ended, and how.
-
-    state: the caller adds a run, or its error, before it calls `end`. ended: how many of all
-    `total` runs have ended. shares: the share of its work that each running run has done.
-    """
-
-    plan: SweepPlan
-    screen: Screen
-    state: SweepState
-    total: int
-    ended: int = 0
-    shares: dict[int, float] = field(default_factory=dict)
-    move_bar: MoveBar | None = None
-
-    @contextlib.contextmanager
-    def drawn(self) -> Iterator[None]:
-        """Draw the bar on a terminal during a `with` block."""
-        with self.screen.bar("runs", self.total) as self.move_bar:
-            self._draw()
-            yield
-
-    def begin(self, point: SweepPoint) -> None:
-        """Show that the run of a point has begun."""
-        self.shares[point.number] = 0
-        if not self.screen.draws_bars:
-            self.screen.note(self._line(point, "begun"))
-
-    def move(self, point: SweepPoint, share: float) -> None:
-        """Show the share of its work that a running run has done."""
-        self.shares[point.number] = share
-        self._draw()
-
-    def end(self, point: SweepPoint, how: str) -> None:
-        """Show that the run of a point is `done`, with its result, has `FAILED`, or `ended`."""
-        self.shares.pop(point.number, None)
-        self.ended += 1
-        record = self.state.runs[point.number].record if how == "done" else None
-        self.screen.note(self._line(point, how, record))
-        self._draw()
-
-    def _draw(self) -> None:
-        failed = f", {len(self.state.failed)} failed" if self.state.failed else ""
-        if self.move_bar is not None:
-            done = self.ended + sum(self.shares.values())
-            self.move_bar(done, f"{self.ended}/{self.total}{failed}")
-
-    def _line(self, point: SweepPoint, how: str, record: RunRecord | None = None) -> str:
-        """Return a line of text about a point, and the metric by which it is selected."""
-        result = ""
-        if record is not None:
-            selected = selection_metric(record)
-            name = selected.name if selected else main_metric(record)
-            known = {name: record.metrics[name]} if name else {}
-            result = f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
-        position = format_position(point.number, self.plan.size)
-        return f"point {position} {how:<6} {printable(point.label)}{result}".rstrip()
+def _train_on_accelerator(configs: Sequence[ExperimentConfig]) -> bool:
+    """Return whether a run with one of the configs would train on an accelerator."""
+    wanted = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
+    return any(select_accelerator(name)[0] != "cpu" for name in wanted)
 
 
 @dataclass
@@ -176,18 +103,27 @@ class _Runner:
     warnings: set[str] = field(default_factory=set)
 
     def run(self) -> None:
-        """Run the points in parallel, and those that a search chooses meanwhile."""
+        """Run the points in parallel, and those that a search chooses meanwhile.
+
+        Raises Interrupted or Terminated after a signal, once all processes have ended.
+        """
         stopping = "stopping; what each run has finished is kept; a second signal stops at once"
         announcing = self.stop.delay_first_signal(lambda: self.screen.note(stopping))
         plan = self.sweep.plan
-        with self.stop.handle_signals(), announcing, self.progress.drawn():
-            while self.children or ((self.todo or plan.runs_to_choose) and not self.ending):
-                try:
-                    self._run_for_a_tick()
-                except Stopped as again:  # a second signal
-                    self._end(again.exit_code - 128)
+        try:
+            with self.stop.handle_signals(), announcing, self.progress.drawn():
+                while self.children or ((self.todo or plan.runs_to_choose) and not self.ending):
+                    try:
+                        self._run_for_a_tick()
+                    except Stopped as again:  # a second signal
+                        self._end(again.exit_code - 128)
+        finally:
+            for child in self.children.values():
+                child.connection.close()
+            for child in self.children.values():
+                child.end()
         if self.stop.received:
-            self.state.stopped = SIGNALS[self.stop.received]()
+            raise SIGNALS[self.stop.received]
 
     def _run_for_a_tick(self) -> None:
         """Start what can be started, and handle the messages that arrive meanwhile."""
@@ -211,18 +147,20 @@ class _Runner:
         plan = self.sweep.plan
         while len(self.children) < self.jobs:
             if not self.todo and plan.runs_to_choose:
-                from dlrun.sweeps.optuna_search import choose_config  # slow: optuna, an extra
+                from dlrun.sweeps.optuna_search import choose_next_config  # slow: optuna, an extra
 
-                self.todo.extend(choose_config(plan, self.state.runs))
+                self.todo.extend(choose_next_config(plan, self.state.runs))
                 self.sweep.write_plan()
             if not self.todo:
                 break
             point = self.todo.popleft()
             run = self.state.runs.get(point.number)
+            settings = self.settings
+            folder = None
             if run is not None and registry.load_config_class(plan.experiment).resumable:
-                settings, folder = self.settings, run.folder
+                folder = run.folder
             else:
-                settings, folder = plan.run_settings(point, self.settings), None
+                settings = plan.run_settings(point, settings)
             self.progress.begin(point)
             log = self.sweep.folder / LOG
             self.children[point.number] = ChildProcess(log, plan.experiment, settings, folder)
@@ -237,17 +175,8 @@ class _Runner:
         if message.exit_code is None:
             return
         self.children.pop(point.number).end()
-        # The record, not the exit code, says whether the run is done.
-        state = self.state
-        run = self.sweep.find_run_of_point(point, state.runs.get(point.number))
-        if run is not None:
-            state.runs[point.number] = run
-        if state.is_done(point):
-            self.progress.end(point, "done")
-        elif self.ending and message.exit_code in STOP_SIGNAL_EXIT_CODES:
-            self.progress.end(point, "ended")
-        else:
-            why = message.error or "its run is no longer there"
-            state.failed[point.number] = why
-            self.progress.end(point, "FAILED")
-            self.screen.fail(f"point {point.number}: {why}", message.hint)
+        was_stopped = self.ending and message.exit_code in STOP_SIGNAL_EXIT_CODES
+        error = "" if was_stopped else message.error or "its run is no longer there"
+        self.progress.end(point, self.sweep.find_run_of_point(point), error)
+        if point.number in self.state.failed:
+            self.screen.fail(f"point {point.number}: {error}", message.hint)

@@ -1,26 +1,19 @@
-"""Find the runs in a sweep's folder, and remove what a killed sweep left behind."""
+"""Find the runs of a sweep, and which of its points are done."""
 
 import contextlib
 import re
 import shlex
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dlrun.errors import DlrunError, Stopped
+from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run, find_copies
 from dlrun.run_context import resolve_runs_dir
-from dlrun.run_folder import folder as run_files
 from dlrun.run_folder.checksummed_json import to_checksummed_json
 from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import CONFIG, LOCK, PLAN, RunFolder, remove_run
+from dlrun.run_folder.folder import CONFIG, PLAN, RunFolder
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
-from dlrun.system.console import Screen
-from dlrun.system.files import is_file_locked
-
-FIRST_FILES = {run_files.ENVIRONMENT, run_files.RESULTS, run_files.NOTES, LOCK, run_files.LOG}
-PATIENCE_SECONDS = 60.0  # wait until the runs of a killed sweep end their step
 
 
 @dataclass(frozen=True)
@@ -54,22 +47,23 @@ class Sweep:
         Of several runs of a point it is the most advanced one. folders: the only ones to search.
         """
         plan = self.plan
-        undamaged = list[Run]()
-        runs = dict[int, Run]()
         if folders is None:
             folders = runs_newest_first(self.runs_dir, plan.experiment)
-        for folder in sorted({*folders}):
+        found: list[tuple[int, Run]] = []
+        for folder in sorted(folders):
             with contextlib.suppress(DlrunError):  # damaged: `describe_damaged` names it
                 run = Run.in_folder(folder)
                 member = run.record.sweep
                 if member and member.id == plan.id and 0 < member.point <= len(plan.points):
-                    undamaged.append(run)
-        copies = find_copies(run.identity for run in undamaged)
+                    found.append((member.point, run))
+        copies = find_copies(run.identity for _, run in found)
         # The most advanced run of a point comes last.
-        for run in sorted(undamaged, key=lambda run: (run.is_finished, run.record.steps or 0)):
-            if run.record.sweep and run.folder not in copies:
-                runs[run.record.sweep.point] = run
-        return runs
+        found.sort(key=lambda pair: (pair[1].is_finished, pair[1].record.steps or 0))
+        return {point: run for point, run in found if run.folder not in copies}
+
+    def find_run_of_point(self, point: SweepPoint) -> Run | None:
+        """Return the run of a point whose process has just ended; None if it left none."""
+        return self.find_runs(self._point_folders(str(point.number))).get(point.number)
 
     def describe_damaged(self) -> list[str]:
         """Return a sentence for each damaged run of a point, which is left out of all results."""
@@ -82,33 +76,6 @@ class Sweep:
                 why = error.message.removeprefix(f"{folder}/")
                 problems.append(f"left out: {folder.name}: {why}")
         return problems
-
-    def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
-        """Return the run of a point whose process has just ended; `known` is an earlier one."""
-        folders = self._point_folders(str(point.number)) + ([known.folder] if known else [])
-        return self.find_runs(folders).get(point.number, known)
-
-    def clean_up_if_killed(self, screen: Screen) -> None:
-        """Wait for runs that a killed sweep left running, and remove folders without a run.
-
-        Raises DlrunError if a run does not end.
-        """
-        folders = self._point_folders()
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        if busy := [folder for folder in folders if is_file_locked(folder / LOCK)]:
-            screen.note(f"waiting for runs that end a step: {len(busy)}")
-        for folder in busy:
-            while is_file_locked(folder / LOCK):
-                if time.monotonic() > deadline:
-                    problem = f"{folder}: another process is still writing to this run"
-                    raise DlrunError(problem, "wait for its end, or end it")
-                time.sleep(0.1)
-        for folder in folders:
-            with contextlib.suppress(DlrunError, OSError):
-                names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-                # Killed before it had its first files; nothing else is ours to remove.
-                if names <= FIRST_FILES:
-                    remove_run(folder)
 
     def _point_folders(self, number: str = r"\d+") -> list[Path]:
         """Return the folders whose names are those of a point's run, or of any point's."""
@@ -125,7 +92,6 @@ class SweepState:
 
     runs: dict[int, Run]
     failed: dict[int, str] = field(default_factory=dict)
-    stopped: Stopped | None = None  # signal that ended it early
 
     def is_done(self, point: SweepPoint) -> bool:
         """Return whether the run of a point has finished."""

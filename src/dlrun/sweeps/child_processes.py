@@ -1,8 +1,8 @@
 """Execute the runs of a sweep in child processes, and exchange messages with them.
 
 Each process executes one run. On Linux they are forked from a server that has imported the
-packages that the runs need; elsewhere they are spawned. A process whose connection closes ends its
-step, writes its record and exits, even if the sweep was killed.
+packages that the runs need; elsewhere they are spawned. A process whose connection closes exits,
+even if the sweep was killed; its run continues later from the last finished step.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.errors import DlrunError, first_line
+from dlrun.errors import DlrunError, Terminated, first_line
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -82,7 +82,7 @@ class ChildProcess:
             self._process.join()
             code = self._process.exitcode or 0
             how = f"killed by signal {-code}" if code < 0 else f"its process ended with {code}"
-            return ProcessMessage(share=1, exit_code=code, error=how)
+            return ProcessMessage(exit_code=code, error=how)
         return message
 
     def send_signal(self, number: int) -> None:
@@ -160,7 +160,6 @@ def run_point_in_child_process(
     gc.set_threshold(resources.GARBAGE_THRESHOLD)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
-    error = hint = ""
     try:
         if sys.platform != "win32":  # a signal that has come already stops the run here
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -170,28 +169,31 @@ def run_point_in_child_process(
             code, _ = resume_run(str(run), settings)
         else:
             code, _ = run_experiment(experiment, settings)
-    except BaseException as failure:
-        if stop := stop_signal_of_error(failure):
-            code, error = stop.exit_code, stop.word
-        elif isinstance(failure, DlrunError):
-            code, error, hint = failure.exit_code, failure.message, failure.hint
-        else:
-            code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
+        message = ProcessMessage(exit_code=code)
+    except BaseException as error:
+        message = _message_of_error(error)
     ignore_signals_until_exit()
-    _send(connection, ProcessMessage(share=1, exit_code=code, error=error, hint=hint))
+    _send(connection, message)
     sys.stderr.flush()
     os._exit(0)  # a normal exit takes 0.7 s to unload torch
 
 
+def _message_of_error(error: BaseException) -> ProcessMessage:
+    """Return the message that a run has ended by an error, or by a signal that caused one."""
+    if stop := stop_signal_of_error(error):
+        return ProcessMessage(exit_code=stop.exit_code, error=stop.word)
+    if isinstance(error, DlrunError):
+        return ProcessMessage(exit_code=error.exit_code, error=error.message, hint=error.hint)
+    return ProcessMessage(exit_code=1, error=f"{type(error).__name__}: {first_line(error)}")
+
+
 def _listen(connection: "Connection[ProcessMessage, int]") -> None:
-    """Raise each signal that the sweep sends, and SIGTERM when the connection closes."""
-    closed = False
-    while not closed:
+    """Raise each signal that the sweep sends; end the process when the connection closes."""
+    while True:
         try:
             number = connection.recv()
         except (EOFError, OSError):
-            number = int(signal.SIGTERM)
-            closed = True
+            os._exit(Terminated.exit_code)
         if sys.platform == "win32":  # there os.kill would end the process at once
             signal.raise_signal(number)
         else:

@@ -1,0 +1,74 @@
+"""Describe a metric of a group of runs as a row of tables, beside its published values."""
+
+from decimal import Decimal
+
+from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.groups import Group, Interval, Spread
+from dlrun.run_folder.record import ACCURACY
+from dlrun.run_folder.recorded_metrics import EDITIONS, published_metrics
+
+
+def group_row(group: Group, spread: Spread) -> Values:
+    """Return what is known of a metric of a group of runs, as screen, JSON, CSV and page have it.
+
+    note: why nothing is said about the metric, if nothing is.
+    """
+    published = published_values(group, spread.metric.name)
+    row: Values = {
+        "experiment": group.record.experiment,
+        "data": group.data,
+        "config": format_settings_briefly(group.settings),
+        "settings": group.settings,
+        "metric": spread.metric.name,
+        "count": len(spread.values),
+        "mean": spread.mean,
+        "sd": spread.sd,
+        "min": min(spread.values),
+        "max": max(spread.values),
+        "interval_of_mean": spread.interval_of_mean,
+        "range_of_runs": spread.range_of_runs,
+        "interval_of_test_set": interval_of_test_set(group, spread),
+        "note": "; ".join(filter(None, (spread.metric.not_ranked, group.shortage(spread)))),
+        "runs": [str(run.folder) for run in group.counted.values()],
+        "planned": group.planned or None,
+    }
+    for edition in EDITIONS:
+        row[edition] = published.get(edition)
+        row[f"{edition}_is"] = position_of_published(group, spread, edition)
+    return row
+
+
+def published_values(group: Group, metric: str) -> dict[str, float]:
+    """Return the published values of a metric of a group of runs, by edition of the book."""
+    editions = published_metrics(group.record, ignoring_differences=group.with_published)
+    return {edition: values[metric] for edition, values in editions.items() if metric in values}
+
+
+def position_of_published(group: Group, spread: Spread, edition: str) -> str | None:
+    """Return where a published number lies: `within`, `above` or `below` the range of runs.
+
+    `equal`, `above` or `below` a fit that depends on no seed. None if it is not judged.
+    """
+    value = published_values(group, spread.metric.name).get(edition)
+    if value is None or group.record.reference_differs or group.shortage(spread):
+        return None
+    if group.depends_on_chance and spread.range_of_runs:
+        return position_relative_to(value, spread.range_of_runs)
+    position = position_relative_to(value, (spread.mean, spread.mean))
+    return "equal" if position == "within" else position
+
+
+def position_relative_to(published: float, interval: Interval) -> str:
+    """Return whether a published, rounded number is `within`, `above` or `below` an interval."""
+    # Half a unit of its last decimal digit, such as 0.005 for 0.88.
+    half = 0.5 * 10.0 ** int(Decimal(repr(published)).as_tuple().exponent)
+    low, high = interval
+    if high < published - half:
+        return "above"
+    return "below" if low > published + half else "within"
+
+
+def interval_of_test_set(group: Group, spread: Spread) -> Interval | None:
+    """Return the interval of a single run's test accuracy; None of several runs, or of others."""
+    is_shown = len(group.counted) == 1 and spread.metric.name == ACCURACY
+    return group.record.accuracy_interval if is_shown else None

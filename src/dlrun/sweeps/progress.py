@@ -1,0 +1,85 @@
+"""Show how many runs of a sweep have ended, and how: by a bar on a terminal, and in lines."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dlrun.experiments.saved_run import Run
+from dlrun.run_folder.record import RunRecord
+from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
+from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
+from dlrun.sweeps.sweep_folder import SweepState
+from dlrun.system.console import MoveBar, Screen, format_position, printable
+
+
+@dataclass
+class SweepProgress:
+    """Shows how many runs of a sweep have ended, and how.
+
+    ended: how many of all `total` runs have ended. shares: the share of its work that each running
+    run has done.
+    """
+
+    plan: SweepPlan
+    screen: Screen
+    state: SweepState
+    total: int
+    ended: int = 0
+    shares: dict[int, float] = field(default_factory=dict)
+    move_bar: MoveBar | None = None
+
+    @contextlib.contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draw the bar on a terminal during a `with` block."""
+        with self.screen.bar("runs", self.total) as self.move_bar:
+            self._draw()
+            yield
+
+    def begin(self, point: SweepPoint) -> None:
+        """Show that the run of a point has begun."""
+        self.shares[point.number] = 0
+        if not self.screen.draws_bars:
+            self.screen.note(self._line(point, "begun"))
+
+    def move(self, point: SweepPoint, share: float) -> None:
+        """Show the share of its work that a running run has done."""
+        self.shares[point.number] = share
+        self._draw()
+
+    def end(self, point: SweepPoint, run: Run | None, error: str) -> None:
+        """Store and show how the run of a point has ended: finished or not, by its record.
+
+        error: why it has failed, if it has not finished; empty if it was stopped.
+        """
+        self.shares.pop(point.number, None)
+        self.ended += 1
+        if run is not None:
+            self.state.runs[point.number] = run
+        if run is not None and run.is_finished:
+            line = self._line(point, "done") + _describe_result(run.record)
+        elif error:
+            self.state.failed[point.number] = error
+            line = self._line(point, "FAILED")
+        else:
+            line = self._line(point, "ended")
+        self.screen.note(line)
+        self._draw()
+
+    def _draw(self) -> None:
+        failed = f", {len(self.state.failed)} failed" if self.state.failed else ""
+        if self.move_bar is not None:
+            done = self.ended + sum(self.shares.values())
+            self.move_bar(done, f"{self.ended}/{self.total}{failed}")
+
+    def _line(self, point: SweepPoint, how: str) -> str:
+        """Return a line of text about a point."""
+        position = format_position(point.number, self.plan.size)
+        return f"point {position} {how:<6} {printable(point.label)}".rstrip()
+
+
+def _describe_result(record: RunRecord) -> str:
+    """Return the metric by which a finished run is selected, and its duration, as text."""
+    selected = selection_metric(record)
+    name = selected.name if selected else main_metric(record)
+    known = {name: record.metrics[name]} if name else {}
+    return f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"
