@@ -32,7 +32,8 @@ from tests.conftest import ROOT, python
 from tests.reproduction import lab
 
 PLAIN = ROOT / "examples" / "plain"
-SAMPLED = ("hitters", "mnist", "nyse")  # by `--sample`; the others have a small data folder
+# By `--sample`; the others have a small data folder.
+SAMPLED = ("hitters", "mnist", "nyse", "cifar100")
 SCRIPTS = sorted(file.stem for file in PLAIN.glob("*.py"))
 NETWORKS = [name for name in SCRIPTS if name.endswith(("dense", "logistic", "lstm", "rnn", "100"))]
 FITS = {
@@ -42,7 +43,7 @@ FITS = {
 }
 # Rows of a batch, of which an epoch of the small data has three: enough to see gradients that are
 # not set to zero.
-BATCH_SIZES = {"imdb": 640, "mnist": 560, "hitters": 70, "nyse": 70, "cifar100": 60}
+BATCH_SIZES = {"imdb": 640, "mnist": 560, "hitters": 70, "nyse": 70, "cifar100": 560}
 VALUES, EXACT = 5, 1e-9  # penalties of a lasso, and the tolerance of its solvers
 # RMSprop's first update moves every weight by ten learning rates towards the sign of its gradient,
 # however small that is. Where a gradient is what is left of a sum that cancels out, the sign is

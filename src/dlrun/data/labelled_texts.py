@@ -184,6 +184,14 @@ _NOUNS = (
     "film movie story plot acting cast script music ending scene director camera dialogue hero "
     "villain pace humour mood city family summer war train winter letter journey"
 ).split()
+_FRAMES = (
+    "the {noun} was {word} and i will remember the {other}",
+    "i found the {noun} {word} but the {other} went on",
+    "it's a {word} {noun} about a {other}",
+    "the {noun} and the {other} were {word}",
+    "my friends said that this {noun} is {word}",
+    "we watched the {noun} with the {other} in mind",
+)
 _AGREE = 0.66  # share of the words of judgement that agree with the review's label
 
 
@@ -196,9 +204,10 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
         sentences = []
         for _ in range(int(random.integers(2, 41))):
             words = _GOOD if bool(label) == (random.random() < _AGREE) else _BAD
+            frame = _FRAMES[random.integers(len(_FRAMES))]
+            noun, other = (_NOUNS[place] for place in random.choice(len(_NOUNS), 2, replace=False))
             # Squared: a few words are frequent and many are rare, as in a language.
-            noun = _NOUNS[int(len(_NOUNS) * random.random() ** 2)]
             word = words[int(len(words) * random.random() ** 2)]
-            sentences.append(f"The {noun} was {word}.")
-        texts.append(" ".join(sentences))
+            sentences.append(frame.format(noun=noun, other=other, word=word))
+        texts.append(". ".join(sentences) + ".")
     return texts, labels
