@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dlrun.config.validation import config_to_yaml, suggest_config_key
+from dlrun.config.validation import closest_config_key, config_to_yaml
 from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import ConfigError
 from dlrun.execution.checks import load_experiment_config
@@ -121,7 +121,7 @@ def test_paths_become_absolute(monkeypatch: Patch, tmp_path: Path) -> None:
     ],
 )
 def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -> None:
-    assert suggest_config_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
+    assert closest_config_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
     if "." not in wrong:
         assert (right or "seed, ") in problem(f"{wrong}=1")
 

@@ -7,9 +7,8 @@ import pytest
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.sources import DataOrigin
 from dlrun.execution.checks import load_experiment_config
-from dlrun.experiments.comparable_with_published import compare_with_published
+from dlrun.experiments.comparable_with_published import NOT_THE_BOOKS, compare_with_published
 from dlrun.run_context import Results, RunSettings
-from dlrun.run_folder.record import NOT_THE_BOOKS
 from dlrun.system.accelerator import AcceleratorChoice
 from tests.conftest import LAB
 

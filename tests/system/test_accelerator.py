@@ -121,4 +121,4 @@ def test_a_bug_or_bad_data_is_not_the_device(
 )
 def test_whose_fault_an_error_is(error: Exception, in_run: bool, in_probe: bool) -> None:
     assert accelerator.is_accelerator_error(error) is in_run
-    assert accelerator.is_accelerator_error(error, of_probe=True) is in_probe
+    assert accelerator.is_accelerator_error(error, of_first_batch=True) is in_probe

@@ -19,7 +19,7 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.training_settings import temporary_training_settings
-from dlrun.training.fit import Trained, Training
+from dlrun.training.fit import Training, TrainingResult
 from tests.conftest import Dlrun
 from tests.experiments.plugins import Plugins, plugin
 from tests.experiments.use import reader, results
@@ -119,10 +119,10 @@ def train(
     changes: Values | None = None,
     callbacks: Any = tuple,
     **trainer: Any,
-) -> tuple[Trained, list[dict[str, float]], dict[str, torch.Tensor]]:
+) -> tuple[TrainingResult, list[dict[str, float]], dict[str, torch.Tensor]]:
     """Train; return the result, the rows without their times, and the weights."""
     context, config = reader(folder), lightning_config(epochs, changes, **trainer)
-    training = Training(config, context, module, lambda: Data(kind), callbacks=callbacks)
+    training = Training(config, context, module, lambda: Data(kind), make_callbacks=callbacks)
     with temporary_training_settings(1):
         trained = training.run("cpu")
     rows = [{**row, "seconds": 0.0} for row in context.steps.rows]

@@ -79,7 +79,7 @@ def config_to_yaml(config: Section) -> str:
 def _problems(
     invalid: ValidationError, schema: type[Section], layer: ConfigLayer, experiment: str
 ) -> Iterator[str]:
-    """Yield a line for each wrong key: one for the errors of all the members of a union type."""
+    """Yield a line for each key with errors; those of a union's members are joined."""
     errors_by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for error in invalid.errors(include_url=False):
         errors_by_path.setdefault(_key_path(error, layer), []).append(error)
@@ -95,7 +95,7 @@ def _key_path(error: ErrorDetails, layer: ConfigLayer) -> KeyPath:
     for name in error["loc"]:  # a union puts its members' names between the keys
         if (*path, name) in layer.origins:
             path = (*path, name)
-    # A missing key has no origin; nor has an unknown one of values from no file and no `--set`.
+    # A missing key is in no source; an unknown key of values given in Python has no origin either.
     if error["type"] in ("missing", "extra_forbidden") and path[-1:] != error["loc"][-1:]:
         path = (*path, error["loc"][-1])
     return path
@@ -114,17 +114,17 @@ def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str
     error = (raised_by_us or errors)[0]
     match error["type"]:
         case "extra_forbidden":
-            return f"unknown key; {_hint_for_unknown_key([*map(str, error['loc'])], schema)}"
+            return f"unknown key; {_suggest_for_unknown_key([*map(str, error['loc'])], schema)}"
         case "missing":
             return "this key must be given"
         case "value_error":
             return str(error["ctx"]["error"])  # of one of our validators
     expected = " or ".join(dict.fromkeys(map(_expected_text, errors)))  # without duplicates
     shown = "nothing" if error["input"] is None else cut(repr(error["input"]), 60)
-    return f"expected {expected}, got {shown}{_suggestion(error, key, schema, experiment)}"
+    return f"expected {expected}, got {shown}{_suggest_value(error, key, schema, experiment)}"
 
 
-def _suggestion(error: ErrorDetails, key: str, schema: type[Section], experiment: str) -> str:
+def _suggest_value(error: ErrorDetails, key: str, schema: type[Section], experiment: str) -> str:
     """Return what a wrong value may stand for, as the end of a sentence, or an empty text."""
     value = error["input"]
     suggestion = ""
@@ -134,12 +134,16 @@ def _suggestion(error: ErrorDetails, key: str, schema: type[Section], experiment
         suggestion = f"; did you mean '{key}.name'?"
     elif error["type"] == "list_type" and isinstance(value, str | int | float):
         suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(value)}]')}?"
-    if not suggestion and isinstance(value, str | list):
-        values = ",".join(map(format_setting, value if isinstance(value, list) else [value]))
-        if "," in values:
-            command = shlex.join(["dlrun", "sweep", experiment, f"{key}={values}"])
-            suggestion = f"; `{command}` runs each"
-    return suggestion
+    return suggestion or _sweep_command_hint(value, key, experiment)
+
+
+def _sweep_command_hint(value: object, key: str, experiment: str) -> str:
+    """Return the command that runs each of several values, as the end of a sentence, or no text."""
+    if not isinstance(value, str | list):
+        return ""
+    values = ",".join(map(format_setting, value if isinstance(value, list) else [value]))
+    command = shlex.join(["dlrun", "sweep", experiment, f"{key}={values}"])
+    return f"; `{command}` runs each" if "," in values else ""
 
 
 def _expected_text(error: ErrorDetails) -> str:
@@ -149,14 +153,14 @@ def _expected_text(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Input should be ")
 
 
-def _hint_for_unknown_key(path: list[str], schema: type[Section]) -> str:
+def _suggest_for_unknown_key(path: list[str], schema: type[Section]) -> str:
     """Return what to write instead of an unknown key."""
     section = ".".join(path[:-1])
     name = path[-1]
     if "." in name:
         nested = name.replace(".", ": {") + ": ..." + "}" * name.count(".")
         return f"write {nested}"  # a.b.c: write a: {b: {c: ...}}
-    if suggested := suggest_config_key(path, schema):
+    if suggested := closest_config_key(path, schema):
         parent, _, leaf = suggested.rpartition(".")
         return f"did you mean {(leaf if parent == section else suggested)!r}?"
     parts = [key.rpartition(".") for key in config_keys(schema)]
@@ -175,7 +179,7 @@ def config_keys(schema: type[Section], prefix: str = "") -> list[str]:
     return keys
 
 
-def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None:
+def closest_config_key(path: Sequence[str], schema: type[Section]) -> str | None:
     """Return the dotted key that an unknown key probably stands for, or None.
 
     A sibling of a similar name comes first, then a key of another section: `lr` -> `optimizer.lr`.
@@ -184,9 +188,10 @@ def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None
     keys = [key for key in config_keys(schema) if not key.startswith("reference.")]
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     for candidates in (siblings, keys):
+        # Reversed, so that the first key of a leaf name wins.
         by_leaf = {key.rpartition(".")[2]: key for key in reversed(candidates)}
         foreign = {word: by_leaf[leaf] for word, leaf in FOREIGN_NAMES.items() if leaf in by_leaf}
         key_by_name = foreign | by_leaf
-        if similar := closest_name(name, key_by_name):  # the name itself is the closest
+        if similar := closest_name(name, key_by_name):  # `name` itself, if the mapping has it
             return key_by_name[similar]
     return None

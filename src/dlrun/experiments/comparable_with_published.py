@@ -7,8 +7,8 @@ from dlrun.data.sources import GENERATED, dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
-from dlrun.run_folder.record import NOT_THE_BOOKS
 
+NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 # Keys that change no number but by rounding: how a run is done, what it writes, where its data are.
 WITHOUT_EFFECT = RUNTIME_KEYS | DATA_PLACES

@@ -61,7 +61,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
             context,
             lambda: self.module(config),
             lambda: self.datamodule(config, context),
-            callbacks=lambda: self.callbacks(config),
+            make_callbacks=lambda: self.callbacks(config),
         )
         with temporary_training_settings(context.threads):
             summary = ModelSummary(self.module(config), max_depth=-1)

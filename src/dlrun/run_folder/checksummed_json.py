@@ -13,9 +13,8 @@ from dlrun.system.files import read_regular_file
 
 SHA256 = "sha256"  # the key of the digest of all other values
 
-
 # Of the models of such files: they cannot be changed, and keep fields that they do not declare.
-FROZEN = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, defer_build=True)
+FILE_MODEL = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, defer_build=True)
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from dlrun.errors import ConfigError
-from dlrun.run_folder.checksummed_json import FROZEN, read_checksummed_json, to_checksummed_json
+from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
 from dlrun.run_folder.folder import NOTES
 from dlrun.system.files import write_file_atomically
 
@@ -19,7 +19,7 @@ TAG = re.compile(r"[\w.][\w.+-]{0,39}")
 class RunNotes(BaseModel, regex_engine="python-re"):  # TAG has its letters
     """Holds a run's note, and its tags in the order in which they were added."""
 
-    model_config = FROZEN
+    model_config = FILE_MODEL
     format: int = 1
     note: str = ""
     tags: list[Annotated[str, Field(pattern=f"^{TAG.pattern}$")]] = []

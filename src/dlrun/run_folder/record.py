@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from dlrun.config.sections import Count, RangeOfRuns, Threads
 from dlrun.config.yaml_loader import Values
 from dlrun.metrics import Directions, Metric, describe_metric
-from dlrun.run_folder.checksummed_json import FROZEN, read_checksummed_json, to_checksummed_json
+from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
 from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorChoice
@@ -22,8 +22,7 @@ from dlrun.system.console import pluralize
 FORMAT = 5  # of results.json
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
-NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
-SINGLE_PRECISION_ERROR = 1e-6  # of metrics
+SINGLE_PRECISION_ERROR = 1e-6  # above float32's rounding of a metric; more: a mean over classes
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
@@ -32,7 +31,7 @@ Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 class SweepMembership(BaseModel):
     """Holds the id and name of a run's sweep, and the run's number in the sweep, counted from 1."""
 
-    model_config = FROZEN
+    model_config = FILE_MODEL
     id: str
     name: str
     point: int
@@ -41,7 +40,7 @@ class SweepMembership(BaseModel):
 class BestEpoch(BaseModel):
     """Holds the epoch with the best value of a validation metric, and this value."""
 
-    model_config = FROZEN
+    model_config = FILE_MODEL
     metric: str
     epoch: Count
     value: float
@@ -50,7 +49,7 @@ class BestEpoch(BaseModel):
 class ClassSummary(BaseModel):
     """Summarises the classes of a test set: their number and the largest class."""
 
-    model_config = FROZEN
+    model_config = FILE_MODEL
     number: Count
     largest: str  # the class with the most rows
     share: Annotated[float, Field(ge=0, le=1)]  # the accuracy of always predicting this class
@@ -59,7 +58,7 @@ class ClassSummary(BaseModel):
 class RunEnvironment(BaseModel):
     """Holds the content of environment.json: the code and packages that a run began with."""
 
-    model_config = FROZEN
+    model_config = FILE_MODEL
     format: int = 1
     dlrun: str
     code: str | None = None  # version of the code that computes
@@ -73,9 +72,9 @@ class RunEnvironment(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """Holds results.json; metrics of an unfinished run are those of its last epoch or penalty."""
+    """Holds what results.json says of a run; until its end, the metrics of its newest step."""
 
-    model_config = FROZEN
+    model_config = FILE_MODEL
     format: int = FORMAT
     # The run, its times, and what it was asked to do.
     id: str = ""
@@ -154,7 +153,7 @@ class RunRecord(BaseModel):
         if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
             return None
         correct = round(accuracy * self.test_rows)
-        if abs(correct / self.test_rows - accuracy) > SINGLE_PRECISION_ERROR:  # a mean over classes
+        if abs(correct / self.test_rows - accuracy) > SINGLE_PRECISION_ERROR:
             return None
         return wilson_interval(correct, self.test_rows)
 

@@ -16,7 +16,7 @@ from dlrun.execution.checks import validate_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
-from dlrun.run_folder.checksummed_json import FROZEN, read_checksummed_json
+from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN, SWEEPS
 from dlrun.run_folder.record import SweepMembership
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_at_ends
@@ -47,7 +47,7 @@ class SweepPoint(BaseModel, frozen=True):
 class SweepPlan(BaseModel):
     """Holds the plan of a sweep, which is the content of sweep.json."""
 
-    model_config = FROZEN
+    model_config = FILE_MODEL
     format: int = FORMAT
     id: str
     name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # name in the folders' names

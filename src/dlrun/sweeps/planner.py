@@ -15,7 +15,7 @@ from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.sweeps.plan_file import FORMAT, REPEATS, SweepPlan, add_settings, digests_of_data
-from dlrun.sweeps.search_space import SEED, SearchSpace, Settings
+from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
 from dlrun.system.console import Screen
 
 ERRORS_SHOWN = 20
@@ -25,7 +25,7 @@ def make_sweep_plan(
     name: str,
     experiment: str,
     run_settings: RunSettings,
-    search: SearchSpace,
+    search_space: SearchSpace,
     screen: Screen,
     *,
     here: bool = True,
@@ -38,23 +38,12 @@ def make_sweep_plan(
     base = merge_experiment_config(experiment, run_settings)
     base_seed = flatten_keys(base.values).get(SEED)
     seed = base_seed if isinstance(base_seed, int) else 0
-    point_settings = search.points(seed)
-    searched_keys = [*point_settings[0]]
-    set_once = searched_keys
-    if search.folds is not None:
-        base = _with_folds(experiment, base, search.folds, seed)
-        set_once = [*searched_keys, FOLDS]
-    _refuse_overrides_of(set_once, run_settings.overrides)
-    layers = [add_settings(base, settings) for settings in point_settings]
+    layers, searched_keys = _planned_layers(experiment, base, search_space, seed, run_settings)
     configs = _validate_points(experiment, layers, run_settings, here=here)
-    adaptive = search.adaptive_search(seed)
-    if adaptive is None:
-        keys, points = _keys_and_distinct_points(configs, searched_keys, screen)
-    else:  # the sweep adds its points later: each depends on the results of earlier ones
-        keys = [space.key for space in adaptive.spaces]
-        points = []
+    adaptive = search_space.adaptive_search(seed)
+    keys, points = _keys_and_points(configs, searched_keys, adaptive, screen)
     _refuse_different_data(keys)
-    if search.folds is not None and here and not run_settings.dry_run:
+    if search_space.folds is not None and here and not run_settings.dry_run:
         _check_folds(experiment, configs[0], run_settings)
     plan = SweepPlan(
         format=FORMAT,
@@ -64,7 +53,7 @@ def make_sweep_plan(
         command=sys.argv[1:] if run_settings.screen is None else [],
         code=environment.code_hashes(registry.experiment_entry(experiment).package),
         packages=environment.package_versions(["optuna"] if adaptive else []),
-        base=configs[0].model_dump(mode="json"),
+        base=configs[0].model_dump(mode="json"),  # every point sets all keys that vary
         keys=[key for key in keys if key not in REPEATS],
         points=[],
         search=adaptive,
@@ -74,6 +63,24 @@ def make_sweep_plan(
     )
     plan.add_points(points)
     return plan
+
+
+def _planned_layers(
+    experiment: str,
+    base: ConfigLayer,
+    search_space: SearchSpace,
+    seed: int,
+    run_settings: RunSettings,
+) -> tuple[list[ConfigLayer], list[str]]:
+    """Return the config of each point, not yet validated, and the keys that the points set."""
+    point_settings = search_space.points(seed)  # with the sampler tpe only the spaces' ends
+    searched_keys = [*point_settings[0]]
+    keys_not_to_override = searched_keys
+    if search_space.folds is not None:
+        base = _with_folds(experiment, base, search_space.folds, seed)
+        keys_not_to_override = [*searched_keys, FOLDS]
+    _refuse_overrides_of(keys_not_to_override, run_settings.overrides)
+    return [add_settings(base, settings) for settings in point_settings], searched_keys
 
 
 def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> ConfigLayer:
@@ -94,7 +101,7 @@ def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> Co
 
 
 def _refuse_overrides_of(keys: Sequence[str], overrides: Sequence[str]) -> None:
-    """Raise ConfigError if a `--set` text sets a key that varies, or a section with such a key."""
+    """Raise ConfigError if a `--set` text sets a varied key, or a key in a varied section."""
     for text in overrides:
         for set_key in flatten_keys(parse_set_override(text).values):
             for key in keys:
@@ -121,10 +128,15 @@ def _validate_points(
     return configs
 
 
-def _keys_and_distinct_points(
-    configs: Sequence[ExperimentConfig], searched_keys: Sequence[str], screen: Screen
+def _keys_and_points(
+    configs: Sequence[ExperimentConfig],
+    searched_keys: Sequence[str],
+    adaptive: AdaptiveSearch | None,
+    screen: Screen,
 ) -> tuple[list[str], list[Settings]]:
-    """Return the keys in which configs differ or that are searched, and each distinct config."""
+    """Return the keys that vary or are searched, and the settings of each distinct point."""
+    if adaptive is not None:  # adds its points later: each depends on the results of earlier ones
+        return [space.key for space in adaptive.spaces], []
     # The valid configs have absolute paths, and their numbers have the types of their keys.
     flat_configs = [flatten_keys(config.model_dump(mode="json")) for config in configs]
     searched = [key for key in searched_keys if key in flat_configs[0]]

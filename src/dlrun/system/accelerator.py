@@ -15,7 +15,7 @@ ALLOW_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on th
 # Devices on which convolutions are faster in torch's channels_last, and computed correctly: on mps
 # some gradients are wrong (https://github.com/pytorch/pytorch/issues/107214).
 CHANNELS_LAST_DEVICES = ("cpu", "cuda")
-# Names of classes of errors that a device caused; not every torch has all of these classes.
+# Names of classes of errors that a device caused: of torch, if it has them, and dlrun's own.
 DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError"}
 # MPS reports that it has no float64 by a TypeError.
 TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
@@ -93,7 +93,7 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
 def run_with_fallback(
     requested: str,
     warn: Callable[[str], None],
-    probe: Callable[[str], object],
+    try_batch: Callable[[str], object],
     work: Callable[[str], T],
     compare: Callable[[str], DeviceComparison] | None = None,
     *,
@@ -101,30 +101,25 @@ def run_with_fallback(
 ) -> tuple[T, AcceleratorChoice]:
     """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
-    `work` gets the device, as do `probe`, which tries one batch first, and `compare`, which then
-    compares its numbers with the CPU's: to disagree is to fail. If the probe fails on the CPU too,
-    the accelerator is not the cause. Raises AcceleratorError if the CPU may not replace the device.
+    Raises AcceleratorError if the CPU may not replace the device. Before `work`, in this order:
+    - try_batch: tries one batch; if that fails on the CPU too, the accelerator is not the cause.
+    - compare: compares the device's numbers of a batch with the CPU's; to disagree is to fail.
     """
     device, reason = select_accelerator(requested)
     comparison: DeviceComparison | None = None
     cause: Exception | None = None
     if device != "cpu":
-        probe_passed = False
-        try:
-            probe(device)
-            comparison = compare(device) if compare else None
-            probe_passed = True
-            if comparison is None or comparison.agrees:
+        comparison, reason, cause = _check_first_batch(device, try_batch, compare)
+        if cause is not None:
+            try_batch("cpu")  # raises the error too if it is a bug
+        if reason is None:
+            try:
                 return work(device), AcceleratorChoice(requested, device, None, comparison)
-            reason = f"{device} disagrees with the CPU: {comparison}"
-        except Exception as error:
-            if not is_accelerator_error(error, of_probe=not probe_passed):
-                raise
-            what = "the run" if probe_passed else "the first batch"
-            reason = f"{what} failed on {device}: {first_line(error)}"
-            cause = error
-        if not probe_passed:
-            probe("cpu")  # raises the error too if it is a bug
+            except Exception as error:
+                if not is_accelerator_error(error):
+                    raise
+                reason = f"the run failed on {device}: {first_line(error)}"
+                cause = error
     auto_chose_cpu = device == "cpu" and requested == "auto"
     if reason is not None and not auto_chose_cpu:
         if not fallback:
@@ -134,13 +129,31 @@ def run_with_fallback(
     return work("cpu"), AcceleratorChoice(requested, "cpu", reason, comparison)
 
 
-def is_accelerator_error(error: Exception, *, of_probe: bool = False) -> bool:
+def _check_first_batch(
+    device: str,
+    try_batch: Callable[[str], object],
+    compare: Callable[[str], DeviceComparison] | None,
+) -> tuple[DeviceComparison | None, str | None, Exception | None]:
+    """Return a device's comparison, why it may not be used, and the error that it raised."""
+    try:
+        try_batch(device)
+        comparison = compare(device) if compare else None
+    except Exception as error:
+        if not is_accelerator_error(error, of_first_batch=True):
+            raise
+        return None, f"the first batch failed on {device}: {first_line(error)}", error
+    if comparison is None or comparison.agrees:
+        return comparison, None, None
+    return comparison, f"{device} disagrees with the CPU: {comparison}", None
+
+
+def is_accelerator_error(error: Exception, *, of_first_batch: bool = False) -> bool:
     """Return whether an accelerator caused an error: out of memory, unsupported, disconnected.
 
-    of_probe: the CPU is probed next, and raises the error too if it is a bug; so any error of torch
-    counts.
+    of_first_batch: the CPU tries it next, and raises the error too if it is a bug; so any error of
+    torch counts.
     """
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
         return True
-    is_of_device = of_probe or DEVICE_MESSAGE.search(str(error)) is not None
-    return type(error) in TORCH_ERRORS and is_of_device
+    is_of_device = of_first_batch or DEVICE_MESSAGE.search(str(error)) is not None
+    return type(error) in TORCH_ERRORS and is_of_device  # no subclass, such as RecursionError

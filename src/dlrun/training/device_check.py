@@ -118,19 +118,19 @@ def compare_with_cpu(
     fit_batch: fits one batch on a device, in a precision, with a probe.
     """
     uses_tf32 = device == "cuda"
-    with contextlib.suppress(RuntimeError):  # the setting was made in torch's newer way
+    with contextlib.suppress(RuntimeError):  # if it was set in torch's newer way: TF32 is assumed
         uses_tf32 &= torch.backends.cudnn.allow_tf32  # the default of convolutions
     number_format = "tf32" if uses_tf32 and precision == "32-true" else precision
 
     def measure(where: str, probe: GradientProbe) -> Measurements:
-        exact: Precision = "64-true" if precision == "64-true" else "32-true"
-        fit_batch(where, exact if where == "cpu" else precision, probe)
+        cpu_precision: Precision = "64-true" if precision == "64-true" else "32-true"
+        fit_batch(where, cpu_precision if where == "cpu" else precision, probe)
         return probe.measured
 
     try:
         for draw in range(DRAWS):
             comparison = _compare_draw(draw, device, number_format, measure)
-            if comparison.agrees or comparison.error is None:
+            if comparison.agrees or comparison.error is None:  # None: not finite, and final
                 break
     except Exception as raised:  # the user's code can raise anything
         return DeviceComparison(number_format, not_compared=first_line(raised))
@@ -144,18 +144,19 @@ def _compare_draw(draw: int, device: str, number_format: str, measure: Measure) 
     """
     epsilon = EPSILONS[number_format.split("-", maxsplit=1)[0]]
     cpu_measurements = measure("cpu", GradientProbe(draw))
-    error, name = largest_error(measure(device, GradientProbe(draw)), cpu_measurements, epsilon)
+    error, name = _largest_error(measure(device, GradientProbe(draw)), cpu_measurements, epsilon)
     bound = BOUND_FACTOR * math.sqrt(epsilon)
     if error > bound:
         rounded = measure("cpu", GradientProbe(draw, rounding=epsilon))
-        bound = max(bound, BOUND_FACTOR * largest_error(rounded, cpu_measurements, epsilon)[0])
-    # A bound of `inf`: the CPU's own numbers are not finite. An error of `inf` alone: the device's.
-    if bound >= 1 and (error < math.inf or bound == math.inf):
+        bound = max(bound, BOUND_FACTOR * _largest_error(rounded, cpu_measurements, epsilon)[0])
+    cpu_is_finite = bound < math.inf
+    device_is_finite = error < math.inf
+    if not cpu_is_finite or (device_is_finite and bound >= 1):
         raise ValueError("on the CPU too, it is random, not finite or changed by rounding")
-    return DeviceComparison(number_format, bound, error if error < math.inf else None, name)
+    return DeviceComparison(number_format, bound, error if device_is_finite else None, name)
 
 
-def largest_error(
+def _largest_error(
     measured: Measurements, cpu_measurements: Measurements, epsilon: float
 ) -> tuple[float, str]:
     """Return the largest relative error of a loss or gradient, infinite for NaN, and its name."""
@@ -163,6 +164,7 @@ def largest_error(
     norm_of_all = math.hypot(*(norm for name, norm in norms.items() if name != "loss"))
     errors = []
     for name, cpu_value in cpu_measurements.items():
+        # |G| is for the loss too: weights that change by epsilon can change it by epsilon |G|.
         denominator = norms[name] + math.sqrt(epsilon) / BOUND_FACTOR * norm_of_all
         error = float((measured[name] - cpu_value).norm()) / max(denominator, 1e-300)
         errors.append((error if error < math.inf else math.inf, name))  # no NaN

@@ -46,7 +46,7 @@ NO_PREDICTIONS = (
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """Holds the metrics of a training, of the kept epoch and the test, and the predictions."""
 
     metrics: dict[str, float]
@@ -59,9 +59,9 @@ class Trained:
 class Training:
     """Trains and tests a module of Lightning; seeds the process and changes torch's settings.
 
-    make_module, make_data: make the untrained module and its data module, anew for every attempt.
-    columns: of metrics.csv; None for a module of the user's own, which logs them. data_digest: hash
-    of the data. callbacks: makes those of the user, anew for every attempt.
+    make_module, make_data, make_callbacks: make the untrained module, its data module and the
+    user's callbacks, anew for every attempt. columns: of metrics.csv; None for a module of the
+    user's own, which logs them. data_digest: hash of the data.
     """
 
     config: LightningConfig
@@ -70,7 +70,7 @@ class Training:
     make_data: Callable[[], pl.LightningDataModule]
     columns: Sequence[str] | None = None
     data_digest: str = ""
-    callbacks: Callable[[], Sequence[pl.Callback]] = tuple
+    make_callbacks: Callable[[], Sequence[pl.Callback]] = tuple
 
     @classmethod
     def of_network(
@@ -91,7 +91,12 @@ class Training:
 
         return cls(config, context, make_module, lambda: NetworkData(data), columns, data_digest)
 
-    def run_on_accelerator(self) -> tuple[Trained, AcceleratorChoice]:
+    @property
+    def has_own_module(self) -> bool:
+        """Return whether the module is the user's own, not a network of dlrun."""
+        return self.columns is None
+
+    def run_on_accelerator(self) -> tuple[TrainingResult, AcceleratorChoice]:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
         return run_with_fallback(
             self.config.accelerator,
@@ -102,7 +107,7 @@ class Training:
             fallback=self.config.fallback,
         )
 
-    def run(self, device: str) -> Trained:
+    def run(self, device: str) -> TrainingResult:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         context = self.context
         steps = context.steps
@@ -125,12 +130,12 @@ class Training:
         context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
         weights_epoch = kept_epoch(steps.rows, self.config.metrics, self.config.keeps_best_by)
         metrics = newest_metrics(steps.rows[:weights_epoch]) | test_metrics
-        return Trained(metrics, recorder.test_predictions(), weights_epoch, stopped_epoch)
+        return TrainingResult(metrics, recorder.test_predictions(), weights_epoch, stopped_epoch)
 
     def compare(self, device: str) -> DeviceComparison:
         """Return how far a device is from the CPU for one batch of a network of dlrun."""
         precision = self.config.trainer.precision
-        if self.columns is None:  # a module's own hooks may draw or keep anything
+        if self.has_own_module:  # its hooks may draw or keep anything
             return DeviceComparison(precision, not_compared=OWN_MODULE)
         self.context.screen.note(f"comparing {device} with the CPU on one batch")
         return compare_with_cpu(device, precision, self.fit_one_batch)
@@ -156,8 +161,8 @@ class Training:
         if metric is None:
             return
         key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
-        columns = self.columns
-        if columns is None:  # what a module of the user's own logs
+        columns: Sequence[str] = self.columns or ()
+        if self.has_own_module:  # whose columns are what it logs
             columns = [*logged_names_by_column(self.fit_one_batch(device).callback_metrics)]
         known = sorted(name for name in columns if name.startswith(VALID))
         if metric not in known:
@@ -174,8 +179,8 @@ class Training:
         return module, data
 
     def _seed(self, draw: int = 0) -> None:
-        # A comparison draws weights several times. Unlike a sum, XOR stays within 32 bits.
-        pl.seed_everything(self.config.seed ^ draw, verbose=False)
+        """Seed the process for a draw of the weights: a comparison draws them several times."""
+        pl.seed_everything(self.config.seed ^ draw, verbose=False)  # a sum may exceed 32 bits
 
     def _make_recorder(self, module: pl.LightningModule, state: RunState) -> EpochRecorder:
         """Return the callback that records the epochs of a network, or of a module of one's own."""
@@ -186,15 +191,15 @@ class Training:
 
     def _make_run_trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
         """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
-        is_network = isinstance(recorder, NetworkRecorder)  # which clips its own gradients
+        clip_val = self.config.trainer.gradient_clip_val  # a network of dlrun clips by itself
         return make_trainer(
             self.config,
             device,
-            [recorder, *self.callbacks()],
-            logger=None if is_network else DummyLogger(),
+            [recorder, *self.make_callbacks()],
+            logger=DummyLogger() if self.has_own_module else None,
             plugins=[recorder.state],
             default_root_dir=self.context.folder.path,  # where ModelCheckpoint writes
-            gradient_clip_val=None if is_network else self.config.trainer.gradient_clip_val,
+            gradient_clip_val=clip_val if self.has_own_module else None,
         )
 
     def _train_remaining_epochs(
@@ -208,13 +213,13 @@ class Training:
         """Train the epochs that are left, and give the module the weights that are kept."""
         steps = self.context.steps
         state = recorder.state
-        done = len(steps.rows)
-        left = 0 if state.is_stopped else self.config.trainer.max_epochs - done
-        before = f", {done:,} finished before" if done else ""
-        self.context.screen.note(f"training {pluralize(left, 'epoch')} on {device}{before}")
-        if left:
-            start = STATE if done else None
-            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        epochs_done = len(steps.rows)
+        epochs_left = 0 if state.is_stopped else self.config.trainer.max_epochs - epochs_done
+        before = f", {epochs_done:,} finished before" if epochs_done else ""
+        self.context.screen.note(f"training {pluralize(epochs_left, 'epoch')} on {device}{before}")
+        if epochs_left:
+            resume_from = STATE if epochs_done else None
+            trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
         else:
             module.load_state_dict(state.read()["state_dict"])
         if not steps.rows:
@@ -270,9 +275,9 @@ def divergence_warning(rows: Sequence[Mapping[str, float]]) -> str | None:
 def predict_test_set(
     network: nn.Module, objective: TrainingObjective, data: ArrayData, config: NetworkConfig
 ) -> NDArray[np.float64] | None:
-    """Test a trained network again on the CPU, with the precision of its run.
+    """Return a trained network's predictions of the test set, made on the CPU.
 
-    Returns the same as PredictionCollector.finish.
+    They are made in the precision of its run, and have the form of PredictionCollector.finish.
     """
     plugin = make_trainer(config, "cpu").precision_plugin
     network = plugin.convert_module(network)

@@ -26,7 +26,7 @@ def make_trainer(
     plugins: Sequence[CheckpointIO] = (),
     **trainer_arguments: Any,
 ) -> pl.Trainer:
-    """Return a Lightning Trainer that neither prints nor writes files.
+    """Return a Trainer of one device that prints nothing, and writes only what a Checkpoint does.
 
     one_batch: an epoch of one. precision: if not the config's. trainer_arguments: further ones.
     Raises AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
