@@ -167,7 +167,7 @@ def _load_data(
 
 
 def _divide(context: ReadContext, train: Rows, test: Rows) -> dict[str, Rows]:
-    """Return the rows of each part, by its name."""
+    """Return the rows for training (train), validation (valid) and the test (test), by name."""
     validation = context.config.validation
     fitted, held_out = split_off_validation(
         validation, train.y, test.y, context.seed, context.screen

@@ -172,7 +172,7 @@ def draw_true_and_predicted(
 
 
 @_matplotlib_defaults()
-def draw_series(
+def draw_predicted_series(
     targets: Values, predicted: Values, target: str, note: str, *, title: str
 ) -> Figure:
     """Draw the true and the predicted values of test rows as a time series, below a note."""

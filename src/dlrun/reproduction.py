@@ -116,7 +116,7 @@ class ExperimentToReproduce:
         self.failed = {point.settings[SEED]: state.failed[point.number] for point in failed}
 
     def _find_runs(self, sweep: Sweep, points: Sequence[SweepPoint]) -> bool:
-        """Set `runs` to the finished runs of points; return whether each point has one."""
+        """Set `runs` to the finished ones of planned runs; return whether all have finished."""
         by_point = sweep.find_runs()
         runs = [by_point.get(point.number) for point in points]
         self.runs = [run for run in runs if run is not None and run.is_finished]
@@ -176,7 +176,7 @@ class ExperimentToReproduce:
         return []
 
     def compare_with_baseline(self, fits: "Fits") -> Comparison | None:
-        """Compare the runs with those of the baseline among the fits; None without such runs."""
+        """Compare the runs with those of the baseline in `fits`; None without such runs."""
         if self.baseline is None or not self.runs:
             return None
         wanted = self.baseline.experiment, self.baseline.set
@@ -333,7 +333,7 @@ def _write(fits: Fits, out: Path, command: str) -> None:
 
 
 def _compare_with_baselines(fits: Fits) -> list[str]:
-    """Return whether each fit with runs and a baseline is better than it, in words."""
+    """Return in words whether each experiment with a baseline is better than the baseline."""
     return [text for fit in fits if (text := fit.describe_baseline(fits))]
 
 

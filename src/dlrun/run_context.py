@@ -74,7 +74,7 @@ class Results:
 
 @dataclass
 class RunContext:
-    """Holds what an experiment uses as it runs: folders, screen, recorder of steps, threads."""
+    """Holds what an experiment uses as it runs: folders, screen, recorder of epochs, threads."""
 
     folder: RunFolder
     steps: ProgressRecorder
@@ -91,7 +91,7 @@ class RunContext:
 
     @property
     def stop(self) -> StopRequest:
-        """Return the StopRequest of the run, which tells each step whether to stop."""
+        """Return the StopRequest of the run, which says whether to stop after an epoch."""
         return self.steps.stop
 
     @contextlib.contextmanager

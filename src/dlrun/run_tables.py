@@ -163,7 +163,7 @@ def table_lines(
 
 
 def table_csv(keys: Sequence[str], rows: Sequence[Row]) -> bytes:
-    """Return rows as a CSV table of the values of keys; an interval becomes two columns."""
+    """Return rows as CSV text with a column for each key; an interval takes two."""
     intervals = {key for key in keys if key.startswith(("interval_", "range_"))}
     heads: list[str] = []
     for key in keys:

@@ -133,7 +133,7 @@ def test_photographs_come_in_order_also_after_one_that_fails(tmp_path: Path) -> 
             raise OverflowError("too many columns")
         return shade
 
-    found = list(photographs.load_photographs(files, to_input, thumbnails=True))
+    found = list(photographs.iterate_photographs(files, to_input, thumbnails=True))
     assert found[0].thumbnail is not None and found[3].thumbnail is None
     with Image.open(io.BytesIO(found[0].thumbnail)) as image:
         assert (image.format, image.size) == ("JPEG", (THUMBNAIL, THUMBNAIL // 2))

@@ -6,13 +6,13 @@ from typing import Any
 
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
-from dlrun.reports.comparison import COLOURED, DataOnPage, compare_by_data, fill_in_sections
+from dlrun.reports.comparison import COLOURED, DataSetComparison, compare_by_data, fill_in_sections
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.run_section import RunSection
 from tests.reports.example_runs import a_classification, config, sections
 
 
-def compared(shown: list[RunSection]) -> list[DataOnPage]:
+def compared(shown: list[RunSection]) -> list[DataSetComparison]:
     groups = group_runs([section.run for section in shown])
     by_folder = {section.run.folder: section for section in shown}
     fill_in_sections(groups, by_folder)

@@ -73,7 +73,7 @@ def compare(
 
 
 def _compared_values(run: Run) -> Values:
-    """Return what is compared besides the metrics: values by name."""
+    """Return the values of a run that are compared besides its metrics, by name."""
     about = run_provenance(run)
     machine = {f"machine: {name}": value for name, value in about["machine"].items()}
     named = {"experiment": run.record.experiment, "state": run.state, "data": run.record.data}

@@ -1,4 +1,4 @@
-"""`dlrun demo`: run ISLP's chapter 10 in two minutes, slow experiments on generated data."""
+"""`dlrun demo`: run chapter 10 of the book ISLP in two minutes, the slow part on generated data."""
 
 import contextlib
 import textwrap
@@ -34,7 +34,7 @@ GENERATED_DATA = "(generated): on data that dlrun made, which say nothing about 
 
 @dataclass
 class _Fit:
-    """Holds a fit of the demo, and after it its run."""
+    """Holds an experiment or a variant that the demo runs, and its run once that has ended."""
 
     name: str
     title: str
@@ -120,7 +120,7 @@ def run_demo(
 
 
 def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
-    """Return the fits of an experiment and its variants; none if it has no small config."""
+    """Return an experiment and its variants as the demo runs them; none without a small config."""
     prepared: list[ExperimentToReproduce] = []
     epochs: list[str] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say

@@ -35,7 +35,7 @@ def flag(help: str, *names: str) -> object:
     return typer.Option(*names, help=help)
 
 
-def optional(kind: Any, help: str, metavar: str, *names: str) -> object:
+def optional_option(kind: Any, help: str, metavar: str, *names: str) -> object:
     """Return the type annotation of an option that may be left out: its value is then None."""
     return Annotated[kind | None, option(help, metavar, *names)]
 
@@ -81,17 +81,19 @@ Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 # Options that become fields of RunSettings, by the field's name, in the order of the help. The two
 # of the accelerator become overrides.
 RUN_OPTIONS: dict[str, object] = {
-    "config": optional(list[Path], "YAML over the defaults; repeatable, the later wins.", "FILE"),
-    "overrides": optional(
+    "config": optional_option(
+        list[Path], "YAML over the defaults; repeatable, the later wins.", "FILE"
+    ),
+    "overrides": optional_option(
         list[str], "One value, as in --set optimizer.lr=0.01.", "KEY=VALUE", "--set"
     ),
-    "accelerator": optional(str, "Where to train; falls back to the CPU.", ACCELERATOR),
+    "accelerator": optional_option(str, "Where to train; falls back to the CPU.", ACCELERATOR),
     "no_fallback": Annotated[bool, flag("An accelerator that fails is an error.", "--no-fallback")],
     "runs_dir": RunsDir,
     "data_dir": DataDir,
-    "name": optional(str, "The run folder's suffix (default: random).", "NAME"),
-    "note": optional(str, "Why the run is done; may change later.", "TEXT"),
-    "tags": optional(list[str], "A word to find the run by; repeatable.", "TAG", "--tag"),
+    "name": optional_option(str, "The run folder's suffix (default: random).", "NAME"),
+    "note": optional_option(str, "Why the run is done; may change later.", "TEXT"),
+    "tags": optional_option(list[str], "A word to find the run by; repeatable.", "TAG", "--tag"),
     "summary": Annotated[bool, flag("Show the model, as in summary.txt.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
     "force": Annotated[bool, flag("Continue even if code or packages have changed.", "--force")],

@@ -18,7 +18,7 @@ FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re
 
 
 class PredictionInput(NamedTuple):
-    """Holds an input of the command, and what names it.
+    """Holds an input of `dlrun predict`, and the name under which its prediction is shown.
 
     value: a text, an image file or a row of a table; or a Prediction with the reason for none.
     row_names: columns that name its row: line and id, or path.

@@ -1,4 +1,4 @@
-"""`dlrun report`, `dlrun reproduce`: write an HTML report of runs, or of ISLP's numbers redone."""
+"""`dlrun report`, `dlrun reproduce`: report on runs, or redo ISLP's experiments and compare."""
 
 import shlex
 import sys
@@ -79,9 +79,9 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
             sweep = find_sweep(name, run_context.resolve_runs_dir(runs_dir))
         except ConfigError:
             raise no_run from None
-    from dlrun.sweeps.results import read_page_content  # slow: the modules that begin runs
+    from dlrun.sweeps.results import read_sweep_report_content  # slow: the modules that begin runs
 
-    return read_page_content(sweep)
+    return read_sweep_report_content(sweep)
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:

@@ -42,7 +42,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
 
 @opt.with_run_options(
     *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "json", "quiet"),
-    overrides=opt.optional(list[str], CHANGEABLE, "KEY=VALUE", "--set"),
+    overrides=opt.optional_option(list[str], CHANGEABLE, "KEY=VALUE", "--set"),
 )
 def resume(settings: RunSettings, run: opt.Run, words: opt.Words = None) -> int:
     """Continue a run that was stopped, from its last finished epoch or lasso penalty.

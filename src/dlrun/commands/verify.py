@@ -100,7 +100,7 @@ def _describe_result(row: Values) -> list[str]:
 
 
 def _verify_run(run: Run, data_dir: Path | None) -> Values:
-    """Return what is known of a run beside its repetition, as the JSON output has it.
+    """Return what the JSON output says of a run and its repetition.
 
     result: identical or different; if the run was not repeated, its state or `not repeated`, and
     `why`. differences: the name, the stated and the repeated value of fields of the record, and of

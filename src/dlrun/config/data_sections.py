@@ -83,7 +83,7 @@ class DividedDataConfig(DataConfig):
 
     @property
     def chosen_fold(self) -> tuple[int, int] | None:
-        """Return the number of the fold that is the test part, and of all folds; None: no folds."""
+        """Return the number of the fold whose rows are the test rows, and of all folds, or None."""
         return (self.fold, self.folds) if self.fold and self.folds else None
 
     @property
@@ -206,7 +206,7 @@ class OwnTableDataConfig(OwnDataConfig):
 
 
 class ValidatedTableDataConfig(OwnTableDataConfig):
-    """Defines the config of a user's own table, and which training rows validate."""
+    """Defines the config of a user's own table, and which rows are used for validation."""
 
     validation: Validation
 
@@ -221,7 +221,7 @@ class TradingDaysDataConfig(DataSourceConfig):
 
 
 class WeekdaysDataConfig(TradingDaysDataConfig):
-    """Defines the config of trading days, and whether the day of the week predicts too."""
+    """Defines the config of trading days, and whether the day of the week is a predictor."""
 
     day_of_week: bool
 

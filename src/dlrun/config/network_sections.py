@@ -1,4 +1,4 @@
-"""Define the config keys of experiments that Lightning trains: types and bounds, no defaults."""
+"""Define the config sections of networks and their training: types and bounds, no defaults."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal

@@ -128,7 +128,7 @@ class Argument:
 
 
 class ExperimentConfig(Section, defer_build=False):  # the import itself shows an error in it
-    """Defines the config keys of every experiment, and facts about it that need no torch import."""
+    """Defines an experiment's config keys, and facts about the experiment that need no torch."""
 
     argument: ClassVar[Argument | None] = None  #: the command's positional arguments
     resumable: ClassVar[bool] = True  #: whether a run that was stopped can continue

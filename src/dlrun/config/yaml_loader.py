@@ -119,11 +119,11 @@ def parse_set_override(text: str) -> ConfigLayer:
     names = key.strip().split(".")
     if not equals or not all(names):
         raise ConfigError(f"{text}: expected KEY=VALUE, such as seed=3")
-    return config_layer_of_setting(key.strip(), _parse(value_text, text)[0], text)
+    return config_layer_from_setting(key.strip(), _parse(value_text, text)[0], text)
 
 
-def config_layer_of_setting(key: str, value: object, origin: str) -> ConfigLayer:
-    """Return a config layer that sets one dotted key, and its origin for error messages."""
+def config_layer_from_setting(key: str, value: object, origin: str) -> ConfigLayer:
+    """Return a config layer that sets one dotted key; errors name `origin` as its source."""
     *parents, name = key.split(".")
     values: Values = {name: value}
     for parent in reversed(parents):
@@ -163,7 +163,7 @@ def _shorten(value: object) -> str:
 
 
 def config_layer_from_values(values: Mapping[str, object], origin: str) -> ConfigLayer:
-    """Return a config layer of values from no file, and their origin for error messages."""
+    """Return a config layer of values from no file; errors name `origin` as their source."""
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 

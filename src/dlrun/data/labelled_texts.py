@@ -142,7 +142,7 @@ def _read_files(
 
 
 def read_generated_reviews(context: ReadContext) -> list[TextSource]:
-    """Generate synthetic training reviews and test reviews."""
+    """Return synthetic training reviews and test reviews."""
     sources = []
     for place, seed in (("train", context.seed), ("test", context.seed + 1)):
         texts, labels = generate_reviews(context.config.sample_reviews, seed)

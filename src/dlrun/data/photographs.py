@@ -137,7 +137,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> str:
     return b64encode(stream.getvalue()).decode()
 
 
-def load_photographs(
+def iterate_photographs(
     files: Sequence[Path],
     to_input: ToInput,
     *,

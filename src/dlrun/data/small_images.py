@@ -121,7 +121,7 @@ def read_own_images(context: ReadContext) -> Prepared:
         rows.begin_part(str(path))
         files = user_data.list_files_by_class(path, warnings, photographs.SUFFIXES)
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
-        stream = photographs.load_photographs(
+        stream = photographs.iterate_photographs(
             [file for _, file in files], crop_to_square, smallest=4 * SIDE
         )
         progress = context.screen.progress(f"reading {path.name}", len(files), "images")

@@ -195,7 +195,7 @@ def name_rows(places: Sequence[RowPlace | str], root: Path | None = None) -> Row
 
 
 def names_of_test_rows(lists: Mapping[str, list[str]]) -> RowNames:
-    """Return the names of the test rows from the lists of a prepared data set."""
+    """Return what names the test rows: a prepared data set's lists `line`, `path` and `id`."""
     return {key: lists[key] for key in ROW_NAMES if key in lists}
 
 

@@ -106,7 +106,7 @@ def _run_in_new_folder(
 
 
 def _remove_if_without_steps(folder: RunFolder, screen: Screen) -> None:
-    """Remove the new folder of a run that was refused, if no finished step is in the folder."""
+    """Remove the new folder of a refused run that finished no epoch, penalty or batch."""
     metrics = folder.path / METRICS
     if not metrics.exists() or metrics.read_bytes().count(b"\n") < 2:  # its header is a line
         shutil.rmtree(folder.path)

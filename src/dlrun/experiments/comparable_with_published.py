@@ -19,7 +19,7 @@ NEUTRAL = WITHOUT_EFFECT | CHANCE | {"data.source", "data.split_seed"}
 
 
 def compare_with_published(name: str, config: ExperimentConfig, results: Results) -> Values:
-    """Return the record's fields that compare a run's results with published numbers.
+    """Return the fields of a run's record that compare its results with published numbers.
 
     reference: the published numbers of the shipped config, whatever the run's config says, or of
     the variant whose values are exactly those that differ. reference_differs: why the run cannot be
@@ -35,7 +35,7 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     data = config.data_section
     is_declared = not isinstance(data, DataConfig) or dataset_of(data).source(data).is_book
     is_book = is_declared and results.origin.is_book
-    changed = keys_that_change_results(name, config)
+    changed = changes_that_affect_results(name, config)
     variants: list[PublishedVariant] = getattr(section, "variants", [])
     variant = next((variant for variant in variants if variant.set == changed), None)
     fields["reference"] = section.model_dump()
@@ -56,8 +56,8 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     return fields
 
 
-def keys_that_change_results(name: str, config: ExperimentConfig) -> dict[str, object]:
-    """Return a config's values that differ from the shipped config and change results."""
+def changes_that_affect_results(name: str, config: ExperimentConfig) -> dict[str, object]:
+    """Return a config's values that differ from the shipped ones and affect results, by key."""
     values = config.model_dump(mode="json")
     neutral = NEUTRAL | config.neutral_keys
     if isinstance(config.data_section, DividedDataConfig):

@@ -1,4 +1,4 @@
-"""Define the base class of experiments by an ordinary LightningModule, not written for dlrun."""
+"""Define experiments that train an ordinary LightningModule, which needs no code for dlrun."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ L = TypeVar("L", bound=LightningConfig)
 
 
 class LightningExperiment(Experiment[L], Generic[L]):
-    """Defines an experiment by an ordinary LightningModule and an ordinary LightningDataModule.
+    """Defines how to train an ordinary LightningModule, which needs no code for dlrun.
 
     What the module logs by `self.log` for an epoch becomes the columns of metrics.csv, and what it
     logs in its test the results; `val_loss` and `val/loss` are called `valid_loss`. All random

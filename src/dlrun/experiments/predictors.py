@@ -83,7 +83,7 @@ class ImagePredictor(Predictor):
     def predict(self, inputs: Sequence[str | Path]) -> list[Prediction]:
         """Return a prediction for each image file, or the error if it cannot be read."""
         files = [Path(file) for file in inputs]
-        batch = list(photographs.load_photographs(files, self.to_input, smallest=self.smallest))
+        batch = list(photographs.iterate_photographs(files, self.to_input, smallest=self.smallest))
         return [Prediction(photo.labels, error=photo.error) for photo in self.label(batch)]
 
     def label(self, batch: Sequence[Photograph]) -> list[Photograph]:

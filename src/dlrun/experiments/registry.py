@@ -22,7 +22,7 @@ from dlrun.config.included_files import config_folders, read_config_file
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,
-    config_layer_of_setting,
+    config_layer_from_setting,
     flatten_keys,
     merge_config_layers,
 )
@@ -214,7 +214,7 @@ def config_layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:
         problem = f"one {argument.metavar} is enough, got {', '.join(words)}"
         raise UsageError(problem, "config values are KEY=VALUE, such as seed=3")
     value = [*words] if argument.is_list else words[0]
-    return config_layer_of_setting(argument.key, value, argument.metavar)
+    return config_layer_from_setting(argument.key, value, argument.metavar)
 
 
 def experiment_dataset(name: str) -> "Dataset | None":

@@ -63,7 +63,7 @@ def is_series(config: ExperimentConfig) -> bool:
 
 
 def metric_names_of_table(config: ExperimentConfig, labels: Sequence[str]) -> tuple[str, str]:
-    """Return the names of the metrics for a table's task, the main one first."""
+    """Return the names of the metrics for classes, values or a series, the main one first."""
     if labels:
         return "accuracy", "macro_f1"
     return ("r2", "mae") if is_series(config) else ("mae", "r2")
@@ -94,7 +94,7 @@ def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[
 
 
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
-    """Return the test R² of predicting each trading day by the day before; else no metric.
+    """Return the test R² of predicting each trading day by the day before; empty for other tables.
 
     It is not defined for a single day. A note says what the straw man is.
     """
@@ -106,9 +106,9 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
     return {STRAW_MAN: PredictedValues(table.test.targets, before).r2}
 
 
-def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
+def draw_predicted_and_true(run: Run, *, title: str) -> DrawnFigures:
     """Draw predicted against true test values of a table, or both as a series of days."""
-    from dlrun.plots import draw_series, draw_true_and_predicted  # slow: matplotlib
+    from dlrun.plots import draw_predicted_series, draw_true_and_predicted  # slow: matplotlib
 
     values = predictions.read_predictions(run)
     if not isinstance(values, PredictedValues):
@@ -119,5 +119,5 @@ def draw_test_values(run: Run, *, title: str) -> DrawnFigures:
         figure = draw_true_and_predicted(values.true, values.predicted, target, title=title)
         return {"true_and_predicted.png": figure}
     note = f"test R² {values.r2:.4f}; of the day before as the prediction {straw_man:.4f}"
-    figure = draw_series(values.true, values.predicted, target, note, title=title)
+    figure = draw_predicted_series(values.true, values.predicted, target, note, title=title)
     return {"test_period.png": figure}

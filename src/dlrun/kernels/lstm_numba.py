@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 
 from dlrun.kernels.numba_simd import (
     LANES,
-    clip,
     fill_lanes,
     fma,
     jit_inner,
     jit_kernel,
     simd_power_of_two,
+    vclip,
     vload,
     vstore,
 )
@@ -85,7 +85,7 @@ class GateGradientsByWord(NamedTuple):
 @jit_inner
 def sigmoid(x: Vector) -> Vector:
     """Return 1 / (1 + exp(-x)) of a vector, within 2.4e-7; the exponential is Cephes' expf."""
-    x = clip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
+    x = vclip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
     shift = fill_lanes(f32(1.5 * 2**23))  # adding it rounds to a whole number
     shifted = fma(x, fill_lanes(f32(-1.44269504)), shift)  # -x / log(2)
     n = shifted - shift
@@ -104,7 +104,7 @@ def sigmoid(x: Vector) -> Vector:
 @jit_inner
 def tanh(x: Vector) -> Vector:
     """Return the hyperbolic tangent of a vector, within 3e-7 (Eigen's ratio of polynomials)."""
-    x = clip(x, f32(7.90531110763549805))  # where the ratio reaches 1
+    x = vclip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
     p = fma(fill_lanes(f32(-2.76076847742355e-16)), y, fill_lanes(f32(2.00018790482477e-13)))
     p = fma(p, y, fill_lanes(f32(-8.60467152213735e-11)))

@@ -36,7 +36,7 @@ intrinsic: Numba = numba.extending.intrinsic  # its own type is that of the Pyth
 
 
 def jit_inner(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function for calls from compiled functions only; its callers' cache holds it."""
+    """Compile a function that compiled ones call; it is cached as a part of its callers."""
     compiled: Callable[P, R] = numba.njit(nogil=True)(function)
     return compiled
 
@@ -159,7 +159,7 @@ def fma(_: Numba, a: Numba, b: Numba, c: Numba) -> Numba:
 
 
 @intrinsic
-def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
+def vclip(_: Numba, vector: Numba, limit: Numba) -> Numba:
     """Return a SIMD vector with its numbers clipped to [-limit, limit]; NaN stays NaN."""
 
     def write(builder: Builder, vector: Value, limit: Value) -> Value:

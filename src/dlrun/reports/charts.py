@@ -163,14 +163,14 @@ def points_as_svg(places: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in places)
 
 
-def name_part(part: str, record: RunRecord) -> str:
-    """Return what a chart calls a part of a run's data, such as `validation = test`."""
+def label_of_data_part(part: str, record: RunRecord) -> str:
+    """Return what a chart calls train, valid or test data, such as `validation = test`."""
     is_both = part == "valid" and record.validates_on_test
     return "validation = test" if is_both else PARTS.get(part, part)
 
 
 def curve_without_gaps(name: str, x: Sequence[float], y: Sequence[float], look: str) -> ChartCurve:
-    """Return a chart's curve of only the steps whose value can be plotted; it may have no point."""
+    """Return a curve without values that cannot be plotted, such as NaN; it may have no point."""
     points = [
         (step, value)
         for step, value in zip(x, y, strict=True)
@@ -180,7 +180,7 @@ def curve_without_gaps(name: str, x: Sequence[float], y: Sequence[float], look: 
 
 
 def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:
-    """Return the mean of curves at their common steps; None for fewer than two such steps."""
+    """Return the mean of curves at the x that all have; None for fewer than two such x."""
     values_by_step = [dict(zip(curve.x, curve.y, strict=True)) for curve in curves]
     steps = [step for step in curves[0].x if all(step in values for values in values_by_step)]
     if len(steps) < 2:
@@ -192,7 +192,7 @@ def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:
 def curve_of_means(
     name: str, x: Sequence[float], values: Sequence[Sequence[float]], look: str
 ) -> ChartCurve:
-    """Return the curve of the mean of the values at each x, in a band from lowest to highest."""
+    """Return a curve of the mean at each x, with a band from the lowest to the highest value."""
     means = [fmean(values_at_x) for values_at_x in values]
     return ChartCurve(name, x, means, look, low=[*map(min, values)], high=[*map(max, values)])
 
@@ -211,7 +211,7 @@ def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
 
 
 def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
-    """Return the charts of one run: one for each metric, and for each other column of results."""
+    """Return the charts of one run, such as accuracy by epoch: one per metric or other result."""
     step = next(iter(table), "")
     metrics = metric_names_without_stage(table)
     # The metrics of a user's own module have any name; other steps, such as images, are counts.
@@ -241,13 +241,14 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
 
 def _name_of_curve(column: str, record: RunRecord) -> str:
     """Return the name of the curve of a table's column, such as `training`."""
-    return name_part(column.partition("_")[0], record) if column.startswith(STAGES) else column
+    part = column.partition("_")[0]
+    return label_of_data_part(part, record) if column.startswith(STAGES) else column
 
 
 def _mark_of_chosen_step(
     steps: Sequence[float], name: str, record: RunRecord
 ) -> ReferenceLine | None:
-    """Return the vertical line at the step that a run has chosen, such as the best epoch."""
+    """Return the vertical line at the epoch or penalty that a run has chosen, such as the best."""
     chosen = record.metrics.get(name, record.earlier_epoch)
     for step in steps:
         # metrics.csv has nine digits.

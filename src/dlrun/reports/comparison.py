@@ -57,7 +57,7 @@ def warning_tags_of_group(group: Group, sections: Sections) -> list[WarningTag]:
     return list(tags)
 
 
-class DataOnPage(NamedTuple):
+class DataSetComparison(NamedTuple):
     """Holds a report's comparison of the runs on one data set: a row per config, and curves."""
 
     data: str
@@ -66,7 +66,7 @@ class DataOnPage(NamedTuple):
     charts: list[Chart]
 
 
-def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataOnPage]:
+def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSetComparison]:
     """Return for each data set with several runs its configs, the best first, and their curves."""
     by_data: dict[str, list[Group]] = {}
     for group in sort_best_first(groups):
@@ -76,7 +76,7 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataOnP
         if sum(len(group.runs) for group in groups_on_data) > 1:
             rows = [row for group in groups_on_data for row in _rows_of_group(group)]
             drawn = _charts_of_several_runs(groups_on_data, sections)
-            compared.append(DataOnPage(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
+            compared.append(DataSetComparison(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
     return compared
 
 
@@ -134,7 +134,8 @@ def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -
             part, curves[run.folder] = found
     counted = [run.folder for run in group.counted.values() if run.folder in curves]
     if len(counted) >= FEWEST_FOR_MEAN:
-        name = f"{group.name}, mean of {len(counted)} runs ({charts.name_part(part, group.record)})"
+        data = charts.label_of_data_part(part, group.record)
+        name = f"{group.name}, mean of {len(counted)} runs ({data})"
         mean = charts.mean_curve(name, [curves[folder] for folder in counted])
         if mean is not None:
             others = [curves[folder] for folder in curves if folder not in counted]
@@ -143,13 +144,13 @@ def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -
 
 
 def _curve_of_run(section: RunSection, step: str, metric: str) -> tuple[str, ChartCurve] | None:
-    """Return the part (`valid`, ...) and the curve of a run in a chart of several runs, or None."""
+    """Return the data (`valid`, ...) and the curve of a run in a chart of several runs, or None."""
     if len(section.steps) < 2 or next(iter(section.table)) != step:
         return None
     for part in ("valid", "test", "train"):  # the first that has a value is drawn
         if values := section.table.get(f"{part}_{metric}"):
             name = f"No. {section.number} {section.title}"
-            name += f" ({charts.name_part(part, section.record)})"
+            name += f" ({charts.label_of_data_part(part, section.record)})"
             curve = charts.curve_without_gaps(name, section.steps, values, "")
             if curve.x:
                 return part, curve

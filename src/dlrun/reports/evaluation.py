@@ -29,7 +29,7 @@ class PredictionEvaluation:
 
 
 @dataclass(frozen=True)
-class ResidualEvaluation:
+class RegressionEvaluation:
     """Holds the evaluation of the values that a regression predicts for its test set."""
 
     median: float  # median of the absolute residuals
@@ -38,7 +38,7 @@ class ResidualEvaluation:
 
 def evaluate_table(
     table: bytes, names: Sequence[str]
-) -> PredictionEvaluation | ResidualEvaluation | None:
+) -> PredictionEvaluation | RegressionEvaluation | None:
     """Evaluate the text of a predictions.csv, by confusion matrix or residuals."""
     predictions = parse_predictions(table, names)
     if isinstance(predictions, PredictedClasses):
@@ -46,10 +46,10 @@ def evaluate_table(
     return evaluate_values(predictions) if isinstance(predictions, PredictedValues) else None
 
 
-def evaluate_values(predictions: PredictedValues) -> ResidualEvaluation:
+def evaluate_values(predictions: PredictedValues) -> RegressionEvaluation:
     """Evaluate predicted values: their median error and their bias."""
     bias = float((predictions.predicted - predictions.true).mean())
-    return ResidualEvaluation(median(predictions.scores.tolist()), bias)
+    return RegressionEvaluation(median(predictions.scores.tolist()), bias)
 
 
 def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:

@@ -24,7 +24,7 @@ from dlrun.run_folder.record import RunEnvironment
 from dlrun.run_folder.recorded_metrics import EDITIONS, STEP, is_plottable, published_metrics
 
 if TYPE_CHECKING:
-    from dlrun.reports.evaluation import PredictionEvaluation, ResidualEvaluation
+    from dlrun.reports.evaluation import PredictionEvaluation, RegressionEvaluation
 
 RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
@@ -141,11 +141,11 @@ class RunSection:
         return commands
 
     @cached_property
-    def evaluation(self) -> "PredictionEvaluation | ResidualEvaluation | None":
+    def evaluation(self) -> "PredictionEvaluation | RegressionEvaluation | None":
         """Return the evaluation of the run's predictions of its test set; None if it wrote none."""
         return self._parse_file(PREDICTIONS, self._evaluate, None)
 
-    def _evaluate(self, table: bytes) -> "PredictionEvaluation | ResidualEvaluation | None":
+    def _evaluate(self, table: bytes) -> "PredictionEvaluation | RegressionEvaluation | None":
         from dlrun.reports.evaluation import evaluate_table  # slow: numpy
 
         return evaluate_table(table, self.labels)

@@ -31,7 +31,7 @@ def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True)
 class RunCheckpoint:
-    """Holds the content of a checkpoint: a run's metrics and state after an epoch or penalty."""
+    """Holds the content of a checkpoint: a run's metrics and state after an epoch or a penalty."""
 
     path: Path = field(compare=False)
     data: str  # the fingerprint of the run's data

@@ -41,7 +41,7 @@ class ExternalLoggers:
     _params: Values = field(default_factory=dict)
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Make every logger anew, and log the steps that are finished already."""
+        """Make every logger anew, and log the epochs or penalties that are finished already."""
         self.end({}, "failed")
         if not self.config.logger:
             return
@@ -78,7 +78,7 @@ class ExternalLoggers:
         self._call_each(lambda _, logger: _log_step(logger, step, row))
 
     def end(self, metrics: Mapping[str, float | None], status: str) -> None:
-        """Log the final metrics of a finished run, separately from those of its steps."""
+        """Log the final metrics of a finished run, separately from those of its epochs."""
         finished = status == "finished"
         known = metrics if finished else {}
         result = {f"result/{name}": value for name, value in known.items() if value is not None}

@@ -16,7 +16,7 @@ from dlrun.system.signals import StopRequest
 
 @dataclass(eq=False)
 class ProgressRecorder:
-    """Records each finished step of a run in checkpoint, metrics.csv, terminal and loggers."""
+    """Records each finished epoch, penalty or batch: checkpoint, metrics.csv, terminal, loggers."""
 
     folder: RunFolder
     run: str  # id of the run, which its checkpoints contain

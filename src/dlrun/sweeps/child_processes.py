@@ -138,7 +138,7 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
         is_network = issubclass(registry.load_config_class(name), LightningConfig)
-        modules.append("dlrun.training.fit" if is_network else "dlrun.lasso.solver")
+        modules.append("dlrun.training.fit" if is_network else "dlrun.lasso.newton")
     CONTEXT.set_forkserver_preload(modules)
 
 
@@ -218,7 +218,7 @@ class _PointScreen(Screen):
 
     @contextmanager
     def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
-        """Send the share of the work that is done, first of preparing data, then of steps."""
+        """Send the share of the work that is done, first of preparing data, then of training."""
 
         def move(done: float, detail: str) -> None:
             if total and time.monotonic() - self._sent > PROGRESS_SECONDS:

@@ -19,7 +19,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN, SWEEPS
 from dlrun.run_folder.record import SweepMembership
-from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_at_ends
+from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
 from dlrun.system.files import file_digest
 
 FORMAT = 2
@@ -72,7 +72,7 @@ class SweepPlan(BaseModel):
 
     @property
     def base_layer(self) -> ConfigLayer:
-        """Return the config that all points share; errors name the file of the plan."""
+        """Return the config that all runs share; errors name the file of the plan."""
         return yaml_loader.config_layer_from_values(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
 
     @property
@@ -110,7 +110,7 @@ class SweepPlan(BaseModel):
         """Return the config of each point; of a search, also those at the ends of its spaces."""
         points = [point.settings for point in self.points]
         if self.search is not None:
-            points += settings_at_ends(self.search.spaces)
+            points += settings_to_check_ends(self.search.spaces)
         layers = (add_settings(self.base_layer, settings) for settings in points)
         return [validate_config(self.experiment, layer) for layer in layers]
 
@@ -168,7 +168,7 @@ def digests_of_data(name: str, config: ExperimentConfig, data_dir: Path | None) 
 def add_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
     """Add settings by dotted keys to a config layer; error messages name them as `KEY=VALUE`."""
     layers = [
-        yaml_loader.config_layer_of_setting(key, value, f"{key}={value}")
+        yaml_loader.config_layer_from_setting(key, value, f"{key}={value}")
         for key, value in settings.items()
     ]
     return yaml_loader.merge_config_layers([base, *layers])

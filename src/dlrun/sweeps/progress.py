@@ -36,7 +36,7 @@ class SweepProgress:
             yield
 
     def begin(self, point: SweepPoint) -> None:
-        """Show that the run of a point has begun."""
+        """Show that a planned run has begun."""
         self.shares[point.number] = 0
         if not self.screen.draws_bars:
             self.screen.note(self._line(point, "begun"))
@@ -47,7 +47,7 @@ class SweepProgress:
         self._draw()
 
     def end(self, point: SweepPoint, run: Run | None, error: str) -> None:
-        """Store and show how the run of a point has ended: finished or not, by its record.
+        """Store and show how a planned run has ended: finished or not, by its record.
 
         error: why it has failed, if it has not finished; empty if it was stopped.
         """
@@ -72,7 +72,7 @@ class SweepProgress:
             self.move_bar(done, f"{self.ended}/{self.total}{failed}")
 
     def _line(self, point: SweepPoint, how: str) -> str:
-        """Return a line of text about a point."""
+        """Return a line of text about a planned run."""
         position = format_position(point.number, self.plan.size)
         return f"point {position} {how:<6} {printable(point.label)}".rstrip()
 

@@ -49,7 +49,7 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group
 
 
 def _rank(group: Group) -> tuple[bool, bool, float]:
-    """Return what is highest of the best config: a complete one with the best validation metric."""
+    """Return a key that sorts configs: a complete one with the best validation metric is last."""
     spread = group.validation_spread
     value = float("-inf") if spread is None else spread.metric.sign * spread.mean
     return spread is not None, not group.finished_of_planned, value
@@ -98,8 +98,8 @@ def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
     return []
 
 
-def read_page_content(folder: Path) -> PageContent:
-    """Read the content of a sweep's HTML report from the sweep's folder.
+def read_sweep_report_content(folder: Path) -> PageContent:
+    """Read what a sweep's HTML report shows from the files in the sweep's folder.
 
     Raises ConfigError if it has no runs, DlrunError if its plan is damaged.
     """
@@ -209,7 +209,7 @@ class SweepResults:
         for part in ("valid", "test"):
             by_value = self._metric_by_value(f"{part}_{metric}", key)
             if len(by_value) > 1:
-                name = charts.name_part(part, record)
+                name = charts.label_of_data_part(part, record)
                 curves.append(charts.curve_of_means(name, [*by_value], [*by_value.values()], part))
         if not curves:
             return None
@@ -228,7 +228,7 @@ class SweepResults:
         return by_value
 
     def show(self, files: Mapping[str, str], screen: Screen) -> None:
-        """Print the configs, the failed points, the paths of the files, the best config."""
+        """Print the configs, the failed runs, the paths of the files, the best config."""
         screen.show("\n".join(self.table_lines(screen)))
         failed = self.state.failed
         for point, why in sorted(failed.items()):

@@ -1,4 +1,4 @@
-"""Run the unfinished points of a sweep on this machine, in parallel."""
+"""Execute the unfinished runs of a sweep on this machine, in parallel."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def run_sweep_points(
     jobs: int | None = None,
     force: bool = False,
 ) -> SweepState:
-    """Run the unfinished points of a sweep; the caller holds the sweep's lock.
+    """Execute the unfinished runs of a sweep; the caller holds the sweep's lock.
 
     points, jobs: None stands for all, and for as many runs at once as cores and memory allow.
     Returns the state once all processes have ended; then raises Interrupted or Terminated if there
@@ -88,7 +88,7 @@ def _train_on_accelerator(configs: Sequence[ExperimentConfig]) -> bool:
 
 @dataclass
 class _Runner:
-    """Runs points of a sweep until all are finished or have failed, or a signal ends it."""
+    """Executes runs of a sweep until all are finished or have failed, or a signal ends it."""
 
     sweep: Sweep
     screen: Screen
@@ -103,7 +103,7 @@ class _Runner:
     warnings: set[str] = field(default_factory=set)
 
     def run(self) -> None:
-        """Run the points in parallel, and those that a search chooses meanwhile.
+        """Execute the runs in parallel, and those that a search chooses meanwhile.
 
         Raises Interrupted or Terminated after a signal, once all processes have ended.
         """
@@ -166,7 +166,7 @@ class _Runner:
             self.children[point.number] = ChildProcess(log, plan.experiment, settings, folder)
 
     def _handle(self, point: SweepPoint, message: ProcessMessage) -> None:
-        """Show the warning in a message; if the point's run has ended, store and show how."""
+        """Show the warning in a message; if its run has ended, store and show how."""
         if message.warning and message.warning not in self.warnings and not self.ending:
             self.warnings.add(message.warning)
             self.screen.warn(f"point {point.number}: {message.warning}")

@@ -1,4 +1,4 @@
-"""List the runs of a sweep, which --seeds, --folds, --space, --trials and KEY=A,B define."""
+"""List the settings of each run of a sweep (its points) by --seeds, --space, KEY=A,B and others."""
 
 import contextlib
 import itertools
@@ -82,7 +82,7 @@ class SearchSpace:
 
         `seed` is that of the draws. Seeds vary fastest, then folds, so that a config's runs finish
         together. With the sampler tpe, whose points depend on results, the settings are those of
-        `settings_at_ends`, to be checked. Raises ConfigError for an invalid text.
+        `settings_to_check_ends`, to be checked. Raises ConfigError for an invalid text.
         """
         spaces = self.parse_spaces()
         axes = [[{key: value} for value in values] for key, values in map(_parse_values, self.grid)]
@@ -95,7 +95,7 @@ class SearchSpace:
             problem = f"{count:,} points: more than {MAX_POINTS:,}"
             raise ConfigError(problem, "fewer values, trials or seeds")
         if self.sampler == "tpe":
-            drawn = settings_at_ends(spaces)
+            drawn = settings_to_check_ends(spaces)
             repeats = repeats[:1]
         else:
             # A draw depends only on the seed, its key and its number: more draws, or another
@@ -146,8 +146,8 @@ def _check_varied_keys(keys: Sequence[str]) -> None:
             raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
 
 
-def settings_at_ends(spaces: Sequence[KeySpace]) -> list[Settings]:
-    """Return settings that test each end of each search space, the other spaces at their first."""
+def settings_to_check_ends(spaces: Sequence[KeySpace]) -> list[Settings]:
+    """Return settings with one searched key at each end or choice, all others at their first."""
     first = {space.key: space.values[0] for space in spaces}
     return [first | {space.key: value} for space in spaces for value in space.values]
 

@@ -1,4 +1,4 @@
-"""Submit the points of a sweep to SLURM as a job array, and wait until their jobs have ended."""
+"""Submit the runs of a sweep to SLURM as a job array, and wait until their jobs have ended."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ JobIds = Mapping[Path, str]  # ids of SLURM jobs, such as `17_2`, by the folder 
 def submit_points(
     sweep: Sweep, options: SlurmOptions, settings: RunSettings, screen: Screen
 ) -> JobIds:
-    """Submit all points that are neither finished nor queued; return the jobs of all unfinished."""
+    """Submit all runs that are neither finished nor queued; return the jobs of all unfinished."""
     plan = sweep.plan
     settings = replace(settings, runs_dir=sweep.runs_dir)
     runs = sweep.find_runs()
@@ -63,7 +63,7 @@ def _arrays(jobs: JobIds) -> str:
 
 
 def wait_for_jobs(sweep: Sweep, jobs: JobIds, screen: Screen) -> SweepState:
-    """Wait until the SLURM jobs of all points have ended, and return the state of the sweep.
+    """Wait until the SLURM jobs of all runs have ended, and return the state of the sweep.
 
     Ctrl-C ends the waiting, not the jobs.
     """

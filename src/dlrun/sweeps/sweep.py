@@ -99,7 +99,7 @@ def _check_search_can_run(plan: SweepPlan, *, on_slurm: bool) -> None:
 
 
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
-    """Print the points of a sweep, except those that a search will choose."""
+    """Print the planned runs of a sweep, except those that a search will choose."""
     if json:
         screen.print_json(plan.model_dump(include={"experiment", "base", "points", "search"}))
         return

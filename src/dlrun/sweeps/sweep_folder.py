@@ -1,4 +1,4 @@
-"""Find the runs of a sweep, and which of its points are done."""
+"""Find the runs of a sweep, and which of its planned runs are done."""
 
 import contextlib
 import re
@@ -42,7 +42,7 @@ class Sweep:
         RunFolder(self.folder).write_text(PLAN, to_checksummed_json(self.plan))
 
     def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
-        """Return the runs of the sweep by the number of their point, without copies.
+        """Return the runs of the sweep by their numbers in its plan, without copies.
 
         Of several runs of a point it is the most advanced one. folders: the only ones to search.
         """
@@ -62,11 +62,11 @@ class Sweep:
         return {point: run for point, run in found if run.folder not in copies}
 
     def find_run_of_point(self, point: SweepPoint) -> Run | None:
-        """Return the run of a point whose process has just ended; None if it left none."""
+        """Return the planned run whose process has just ended; None if it left none."""
         return self.find_runs(self._point_folders(str(point.number))).get(point.number)
 
     def describe_damaged(self) -> list[str]:
-        """Return a sentence for each damaged run of a point, which is left out of all results."""
+        """Return a sentence for each damaged run, which is left out of all results."""
         problems = []
         for folder in self._point_folders():
             try:
@@ -78,7 +78,7 @@ class Sweep:
         return problems
 
     def _point_folders(self, number: str = r"\d+") -> list[Path]:
-        """Return the folders whose names are those of a point's run, or of any point's."""
+        """Return the folders whose names are those of a planned run, or of any planned run."""
         name = rf"\d{{8}}T\d{{6}}Z-{re.escape(self.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
         folders = (self.runs_dir / self.plan.experiment).glob("*Z-*")
         return sorted(
@@ -94,6 +94,6 @@ class SweepState:
     failed: dict[int, str] = field(default_factory=dict)
 
     def is_done(self, point: SweepPoint) -> bool:
-        """Return whether the run of a point has finished."""
+        """Return whether a planned run has finished."""
         run = self.runs.get(point.number)
         return run is not None and run.is_finished

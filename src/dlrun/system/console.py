@@ -62,7 +62,7 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def format_position(number: int, total: int) -> str:
-    """Return a position and the total as text of constant width, such as ` 3/50`."""
+    """Return a count of a total as text of constant width, such as ` 3/50`."""
     return f"{number:{len(str(total))}}/{total}"
 
 
@@ -252,7 +252,7 @@ class ProgressHandle:
         self.move(done, f"{math.floor(done):,}{of} {self.unit}")
 
     def step(self, done: float, line: str) -> None:
-        """Move the bar, and print the line of a finished step: of many only every n-th."""
+        """Move the bar, and print the line of a finished epoch: of many only every n-th."""
         every = math.ceil((self.total or 1) / LINES)
         is_shown = done in (1, self.total) or done % every == 0
         (self.screen.note if is_shown else self.screen.log)(line)  # on a terminal above the bar

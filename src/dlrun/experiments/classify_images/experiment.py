@@ -21,7 +21,7 @@ from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.sources import DataOrigin
 from dlrun.errors import DataError
 from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
-from dlrun.experiments.comparable_with_published import keys_that_change_results
+from dlrun.experiments.comparable_with_published import changes_that_affect_results
 from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
@@ -73,7 +73,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         context.keep(PREDICTIONS, to_csv([IMAGE_COLUMNS, *rows]))
         context.keep(THUMBNAILS, _pack_thumbnails(classified))
         reference = config.reference
-        published = {} if keys_that_change_results(self.name, config) else reference.book
+        published = {} if changes_that_affect_results(self.name, config) else reference.book
         is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
@@ -156,7 +156,7 @@ def _classify_photographs(
             part = files[start : start + config.batch_size]
             thumbnails = sum(photograph.thumbnail is not None for photograph in done) < SHOWN
             batch = list(
-                photographs.load_photographs(part, predictor.to_input, thumbnails=thumbnails)
+                photographs.iterate_photographs(part, predictor.to_input, thumbnails=thumbnails)
             )
             groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
             predictions = list(chain.from_iterable(pool.map(predictor.label, groups)))

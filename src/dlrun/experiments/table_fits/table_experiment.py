@@ -19,7 +19,7 @@ from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.table_common import (
     TableAssets,
     divide_rows,
-    draw_test_values,
+    draw_predicted_and_true,
     fingerprint_table,
     metric_names_of_table,
     straw_man_metrics,
@@ -131,7 +131,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         assets = TableAssets.of_run(run)
         title = self.title(run)
         if len(run.rows) == 1:
-            return {} if assets.labels else draw_test_values(run, title=title)
+            return {} if assets.labels else draw_predicted_and_true(run, title=title)
         columns = assets.columns.names
         metric, _ = metric_names_of_table(config, assets.labels)
         # (fits, lines): a line for each output and column; two classes have one output.

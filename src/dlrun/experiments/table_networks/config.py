@@ -35,19 +35,19 @@ class TableNetworkConfig(NetworkConfig):
 
 
 class ValidatedHittersDataConfig(HittersDataConfig):
-    """Defines the config of ISLP's Hitters table, and which rows validate a network."""
+    """Defines the config of ISLP's Hitters table, and which rows are used for validation."""
 
     validation: LabValidation
 
 
 class ValidatedDaysDataConfig(TradingDaysDataConfig):
-    """Defines the config of NYSE's trading days, and which of them validate a network."""
+    """Defines the config of NYSE's trading days, and which are used for validation."""
 
     validation: LabValidation
 
 
 class ValidatedWeekdaysDataConfig(ValidatedDaysDataConfig, WeekdaysDataConfig):
-    """Defines the config of NYSE's trading days with weekdays, and which validate."""
+    """Defines the config of NYSE's days with weekdays, and which are used for validation."""
 
 
 def _on_book(data: type[DataConfig], model: type[Section]) -> type[ExperimentConfig]:

@@ -102,7 +102,7 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
         """Draw the learning curves, and NYSE's test period."""
         figures = super().draw(run, config)
         if table_common.STRAW_MAN in run.record.metrics:
-            figures |= table_common.draw_test_values(run, title=self.title(run))
+            figures |= table_common.draw_predicted_and_true(run, title=self.title(run))
         return figures
 
 

@@ -30,7 +30,7 @@ from dlrun.run_folder.recorded_metrics import SECONDS, format_metric
 from dlrun.system.console import format_position, to_json
 
 if TYPE_CHECKING:
-    from dlrun.lasso.solver import BinaryColumns
+    from dlrun.lasso.newton import BinaryColumns
 
 # train, valid, test: bags of words, binary CSR (n_reviews, width), and labels, 0 or 1 (n_reviews,)
 Splits = dict[str, tuple[sparse.csr_matrix, Labels]]
@@ -151,8 +151,8 @@ def _fingerprint(splits: Splits, assets: TextAssets) -> str:
 def _solve(
     config: TextLassoConfig, context: RunContext, splits: Splits, assets: TextAssets
 ) -> list[LinearModel]:
-    """Return the models along the path; that of a penalty is saved as a step of the run."""
-    from dlrun.lasso.solver import csr_to_columns, solve_newton_path  # slow: numba
+    """Return the model of each penalty of the lasso path; each is saved once it is solved."""
+    from dlrun.lasso.newton import csr_to_columns, solve_newton_path  # slow: numba
 
     X, y = splits["train"]
     penalties = path.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
@@ -190,7 +190,7 @@ def _row_of_metrics(
     seconds: float,
 ) -> dict[str, float]:
     """Return the row of metrics.csv for the solution at a penalty."""
-    from dlrun.lasso.solver import linear_predictors  # slow: numba
+    from dlrun.lasso.newton import linear_predictors  # slow: numba
 
     row = {"lambda": solution.penalty}
     beta = np.append(solution.coef, solution.intercept)

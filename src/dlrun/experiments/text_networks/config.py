@@ -23,17 +23,17 @@ class DenseConfig(NetworkConfig):
     model: DenseModelConfig
 
 
-class SequencesDataConfig(Section):
+class SequenceLengthConfig(Section):
     """Defines how many word ids at each text's end an LSTM reads."""
 
     max_length: PositiveInt
 
 
-class ReviewSequencesDataConfig(SequencesDataConfig, ReviewsDataConfig):
+class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):
     """Defines the config of movie reviews that an LSTM reads as word sequences."""
 
 
-class TextSequencesDataConfig(SequencesDataConfig, TextsDataConfig):
+class TextSequencesDataConfig(SequenceLengthConfig, TextsDataConfig):
     """Defines the config of a user's own texts that an LSTM reads as word sequences."""
 
 

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.special import entr, expit
 
-from dlrun.lasso.path import LassoSolution
-from dlrun.lasso.solver import (
+from dlrun.lasso.newton import (
     COARSE,
     csr_to_columns,
     linear_predictors,
     masked_sums,
     solve_newton_path,
 )
+from dlrun.lasso.path import LassoSolution
 
 SHIPPED = 1e-4  # the config's tolerance
 EXACT = 1e-13

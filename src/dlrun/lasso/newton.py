@@ -1,4 +1,4 @@
-"""Solve the lasso path on a binary matrix exactly, by a warm-started proximal Newton method.
+"""Solve the lasso path that `path` defines, on a binary matrix, by a proximal Newton method.
 
 At each penalty lambda it starts from the solution at the one before. Let p be the probabilities at
 beta = (w, b), r = p - y the residuals and h = p (1 - p) the weights of the rows. A Newton step
@@ -326,7 +326,7 @@ def coordinate_descent_sweep(
     residual: Values,
     weight: Values,
 ) -> None:
-    """Do one sweep of coordinate descent on the quadratic model; update beta and the residuals."""
+    """Do one sweep of coordinate descent on the quadratic approximation of the loss, in place."""
     for q in range(chosen.size):
         j = chosen[q]
         old = beta[j]
