@@ -23,8 +23,8 @@ Interval = tuple[float, float]
 Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
 
 
-def describe_shortage(count: int, unit: str) -> str:
-    """Return that there are too few seeds or folds to say anything; empty if there are enough."""
+def describe_too_few_runs(count: int, unit: str) -> str:
+    """Return a sentence that seeds or folds are too few for a conclusion, or an empty string."""
     return "" if count >= FEWEST else f"too few {unit}s to say ({count} of {FEWEST})"
 
 
@@ -59,9 +59,11 @@ class Spread:
         """Return an interval that ends where the metric's possible values end."""
         if ends is None:
             return None
+        low, high = ends
         least, most = self.metric.bounds
-        low = ends[0] if least is None else max(ends[0], min(least, *self.values))
-        high = ends[1] if most is None else min(ends[1], max(most, *self.values))
+        # A measured value may lie outside the bounds: the interval may reach as far.
+        low = low if least is None else max(low, min(least, *self.values))
+        high = high if most is None else min(high, max(most, *self.values))
         return low, high
 
 
@@ -90,7 +92,7 @@ class Group:
         return f"{self.record.experiment} {format_settings_briefly(self.settings)}".rstrip()
 
     @property
-    def data(self) -> str:
+    def data_description(self) -> str:
         """Return what the data are, without what a seed or a fold chose of them."""
         texts = (run.record.data_without_chance(run.settings) for run in self.runs)
         unknown = f"{self.record.experiment}, {self.record.source or 'its data'}"
@@ -117,7 +119,9 @@ class Group:
 
     def shortage(self, spread: Spread) -> str:
         """Return that there are too few seeds or folds to judge a metric; empty if enough."""
-        return describe_shortage(len(spread.values), self.unit) if self.depends_on_chance else ""
+        if not self.depends_on_chance:
+            return ""
+        return describe_too_few_runs(len(spread.values), self.unit)
 
     def values(self, metric: str) -> dict[int | str, float]:
         """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
@@ -160,11 +164,11 @@ class Group:
         return f"{count} of {self.planned}" if count < self.planned else ""
 
     @property
-    def tested(self) -> list[Spread]:
+    def test_spreads(self) -> list[Spread]:
         """Return the spreads of the test metrics, the main one first."""
-        tested = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
+        spreads = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
         main = self.main_spread and self.main_spread.metric
-        return sorted(tested, key=lambda spread: spread.metric != main)
+        return sorted(spreads, key=lambda spread: spread.metric != main)
 
     @property
     def median_run(self) -> Run | None:
@@ -197,19 +201,19 @@ class KnownData:
     # By the seed and the fold by which the rows were divided.
     digest_by_split: dict[tuple[int | None, object], str] = field(default_factory=dict)
 
-    def accept(self, run: Run) -> bool:
-        """Return whether a run has the same data; if so, add what it says of them."""
+    def add_if_same(self, run: Run) -> bool:
+        """Add what a run says of the data, unless that differs; return whether it is added."""
         record = run.record
         split_seed = record.seed if run.settings.get(SPLIT_SEED, 0) is None else None
         split = split_seed, run.settings.get(FOLD)
         known_digest = self.digest_by_split.get(split)
-        digest = record.data_digest or known_digest
-        description = record.data_without_chance(run.settings) if record.data else self.description
-        if self.description not in (None, description) or known_digest not in (None, digest):
-            return False
-        self.description = description
-        if digest:
-            self.digest_by_split[split] = digest
+        description = record.data_without_chance(run.settings) if record.data else None
+        for known, said in (self.description, description), (known_digest, record.data_digest):
+            if None not in (known, said) and known != said:
+                return False
+        self.description = self.description or description
+        if record.data_digest is not None:
+            self.digest_by_split[split] = record.data_digest
         return True
 
 
@@ -221,15 +225,15 @@ def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
         # A damaged run has no settings, and is alone.
         config = _config_without_chance(run) if run.settings else str(run.folder)
         config_key = json.dumps([run.record.experiment, config], sort_keys=True, default=str)
-        for data, members in same_config.setdefault(config_key, []):
-            if data.accept(run):
+        for known_data, members in same_config.setdefault(config_key, []):
+            if known_data.add_if_same(run):
                 members.append(run)
                 break
         else:  # the first run of the config on these data
-            data = KnownData()
-            data.accept(run)
+            known_data = KnownData()
+            known_data.add_if_same(run)
             members = [run]
-            same_config[config_key].append((data, members))
+            same_config[config_key].append((known_data, members))
             divided.append(members)
     return divided
 
@@ -248,6 +252,7 @@ def _newest_by_seed_and_fold(runs: Sequence[Run], copies: Mapping[Path, str]) ->
     finished = [run for run in runs if run.is_finished and run.folder not in copies]
     finished.sort(key=lambda run: run.record.started or "")
     newest = {seed_and_fold(run): run for run in finished}
+    # The start decides which run counts, `runs` decides the order.
     return {seed_and_fold(run): run for run in runs if newest.get(seed_and_fold(run)) is run}
 
 
@@ -259,7 +264,7 @@ def seed_and_fold(run: Run) -> Repeat:
 
 def _varied_settings(groups: Sequence[Group]) -> list[Values]:
     """Return for each group the settings that differ among its experiment's groups on its data."""
-    places = [(group.record.experiment, group.data) for group in groups]
+    places = [(group.record.experiment, group.data_description) for group in groups]
     configs = [_config_without_chance(group.runs[0]) for group in groups]
     configs_at: dict[tuple[str, str], list[Values]] = {}
     for group, place, config in zip(groups, places, configs, strict=True):

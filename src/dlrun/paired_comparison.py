@@ -4,7 +4,7 @@ import statistics
 from dataclasses import dataclass
 
 from dlrun import stats
-from dlrun.groups import Group, Interval, describe_shortage
+from dlrun.groups import Group, Interval, describe_too_few_runs
 from dlrun.metrics import Metric
 from dlrun.run_folder.recorded_metrics import format_interval, format_metric
 from dlrun.system.console import pluralize
@@ -29,7 +29,7 @@ class Comparison:
     @property
     def shortage(self) -> str:
         """Return that there are too few pairs to say anything; empty if there are enough."""
-        return describe_shortage(self.count, self.unit) if self.unit else ""
+        return describe_too_few_runs(self.count, self.unit) if self.unit else ""
 
     @property
     def verdict(self) -> str:

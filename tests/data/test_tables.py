@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlrun.config.data_sections import SERIES
-from dlrun.data import datasets, tables, user_data
+from dlrun.data import datasets, generated_tables, user_data
 from dlrun.data.tables import Table
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.system.console import Screen
@@ -176,7 +176,7 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     names = [f"{name}_{lag}" for lag in (3, 2, 1) for name in SERIES]
     weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
     assert table.columns.names == [*names, *weekdays]
-    assert len(table.train) + len(table.test) == tables.SAMPLE_ROWS - 3
+    assert len(table.train) + len(table.test) == generated_tables.SAMPLE_ROWS - 3
     without = datasets.NYSE.load(days(lags=3), tmp_path, 4, screen)
     assert without.columns.names == names
     assert np.array_equal(without.test.X, table.test.X[:, :-5])

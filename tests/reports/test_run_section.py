@@ -30,7 +30,7 @@ def test_long_texts_of_mistakes_are_cut(tmp_path: Path) -> None:
 
 def test_words_by_weight(tmp_path: Path) -> None:
     words = [(f"w{n}", n / 10) for n in range(-20, 21)]
-    low, high = section(a_classification(tmp_path / "e" / "r", words=words)).words
+    low, high = section(a_classification(tmp_path / "e" / "r", words=words)).words_by_class
     assert (low[0], low[1][0]) == ("negative", ("w-20", -2.0))
     assert (high[0], high[1][0]) == ("positive", ("w20", 2.0))
     assert len(low[1]) == len(high[1]) == run_files.WORDS_SHOWN
@@ -52,7 +52,7 @@ def test_nothing_damaged_is_shown(tmp_path: Path, name: str, content: bytes) -> 
     unrecorded = Run(run.folder, run.record.model_copy(update={"files": {}, "status": "failed"}))
     for one, problem in ((run, f"{name}: damaged"), (unrecorded, f"{name}: not what a run")):
         found = section(one)
-        shown = (found.evaluation, found.worst_rows, found.words, found.photographs)
+        shown = (found.evaluation, found.worst_rows, found.words_by_class, found.photographs)
         assert sum(map(bool, shown)) == 2  # the other two files
         assert len(found.problems) == 1 and problem in found.problems[0]
 

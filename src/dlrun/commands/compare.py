@@ -56,7 +56,7 @@ def compare(
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
     known = KnownData()
-    same_data = all(known.accept(run) for run in opened)
+    same_data = all(known.add_if_same(run) for run in opened)
     rows = _differing_rows([_compared_values(run) for run in opened])
     rows += _metric_rows(opened, mark_best=same_data)
     if json:

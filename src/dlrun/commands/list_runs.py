@@ -16,7 +16,7 @@ from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments.saved_run import Run, RunIdentity, find_copies
-from dlrun.metrics import TESTED, Metric, agreed_directions, describe_metric
+from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describe_metric
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.recorded_metrics import format_metric
@@ -24,10 +24,10 @@ from dlrun.run_tables import RUN_COLUMNS, Column, number, run_row, table_csv, ta
 from dlrun.system.console import Screen, cut, pluralize
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
-STATES = f"Only runs in this state: {', '.join(State)}."
-WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
-TAG = "Only runs with this tag; repeatable, all must match."
-SORT = "Best metric, largest number or A first."
+STATE_HELP = f"Only runs in this state: {', '.join(State)}."
+WHERE_HELP = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
+TAG_HELP = "Only runs with this tag; repeatable, all must match."
+SORT_HELP = "Best metric, largest number or A first."
 SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
 LONGEST_NAME = 20  # characters of a run's name on a terminal
@@ -43,10 +43,10 @@ Row = dict[str, Any]  # RUN_COLUMNS, metrics, directions; values of config and r
 
 def list_runs(
     experiment: opt.ExperimentWithRuns = None,
-    status: Annotated[list[State] | None, opt.option(STATES, "STATE")] = None,
-    where: Annotated[list[str] | None, opt.option(WHERE, "COND")] = None,
-    tag: Annotated[list[str] | None, opt.option(TAG, "TAG")] = None,
-    sort: Annotated[str | None, opt.option(SORT, "KEY")] = None,
+    status: Annotated[list[State] | None, opt.option(STATE_HELP, "STATE")] = None,
+    where: Annotated[list[str] | None, opt.option(WHERE_HELP, "COND")] = None,
+    tag: Annotated[list[str] | None, opt.option(TAG_HELP, "TAG")] = None,
+    sort: Annotated[str | None, opt.option(SORT_HELP, "KEY")] = None,
     limit: Annotated[int | None, opt.option("The first N.", "N", min=0)] = None,
     json: opt.Json = False,
     csv: Annotated[bool, opt.flag("Print a CSV table.", "--csv")] = False,
@@ -66,7 +66,7 @@ def list_runs(
     named_keys = {sort or "", *(condition.key for condition in conditions)} - {""}
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     runs = scan_runs_or_fail(folder, experiment)
-    matching, count = _matching_rows(runs, conditions, named_keys, screen, reads_config)
+    matching, run_count = _matching_rows(runs, conditions, named_keys, screen, reads_config)
     rows = [row for row in matching if not status or row["state"] in status]
     if sort:
         rows = _sort_runs(rows, sort, screen)
@@ -79,8 +79,8 @@ def list_runs(
         screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
         _print_table(rows, sort or "", screen)
-    if len(rows) < count:
-        screen.note(f"{len(rows)} of {pluralize(count, 'run')}")
+    if len(rows) < run_count:
+        screen.note(f"{len(rows)} of {pluralize(run_count, 'run')}")
 
 
 def _matching_rows(
@@ -99,11 +99,12 @@ def _matching_rows(
     known_keys = set[str]()
     identities = list[RunIdentity]()
     for run in runs:
-        row = _row_of_run(run, screen, reads_config=reads_config)
+        row = _searchable_row(run, screen, reads_config=reads_config)
         identities.append(run.identity)
         known_keys |= row.keys()
-        is_met = [condition.meets(row) for condition in conditions]  # each may raise
-        if all(is_met):
+        # All are evaluated: an invalid comparison is an error even if another one is not met.
+        outcomes = [condition.meets(row) for condition in conditions]
+        if all(outcomes):
             rows.append(row)
     _check_keys(named_keys, known_keys)
     copies = find_copies(identities)
@@ -123,7 +124,7 @@ def _check_keys(named: Collection[str], known: Collection[str]) -> None:
         raise ConfigError(f"no run has a key {key!r}{hint}", source)
 
 
-def _row_of_run(run: Run, screen: Screen, *, reads_config: bool) -> Row:
+def _searchable_row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
     """Return the values of a run; `reads_config`: also of its config and record, more slowly."""
     record = run.record
     row: Row = {}
@@ -164,7 +165,7 @@ class _Condition:
         run_value: Any = row.get(self.key)
         if self.key == "tags":
             return (self.value_text in run_value) == (self.sign != "!=")
-        # A text such as the name 123 needs no quotes.
+        # It is a text as typed if the run holds that text: the name 123 needs no quotes.
         wanted = run_value if run_value == self.value_text else self.value
         try:
             comparable = [*run_value] if isinstance(run_value, tuple) else run_value
@@ -185,14 +186,10 @@ def _sort_runs(rows: list[Row], sort_key: str, screen: Screen) -> list[Row]:
     """
     # A metric has one direction, also if older runs do not declare it.
     directions = agreed_directions(row["directions"] for row in rows)
-
-    def metric_of(row: Row) -> Metric:
-        name = row["metric"] if sort_key == "value" else sort_key.removeprefix("metrics.")
-        return describe_metric(str(name), directions)
-
     is_metric = sort_key == "value" or sort_key.startswith("metrics.")
     if is_metric:
-        metrics = {metric_of(row) for row in rows if row.get(sort_key) is not None}
+        ranked = [row for row in rows if row.get(sort_key) is not None]
+        metrics = {_metric_of_row(row, sort_key, directions) for row in ranked}
         if unknown := sorted(metric.not_ranked for metric in metrics if not metric.sign):
             screen.warn(unknown[0])
             return sorted(rows, key=lambda row: row["is_copy"])
@@ -201,11 +198,17 @@ def _sort_runs(rows: list[Row], sort_key: str, screen: Screen) -> list[Row]:
     def rank(row: Row) -> tuple[bool, bool, bool, float, str]:
         value = row.get(sort_key)
         if isinstance(value, int | float):
-            sign = metric_of(row).sign if is_metric else 1
+            sign = _metric_of_row(row, sort_key, directions).sign if is_metric else 1
             return row["is_copy"], False, False, -sign * value, ""
         return row["is_copy"], value is None, True, 0, str(value)
 
     return sorted(rows, key=rank)
+
+
+def _metric_of_row(row: Row, sort_key: str, directions: Directions) -> Metric:
+    """Return the metric of a run that a sort key names; `value` is the run's test metric."""
+    name = row["metric"] if sort_key == "value" else sort_key.removeprefix("metrics.")
+    return describe_metric(str(name), directions)
 
 
 def _print_table(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
@@ -213,12 +216,12 @@ def _print_table(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
     on_terminal = screen.out.is_terminal
     metrics = {row["metric"] for row in rows} - {None}
     common_metric = metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
-    shown = [_row_to_show(row, common_metric, on_terminal=on_terminal) for row in rows]
+    shown = [_displayed_row(row, common_metric, on_terminal=on_terminal) for row in rows]
     columns = _columns_to_show(rows, sort_key, common_metric)
     screen.rows(table_lines(columns, shown, screen, empty=EMPTY))
 
 
-def _row_to_show(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row:
+def _displayed_row(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row:
     """Return a row as the table shows it: without a common metric the value has its name."""
     value = row["value"]
     if value is not None:

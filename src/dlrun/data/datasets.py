@@ -83,7 +83,7 @@ generate_images = lazy_reader("small_images:read_generated_images")
 read_own_images = lazy_reader("small_images:read_own_images")
 make_images = lazy_reader("small_images:make_images")
 read_table = lazy_reader("tables:read_table")
-generate_rows = lazy_reader("tables:generate_rows")
+generate_rows = lazy_reader("generated_tables:generate_rows")
 make_table = lazy_reader("tables:make_table")
 make_lagged_days = lazy_reader("trading_days:make_lagged_days")
 

@@ -1,4 +1,4 @@
-"""Read tables as matrices: the book's Hitters, generated ones, or a user's CSV files."""
+"""Read tables as matrices: the book's Hitters, or a user's CSV files."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import (
-    IS_TRAIN,
-    SERIES,
-    WEEKDAY,
-    HittersDataConfig,
-    TradingDaysDataConfig,
-)
+from dlrun.config.data_sections import HittersDataConfig
 from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.sources import GENERATED, DataOrigin, ReadContext
 from dlrun.data.splits import (
@@ -25,22 +19,11 @@ from dlrun.data.splits import (
     shorten_list,
     warn_of_shared_rows,
 )
-from dlrun.data.table_columns import (
-    TableColumns,
-    complete_rows,
-    read_levels,
-)
+from dlrun.data.table_columns import TableColumns, complete_rows, read_levels
 from dlrun.data.text_files import Record, check_columns, open_csv_table
 from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.system.console import pluralize
-
-SAMPLE_ROWS = 300
-PLAYER_COLUMNS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks"
-PLAYER_NUMBERS = f"{PLAYER_COLUMNS} PutOuts Assists Errors Salary".split()
-# The categories of generated rows in turn; one that stands twice is twice as frequent.
-PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
-DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +63,7 @@ class Table:
     is_series: bool = False  # whether the rows are days in their order
 
     def describe(self, row: int) -> dict[str, str]:
-        """Return a row of the test part as text, its columns and cells."""
+        """Return a row of the test part as `text`: its columns and cells."""
         cells, _ = self.test.records[row]
         return {"text": ", ".join(f"{name} {cells[name]}" for name in self.columns.levels)}
 
@@ -103,54 +86,59 @@ class DividedRows:
 
 
 def read_table(context: ReadContext) -> list[list[Record]]:
-    """Return the rows of each file of a table, at least one of each.
+    """Read the rows of each file of a table.
 
-    Raises ConfigError if a file lacks a column that the config needs, or one of the first file.
+    Raises ConfigError if a file lacks a column that the config needs, or one of the first file, or
+    has one twice; DataError if a file has no rows or an unnamed column.
     """
     required_columns = dict(context.config.columns)  # by the setting or file that needs each
     row_id = getattr(context.config, "id", None)
-    files: list[list[Record]] = []
+    records_by_file: list[list[Record]] = []
     for path in context.paths:
         header, rows = open_csv_table(path, required_columns, context.warnings, row_id)
         if "" in header:
             remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
             raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
+        # Each column of the first file must be in the second too, and in each file only once.
         required_columns |= {f"column {name}": name for name in header}
         check_columns(path, header, required_columns)
-        files.append([*rows])
-        if not files[-1]:
+        records: list[Record] = [*rows]
+        if not records:
             raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
-    return files
+        records_by_file.append(records)
+    return records_by_file
 
 
 def make_table(context: ReadContext) -> Table:
-    """Return the complete rows of a table; columns and target are scaled by the training rows."""
+    """Drop rows with missing cells, and scale columns and target by the training rows."""
     config = context.config
-    files = context.source.read(context)
-    names = _names_of_inputs(files[0], context)
-    files = [complete_rows(records, [*names, config.target], context) for records in files]
-    columns = TableColumns(levels=read_levels(names, files, config))
+    all_records: list[list[Record]] = context.source.read(context)
+    names = _names_of_inputs(all_records[0], context)
+    needed = [*names, config.target]
+    records_by_file = [complete_rows(records, needed, context) for records in all_records]
+    columns = TableColumns(levels=read_levels(names, records_by_file, config))
     divide = _divide_by_class if config.task == "classification" else _divide_values
-    divided = divide(context, files)
+    divided = divide(context, records_by_file)
     for warning in context.warnings.lines():
         context.screen.warn(warning)
-    records = [record for records_of_file in files for record in records_of_file]
+    records = [record for of_file in records_by_file for record in of_file]
     X = columns.encode_rows(records)
-    digest = digest_of_parts(*divided.parts(X, records))
+    digest = digest_of_parts(*divided.parts(X, records))  # before scaling: all models share it
     if config.standardise:
         columns = _standardise(columns, X[divided.train])
         X = columns.encode_rows(records)  # as predictions will encode a row
     train, test = divided.parts(X, records)
     counts = _describe_rows(context, len(train), len(test))
+    scales_target = config.standardise and not divided.labels
     return Table(
-        columns,
-        config.target,
-        train,
-        test,
-        replace(context.origin, text=context.origin.text + counts),
-        digest,
-        divided.labels,
-        _target_moments(train.targets) if config.standardise and not divided.labels else (0, 1),
+        columns=columns,
+        target=config.target,
+        train=train,
+        test=test,
+        origin=replace(context.origin, text=context.origin.text + counts),
+        digest=digest,
+        labels=divided.labels,
+        target_moments=_target_moments(train.targets) if scales_target else (0, 1),
     )
 
 
@@ -165,10 +153,10 @@ def _names_of_inputs(records: Sequence[Record], context: ReadContext) -> list[st
     return names
 
 
-def _divide_by_class(context: ReadContext, files: list[list[Record]]) -> DividedRows:
-    """Return the class index of every row, and divide them: of each class a share is the test."""
+def _divide_by_class(context: ReadContext, records_by_file: list[list[Record]]) -> DividedRows:
+    """Return every row's class index, and the rows to train and test: given, or by class."""
     rows = LabelledRows(context.warnings)
-    for records in files:
+    for records in records_by_file:
         _, first_place = records[0]
         rows.begin_part(first_place)
         for cells, place in records:
@@ -177,29 +165,30 @@ def _divide_by_class(context: ReadContext, files: list[list[Record]]) -> Divided
     return DividedRows(targets, np.flatnonzero(~is_test), np.flatnonzero(is_test), labels)
 
 
-def _divide_values(context: ReadContext, files: list[list[Record]]) -> DividedRows:
+def _divide_values(context: ReadContext, records_by_file: list[list[Record]]) -> DividedRows:
     """Return the target of every row, and divide the rows into training and test rows."""
-    all_cells = [cells for records in files for cells, _ in records]
+    all_cells = [cells for records in records_by_file for cells, _ in records]
     targets = np.array([float(cells[context.config.target]) for cells in all_cells])
-    train, test = _divide_indices(context, targets, files)
+    train, test = _divide_indices(context, targets, records_by_file)
     if len({*targets[train].tolist()}) < 2:
         problem = f"{context.config.target} has no two values in {pluralize(len(train), 'row')}"
         remedy = "give more rows, or name another column as data.target"
         raise DataError(f"{context.origin.text}: {problem} to train with", remedy)
     contents = np.array([hash((*cells.values(),)) for cells in all_cells])
-    _, first_place = files[-1][0]
+    _, first_place = records_by_file[-1][0]
     warn_of_shared_rows(contents, test, first_place, context.warnings)
     return DividedRows(targets, train, test)
 
 
 def _divide_indices(
-    context: ReadContext, targets: Array, files: list[list[Record]]
+    context: ReadContext, targets: Array, records_by_file: list[list[Record]]
 ) -> tuple[Rows, Rows]:
     """Return indices of training and test rows: given, of a fold, or train_test_split's."""
     config = context.config
     indices = np.arange(len(targets))
-    if len(files) > 1:
-        return indices[: len(files[0])], indices[len(files[0]) :]
+    if len(records_by_file) > 1:
+        train_rows = len(records_by_file[0])
+        return indices[:train_rows], indices[train_rows:]
     if config.chosen_fold is not None:
         return rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
     order = np.random.RandomState(context.seed).permutation(len(indices))
@@ -237,26 +226,3 @@ def _describe_rows(context: ReadContext, train: int, test: int) -> str:
 def digest_of_parts(*parts: TablePart) -> str:
     """Return a hash of the matrices and targets of parts of a table, in their order."""
     return fingerprint_arrays(array for part in parts for array in (part.X, part.targets))
-
-
-def generate_rows(context: ReadContext) -> list[list[Record]]:
-    """Return generated rows like those of the table Hitters or of the table NYSE.
-
-    The last of the numbers is predictable, and the categories follow each other in turn.
-    """
-    names: Sequence[str] = PLAYER_NUMBERS
-    words = PLAYER_WORDS
-    if isinstance(context.config, TradingDaysDataConfig):
-        names = SERIES
-        words = DAY_WORDS
-    values = np.random.default_rng(context.seed).normal(0, 1, (SAMPLE_ROWS, len(names)))
-    values[:, -1] += values[:, :3].sum(1)
-    for row in range(1, SAMPLE_ROWS):  # as on trading days, a row tells something of the next
-        values[row] += values[row - 1] / 2
-    records: list[Record] = []
-    for row, numbers in enumerate(values.tolist()):
-        cells = {name: f"{number:.6f}" for name, number in zip(names, numbers, strict=True)}
-        for name, levels in words.items():
-            cells[name] = levels.split()[row % len(levels.split())]
-        records.append((cells, f"generated row {row + 1}"))
-    return [records]

@@ -70,7 +70,7 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
     """Return for each data set with several runs its configs, the best first, and their curves."""
     by_data: dict[str, list[Group]] = {}
     for group in sort_best_first(groups):
-        by_data.setdefault(group.data, []).append(group)
+        by_data.setdefault(group.data_description, []).append(group)
     compared = []
     for data, groups_on_data in by_data.items():
         if sum(len(group.runs) for group in groups_on_data) > 1:
@@ -82,7 +82,7 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
 
 def _rows_of_group(group: Group) -> list[Values]:
     """Return a row for each test metric of a config; of a single run only for its main metric."""
-    spreads = group.tested[:1] if len(group.counted) == 1 else group.tested
+    spreads = group.test_spreads[:1] if len(group.counted) == 1 else group.test_spreads
     about = {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
     return [group_row(group, spread) | about for spread in spreads]
 

@@ -16,7 +16,7 @@ def group_row(group: Group, spread: Spread) -> Values:
     published = published_values(group, spread.metric.name)
     row: Values = {
         "experiment": group.record.experiment,
-        "data": group.data,
+        "data": group.data_description,
         "config": format_settings_briefly(group.settings),
         "settings": group.settings,
         "metric": spread.metric.name,

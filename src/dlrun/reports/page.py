@@ -101,7 +101,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
 def report_rows(runs: Sequence[Run]) -> list[Values]:
     """Return the report's table rows, one per config and test metric, the best config first."""
     groups = comparison.sort_best_first(group_runs(runs))
-    return [group_row(group, spread) for group in groups for spread in group.tested]
+    return [group_row(group, spread) for group in groups for spread in group.test_spreads]
 
 
 def _row_of_run(section: RunSection) -> Row:
@@ -118,7 +118,7 @@ def _row_of_run(section: RunSection) -> Row:
         "number": number,
         "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
         "state": Markup("{}{}").format(section.state, tags_as_html(tags)),
-        "interval_of_test_set": section.interval,
+        "interval_of_test_set": section.accuracy_interval,
         "book": section.published.get("book", {}).get(metric),
         "differs": Markup(" ").join(differs),
         "is_quiet": bool(section.not_compared),

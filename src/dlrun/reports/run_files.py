@@ -16,8 +16,9 @@ from dlrun.system.console import cut
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
 MAX_TEXT = 800  # characters of a mistake's text
+OF_RUN = "mean"  # the key of what the run found, because tables show it in the column `mean`
 
-LabelWeights = list[tuple[str, float]]  # labels with probabilities, or words with weights
+Weights = list[tuple[str, float]]  # labels with probabilities, or words with weights
 
 
 class MispredictedRow(BaseModel):
@@ -54,8 +55,8 @@ class ClassifiedPhotograph:
 
     name: str
     error: str
-    published: dict[str, LabelWeights]  # by edition of the book
-    labels: LabelWeights = field(default_factory=list)
+    published: dict[str, Weights]  # by edition of the book
+    labels: Weights = field(default_factory=list)
     picture: str = ""  # a data URI
 
 
@@ -67,12 +68,13 @@ def parse_worst_rows(content: bytes) -> list[MispredictedRow]:
     return rows
 
 
-def parse_words(content: bytes) -> list[LabelWeights]:
+def parse_extreme_words(content: bytes) -> list[Weights]:
     """Return the words with the smallest weights below 0, and those with the largest above 0."""
     rows = _rows_below_header(content, "word,")
     weights = sorted(((row[0], float(row[1])) for row in rows), key=lambda word: word[1])
     negative = [word for word in weights[:WORDS_SHOWN] if word[1] < 0]
-    return [negative, [word for word in weights[: -WORDS_SHOWN - 1 : -1] if word[1] > 0]]
+    positive = [word for word in reversed(weights[-WORDS_SHOWN:]) if word[1] > 0]
+    return [negative, positive]
 
 
 def parse_photographs(
@@ -106,18 +108,18 @@ def add_pictures(photographs: Sequence[ClassifiedPhotograph], thumbnails: bytes)
 
 
 def count_labels_as_in_book(photographs: Sequence[ClassifiedPhotograph]) -> dict[str, int]:
-    """Return for how many photographs each origin's first label is the book's; empty if none.
+    """Count the photographs whose first label, by edition and by the run, is the book's.
 
     Such as {"photographs": 6, "book": 6, "notebook": 5, "mean": 4}: the book has labelled 6 of
-    them; `mean` is the run.
+    them; `mean` is the run. Empty if the book has labelled none.
     """
-    counts = dict.fromkeys(("photographs", *EDITIONS, "mean"), 0)
+    counts = dict.fromkeys(("photographs", *EDITIONS, OF_RUN), 0)
     for photograph in photographs:
-        weights = photograph.published | {"mean": photograph.labels}
+        weights = photograph.published | {OF_RUN: photograph.labels}
         first = {origin: labels[0][0] for origin, labels in weights.items() if labels}
         if "book" in first:
             counts["photographs"] += 1
-            for origin in (*EDITIONS, "mean"):
+            for origin in (*EDITIONS, OF_RUN):
                 counts[origin] += first.get(origin) == first["book"]
     return counts if counts["photographs"] else {}
 

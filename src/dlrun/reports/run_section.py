@@ -15,7 +15,7 @@ from dlrun.experiments.saved_run import ASSETS, Run, find_damage
 from dlrun.reports import run_files
 from dlrun.reports import warning_tags as tags
 from dlrun.reports.charts import Table, charts_of_run, thin_out_table
-from dlrun.reports.run_files import ClassifiedPhotograph, LabelWeights, MispredictedRow
+from dlrun.reports.run_files import ClassifiedPhotograph, MispredictedRow, Weights
 from dlrun.reports.warning_tags import WarningTag
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
@@ -66,9 +66,10 @@ class RunSection:
         if (run.folder / METRICS).exists():
             self.table = self._read_or_note(lambda: thin_out_table(run.table, max_cells), {})
         self.charts = charts_of_run(self.table, self.record)
-        has_labels = ASSETS in self.record.files
-        self.labels: list[str] = self._read_or_note(lambda: run.labels if has_labels else [], [])
-        self.interval = self.record.accuracy_interval if self.state == "finished" else None
+        self.labels: list[str] = []
+        if ASSETS in self.record.files:
+            self.labels = self._read_or_note(lambda: run.labels, [], ASSETS)
+        self.accuracy_interval = self.record.accuracy_interval if self.state == "finished" else None
 
     def _title(self) -> str:
         """Return the experiment, the name that the user gave the run, and the seed."""
@@ -99,14 +100,14 @@ class RunSection:
     def warning_tags(self) -> list[WarningTag]:
         """Return what weakens the result of the run, besides that it may be the only one."""
         losses = self.table.get("train_loss", ()) if STEP in self.table else ()
-        has_grown = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
+        diverged = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
         is_generated = self.record.source == GENERATED
         was_chosen = self.record.earlier_epoch or self.record.stopped_epoch
         applies = {
             tags.FAILED: self.state == "failed",
             tags.UNFINISHED: self.state not in ("finished", "failed"),
             tags.DAMAGED: self.is_damaged,
-            tags.DIVERGED: has_grown,
+            tags.DIVERGED: diverged,
             tags.COPY: bool(self.copy),
             tags.REPEATED: bool(self.repeated_by),
             tags.GENERATED: is_generated,
@@ -118,7 +119,7 @@ class RunSection:
     def read_predictions(self) -> None:
         """Read the files about the test rows, if they are shown, so that damage is known."""
         if self.representative is self:  # each access reads and checks a file
-            _ = self.evaluation, self.worst_rows, self.words, self.photographs
+            _ = self.evaluation, self.worst_rows, self.words_by_class, self.photographs
 
     def environment(self) -> Values:
         """Return the record of the code, packages and machine with which the run began."""
@@ -156,10 +157,10 @@ class RunSection:
         return self._parse_file(MISTAKES, run_files.parse_worst_rows, [])
 
     @cached_property
-    def words(self) -> list[tuple[str, LabelWeights]]:
+    def words_by_class(self) -> list[tuple[str, Weights]]:
         """Return the words with the largest weights, grouped by the class that they indicate."""
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        sides: list[LabelWeights] = self._parse_file(WORDS, run_files.parse_words, [])
+        sides: list[Weights] = self._parse_file(WORDS, run_files.parse_extreme_words, [])
         return [(name, weights) for name, weights in zip(classes, sides, strict=False) if weights]
 
     @cached_property
@@ -188,7 +189,7 @@ class RunSection:
         return self._read_or_note(read, otherwise, name)
 
     def _read_or_note(self, read: Callable[[], T], otherwise: T, name: str = "") -> T:
-        """Return the result of `read`; if it raises, note the problem and return `otherwise`."""
+        """Return the result of `read`; note a DlrunError or MALFORMED, and return `otherwise`."""
         try:
             return read()
         except DlrunError as error:

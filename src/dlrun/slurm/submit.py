@@ -23,12 +23,13 @@ from dlrun.execution import checks, run_recorder
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder
-from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job, wait_for_job
+from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job
+from dlrun.slurm.watch import wait_for_job
 from dlrun.system.extras import require_extra
 
-SIGNAL_SECONDS = 90  # time between the signal and the end; far longer than a step takes
+SIGNAL_SECONDS = 90  # time between the signal and the end; far longer than a batch or a fit takes
 # Variables of the allocation in which dlrun itself runs. Those of SBATCH would override --slurm.
-HIDDEN_VARIABLES = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_")
+HIDDEN_PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_")
 KEPT_VARIABLES = frozenset({"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"})  # how to connect to SLURM
 REQUEUES = 1000  # a job that finishes no step is not requeued (ResumeJob)
 
@@ -55,7 +56,7 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
             "ntasks_per_node": 1,
             "signal_delay_s": min(SIGNAL_SECONDS, self.time * 60 // 4),  # of a short job's time
             "additional_parameters": {"requeue": True},
-            "wckey": None,
+            "wckey": None,  # instead of submitit's own, "submitit"
         }
 
 
@@ -86,16 +87,16 @@ def submit_run(experiment: str, settings: RunSettings, texts: list[str], *, wait
     if config is None:  # a dry run
         return 0
     planned = [RunToSubmit(config, settings)]
-    ((folder, job_id),) = submit_jobs(experiment, planned, options, experiment).items()
+    ((run_folder, job_id),) = submit_jobs(experiment, planned, options, experiment).items()
     if wait:
-        screen.note(f"submitted {experiment}/{folder.name} as job {job_id}")
-        return wait_for_job(folder, job_id, screen, as_json=settings.json)
+        screen.note(f"submitted {experiment}/{run_folder.name} as job {job_id}")
+        return wait_for_job(run_folder, job_id, screen, as_json=settings.json)
     if settings.json:
-        screen.print_json({"status": "waiting", "run": str(folder), "job": job_id})
+        screen.print_json({"status": "waiting", "run": str(run_folder), "job": job_id})
     else:
         commands = f"`squeue --job {job_id}` shows it, `scancel {job_id}` ends it"
         screen.note(f"submitted as job {job_id}: {commands}")
-        screen.labelled(("job", job_id), ("run", str(folder)))
+        screen.labelled(("job", job_id), ("run", str(run_folder)))
     return 0
 
 
@@ -132,48 +133,49 @@ def submit_jobs(
     new_folders: list[Path] = []
     try:
         for run in planned:
-            path = run.folder
-            if path is None:
+            run_folder = run.folder
+            if run_folder is None:
                 claimed = RunFolder.claim(runs_dir, experiment, run.settings.name)
-                path = claimed.path
-                new_folders.append(path)
+                run_folder = claimed.path
+                new_folders.append(run_folder)
                 _write_waiting_run(claimed, experiment, run)
-            jobs.append(make_resume_job(path.absolute(), run.settings))
+            jobs.append(make_resume_job(run_folder.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name)
-        job_ids = _call_sbatch(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
+        slurm_folder = (array_folder or Path(jobs[0].run)) / SLURM_FOLDER
+        job_ids = _call_sbatch(jobs, slurm_folder, parameters)
     except BaseException:
-        for path in new_folders:
-            shutil.rmtree(path)
+        for new_folder in new_folders:
+            shutil.rmtree(new_folder)
         repair_latest_link(runs_dir, experiment)
         raise
     submitted = {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
-    for path, job_id in submitted.items():
-        folder = path / SLURM_FOLDER
-        folder.mkdir(exist_ok=True)
-        (folder / JOB_ID_FILE).write_text(f"{job_id}\n", encoding="utf-8")
+    for run_folder, job_id in submitted.items():
+        job_folder = run_folder / SLURM_FOLDER
+        job_folder.mkdir(exist_ok=True)
+        (job_folder / JOB_ID_FILE).write_text(f"{job_id}\n", encoding="utf-8")
     return submitted
 
 
-def _write_waiting_run(folder: RunFolder, experiment: str, run: RunToSubmit) -> None:
+def _write_waiting_run(claimed: RunFolder, experiment: str, run: RunToSubmit) -> None:
     """Write the first files of a run that waits for its SLURM job."""
-    with folder.locked():
+    with claimed.locked():
         record = run_recorder.new_record(experiment, run.config, run.settings)
-        run_recorder.write_first_files(folder, record, run.settings)
+        run_recorder.write_first_files(claimed, record, run.settings)
 
 
 def _call_sbatch(
-    jobs: Sequence[ResumeJob], folder: Path, parameters: dict[str, object]
+    jobs: Sequence[ResumeJob], slurm_folder: Path, parameters: dict[str, object]
 ) -> list[str]:
     """Submit jobs to SLURM, several as an array; return their ids; raise ConfigError if refused."""
     import submitit  # an extra
 
     logging.getLogger("submitit").setLevel(logging.CRITICAL)
-    names = [name for name in os.environ if name.startswith(HIDDEN_VARIABLES)]
+    names = [name for name in os.environ if name.startswith(HIDDEN_PREFIXES)]
     hidden = {name: os.environ.pop(name) for name in names if name not in KEPT_VARIABLES}
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # it raises errors too
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it also raises
             python = f"{shlex.quote(sys.executable)} -P"  # imports nothing from the working folder
-            executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES, python=python)
+            executor = submitit.SlurmExecutor(slurm_folder, max_num_timeout=REQUEUES, python=python)
             executor.update_parameters(**parameters)
             with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]

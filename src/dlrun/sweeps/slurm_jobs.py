@@ -7,8 +7,8 @@ from pathlib import Path
 from dlrun.errors import Interrupted
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.slurm.job import jobs_in_queue, read_job_id, watch_jobs
 from dlrun.slurm.submit import RunToSubmit, SlurmOptions, submit_jobs
+from dlrun.slurm.watch import jobs_in_queue, read_job_id, watch_jobs
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, pluralize

@@ -23,11 +23,11 @@ MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it need
 class LinearModel(TableModel):
     """Predicts values, or the logits of classes, by an intercept and a coefficient per column."""
 
-    step = "fit"
+    step_name = "fit"
 
-    def predict(self, fit: FitArrays, rows: Matrix) -> Matrix:
+    def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes); two classes have one logit."""
-        outputs: Matrix = fit["intercept"] + rows @ fit["coefficients"].T
+        outputs: Matrix = arrays["intercept"] + rows @ arrays["coefficients"].T
         if outputs.ndim == 1:
             return outputs
         if outputs.shape[1] == 1:
@@ -71,7 +71,7 @@ class Lasso(LinearModel):
     Cross-validation chooses alpha, the penalty of the mean loss of a row.
     """
 
-    step = "alpha"
+    step_name = "alpha"
 
     def __init__(self, config: TableLassoConfig) -> None:
         self.config = config
@@ -102,11 +102,12 @@ class Lasso(LinearModel):
             for (fitted, held_out), scaler, inputs in zip(splits, scalers, scaled, strict=True):
                 solver = self._solve(alpha, inputs, targets[fitted])
                 iterations.append(int(np.max(solver.n_iter_)))
-                fit = _unscaled(solver, scaler)
-                scores.append(self._score(self.predict(fit, rows[held_out]), targets[held_out]))
-            nonzero = np.count_nonzero(np.atleast_2d(fit["standardised"]).any(0))
+                arrays = _unscaled(solver, scaler)
+                predicted = self.predict(arrays, rows[held_out])
+                scores.append(self._score(predicted, targets[held_out]))
+            nonzero = np.count_nonzero(np.atleast_2d(arrays["standardised"]).any(0))
             numbers = (alpha, np.mean(scores[:-1]), nonzero)
-            yield fit | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
+            yield arrays | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
         if ended := iterations.count(self.config.max_iterations):
             remedy = "try a larger max_iterations or path.smallest"
             screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
@@ -151,7 +152,7 @@ class Boosting(TableModel):
     the trees are grown again, and a digest of what these predict for the rows.
     """
 
-    step = "fit"
+    step_name = "fit"
 
     def __init__(self, config: BoostingConfig) -> None:
         self.config = config
@@ -162,11 +163,11 @@ class Boosting(TableModel):
         self.trees = self._grow(rows, targets)
         yield {"rows": rows, "targets": targets, "digest": _digest(self.trees, rows)}
 
-    def predict(self, fit: FitArrays, rows: Matrix) -> Matrix:
+    def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,) or probabilities (n, classes). Raises DataError if trees differ."""
         if self.trees is None:
-            trees = self._grow(fit["rows"], fit["targets"])
-            if not np.array_equal(_digest(trees, fit["rows"]), fit["digest"]):
+            trees = self._grow(arrays["rows"], arrays["targets"])
+            if not np.array_equal(_digest(trees, arrays["rows"]), arrays["digest"]):
                 problem = "the trees, grown again, predict other values than those of the run"
                 remedy = "use the scikit-learn of its environment.json, or run it again"
                 raise DataError(problem, remedy)

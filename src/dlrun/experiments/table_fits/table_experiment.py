@@ -61,11 +61,11 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         context.keep(MODEL, _pack(stacked))
         predictions = best_fit.predict(table.test)
         keep_test_predictions(context, config.predictions, predictions, table.describe)
+        _write_summary(context, table, parts, best_fit)
         extra: dict[str, object] = {"best_index": best, "train_rows": len(parts["train"])}
         if "coefficients" in best_fit.arrays:
             sizes = [best_fit.arrays[name].size for name in ("intercept", "coefficients")]
             extra["parameters"] = sum(sizes)
-        _write_summary(context, table, parts, best_fit)
         metrics = newest_metrics([context.steps.rows[best]])  # drops R² of one row: it is NaN
         metrics.pop("fit", None)  # a step so called is only a counter; "alpha" is a result
         return Results(
@@ -85,23 +85,24 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         parts: Parts,
         assets: TableAssets,
     ) -> list[FittedModel]:
-        """Return all fits of the model; each fit is a step of the run."""
+        """Return all fits of the model, each a step; a resumed run begins after its saved fits."""
         model = self.make_model(config)
         targets = _targets_to_fit(assets, parts["train"])
         metric_names = metric_names_of_table(config, assets.labels)
         checkpoint = context.steps.begin(None, fingerprint_table(table))
-        saved = checkpoint.parts if checkpoint else []
-        fits = [FittedModel(model, assets, _unpack(content)) for content in saved]
+        saved_fits = checkpoint.parts if checkpoint else []
+        fits = [FittedModel(model, assets, _unpack(content)) for content in saved_fits]
         total = config.total_steps or 1
         if len(fits) == total:
             return fits
-        with context.steps.progress("fit", total, model.step):
+        with context.steps.progress("fit", total, model.step_name):
             started = time.perf_counter()
             for arrays in model.iterate_fits(parts["train"].X, targets, len(fits), context.screen):
                 fits.append(FittedModel(model, assets, arrays))
                 row = _row_of_fit(fits[-1], len(fits), parts, metric_names)
                 row[SECONDS] = time.perf_counter() - started
-                line = f"{model.step} {format_position(len(fits), total)}  {_shown_metrics(row)}"
+                position = f"{model.step_name} {format_position(len(fits), total)}"
+                line = f"{position}  {_shown_metrics(row)}"
                 context.steps.finish(row, line, b"", _pack(arrays))
                 context.stop.raise_if_received()
                 started = time.perf_counter()
@@ -121,7 +122,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
     def _load_best(self, run: Run, config: CpuOnlyConfig) -> FittedModel:
         """Return the fit that a run kept."""
         best = run.results["best_index"]
-        arrays = {name: stacked[best] for name, stacked in _unpack(run.read(MODEL)).items()}
+        arrays = {name: of_fits[best] for name, of_fits in _unpack(run.read(MODEL)).items()}
         return FittedModel(self.make_model(config), TableAssets.of_run(run), arrays)
 
     def draw(self, run: Run, config: CpuOnlyConfig) -> DrawnFigures:
@@ -147,11 +148,11 @@ def _row_of_fit(
     fit: FittedModel, number: int, parts: Parts, metric_names: Sequence[str]
 ) -> dict[str, float]:
     """Return a fit's row of metrics.csv: number or penalty, and metrics by part."""
-    row: dict[str, float] = {fit.model.step: number}
+    row: dict[str, float] = {fit.model.step_name: number}
     row |= {name: fit.arrays[name].item() for name in fit.model.recorded_numbers}
     for part_name, part in parts.items():
-        values = fit.predict(part).metrics
-        row |= {f"{part_name}_{name}": values.get(name, math.nan) for name in metric_names}
+        metrics = fit.predict(part).metrics
+        row |= {f"{part_name}_{name}": metrics.get(name, math.nan) for name in metric_names}
     return row
 
 
@@ -180,24 +181,27 @@ def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:
 
 
 def _write_summary(context: RunContext, table: Table, parts: Parts, fit: FittedModel) -> None:
-    """Write the summary of the data and, of a linear model, of the coefficients."""
+    """Write a summary of the data, and a linear model's coefficients to it and to a CSV file."""
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     lines = [f"data     {table.origin.text}", f"rows     {counts}"]
     lines.append(f"columns  {len(table.columns.names)}")
     if "coefficients" in fit.arrays:
-        lines += ["", *_keep_coefficients(context, fit)]
+        header, *rows = _coefficient_table(fit)
+        context.keep("coefficients.csv", to_csv([header, *rows]))
+        lines.append("")
+        for name, *row in rows:
+            lines.append(" ".join([f"{name:<20}", *(f"{value:>14.6g}" for value in row)]))
     context.write_summary("\n".join(lines))
 
 
-def _keep_coefficients(context: RunContext, fit: FittedModel) -> list[str]:
-    """Write coefficients.csv, with a column for each class; return its rows as lines of text."""
+def _coefficient_table(fit: FittedModel) -> list[tuple[str | float, ...]]:
+    """Return the header and the rows of coefficients.csv, with a column for each class."""
     intercepts = np.atleast_1d(fit.arrays["intercept"])
     table = np.column_stack([intercepts, np.atleast_2d(fit.arrays["coefficients"])]).T
     names = ["(intercept)", *fit.assets.columns.names]
     outputs = (fit.assets.labels or ["coefficient"])[-len(table.T) :]  # two classes have one
     rows = [(name, *row) for name, row in zip(names, table.tolist(), strict=True)]
-    context.keep("coefficients.csv", to_csv([("column", *outputs), *rows]))
-    return [" ".join([f"{name:<20}", *(f"{value:>14.6g}" for value in row)]) for name, *row in rows]
+    return [("column", *outputs), *rows]
 
 
 def _pack(arrays: FitArrays) -> bytes:

@@ -23,7 +23,7 @@ class TableModel(Protocol):
     standardised: the coefficients of standardised columns; required if there are several fits.
     """
 
-    step: str  # what a fit is called
+    step_name: str  # what a fit is called
     recorded_numbers: tuple[str, ...] = ()  # single numbers of a fit that metrics.csv has too
 
     def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
@@ -32,7 +32,7 @@ class TableModel(Protocol):
         rows: (n, columns). targets: values (n,), or the indices of classes.
         """
 
-    def predict(self, fit: FitArrays, rows: Matrix) -> Matrix:
+    def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes), for rows (n, columns)."""
 
 

@@ -1,0 +1,39 @@
+"""Generate rows like those of the tables Hitters and NYSE, for runs without a download."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dlrun.config.data_sections import IS_TRAIN, SERIES, WEEKDAY, TradingDaysDataConfig
+from dlrun.data.sources import ReadContext
+from dlrun.data.text_files import Record
+
+SAMPLE_ROWS = 300
+PLAYER_COLUMNS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks"
+PLAYER_NUMBERS = f"{PLAYER_COLUMNS} PutOuts Assists Errors Salary".split()
+# The categories of generated rows in turn; one that stands twice is twice as frequent.
+PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
+DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
+
+
+def generate_rows(context: ReadContext) -> list[list[Record]]:
+    """Return generated rows like those of the table Hitters or of the table NYSE.
+
+    The last of the numbers is predictable, and the categories follow each other in turn.
+    """
+    names: Sequence[str] = PLAYER_NUMBERS
+    words = PLAYER_WORDS
+    if isinstance(context.config, TradingDaysDataConfig):
+        names = SERIES
+        words = DAY_WORDS
+    values = np.random.default_rng(context.seed).normal(0, 1, (SAMPLE_ROWS, len(names)))
+    values[:, -1] += values[:, :3].sum(1)
+    for row in range(1, SAMPLE_ROWS):  # as on trading days, a row tells something of the next
+        values[row] += values[row - 1] / 2
+    records: list[Record] = []
+    for row, numbers in enumerate(values.tolist()):
+        cells = {name: f"{number:.6f}" for name, number in zip(names, numbers, strict=True)}
+        for name, levels in words.items():
+            cells[name] = levels.split()[row % len(levels.split())]
+        records.append((cells, f"generated row {row + 1}"))
+    return [records]
