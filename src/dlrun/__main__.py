@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line of this process, its only task, and exit with its code."""
+    """Run the command line of dlrun, and exit with its code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, _exit_at_once)

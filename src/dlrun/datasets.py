@@ -78,7 +78,7 @@ class Images:
 
 @dataclass(frozen=True)
 class FilmReviews:
-    """Holds film reviews and their classes: X by the loader, y int8 (n,), 1 is positive.
+    """Holds film reviews X, encoded by their loader, and classes y, int8 (n,), where 1 is positive.
 
     classes: the name of each class. words: the word of each id; the first four ids are special, and
     the most frequent words follow. n_words: the number of ids, 10,003; the last three are not used.

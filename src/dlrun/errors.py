@@ -162,7 +162,7 @@ def os_error_remedy(error: OSError) -> str:
 
 
 def describe_failure(error: BaseException) -> DlrunError | None:
-    """Return a DlrunError that explains a cause such as a full disk; None if it is a bug."""
+    """Return a DlrunError that explains an error of known cause, such as a full disk, or None."""
     if isinstance(error, DlrunError):
         return error
     if isinstance(error, OSError):

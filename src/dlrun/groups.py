@@ -167,15 +167,16 @@ class Group:
     def test_spreads(self) -> list[Spread]:
         """Return the spreads of the test metrics, the main one first."""
         spreads = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
-        main = self.main_spread and self.main_spread.metric
-        return sorted(spreads, key=lambda spread: spread.metric != main)
+        main_metric = self.main_spread and self.main_spread.metric
+        return sorted(spreads, key=lambda spread: spread.metric != main_metric)
 
     @property
     def median_run(self) -> Run | None:
         """Return the counted run with the median of the main metric, or None."""
         runs = [*self.counted.values()]
-        if (main := self.main_spread) is not None:
-            runs.sort(key=lambda run: run.record.metrics[main.metric.name] or 0)
+        if self.main_spread is not None:
+            main_metric = self.main_spread.metric.name
+            runs.sort(key=lambda run: run.record.metrics[main_metric] or 0)
         return runs[(len(runs) - 1) // 2] if runs else None
 
 

@@ -96,7 +96,7 @@ def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
     own = [f"data.path={tmp_path}/a.csv"]
 
     def splits(*overrides: str, **search: Any) -> set[tuple[int, int]]:
-        plan = planned(*own, *overrides, experiment="text-dense", folds=2, here=False, **search)
+        plan = planned(*own, *overrides, experiment="text-dense", folds=2, is_local=False, **search)
         return {(config.seed, config.split_seed) for config in plan.validate_points()}
 
     assert splits("seed=3") == {(3, 3)}

@@ -28,13 +28,14 @@ def planned(
     *overrides: str,
     experiment: str = EXPERIMENT,
     runs_dir: Path | None = None,
-    here: bool = True,
+    is_local: bool = True,
     **search: Any,
 ) -> SweepPlan:
     """The plan of a sweep called s; of a search space by its fields."""
     options = RunSettings(overrides=overrides, runs_dir=runs_dir)
     screen = Screen(quiet=True)
-    return make_sweep_plan("s", experiment, options, SearchSpace(**search), screen, here=here)
+    space = SearchSpace(**search)
+    return make_sweep_plan("s", experiment, options, space, screen, is_local=is_local)
 
 
 def written(plan: SweepPlan, runs_dir: Path) -> Sweep:

@@ -71,7 +71,7 @@ def remove(
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> int:
-    """Remove the named runs, or those that match all options. Lists them, and asks.
+    """Remove the named runs, or those that match all options, after listing them and asking.
 
     A running run is never removed, a damaged one only by --status damaged.
 

@@ -11,7 +11,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import Values
-from dlrun.data.download import packaged_paths, without_network
+from dlrun.data.download import downloads_forbidden, packaged_paths
 from dlrun.data.sources import GENERATED
 from dlrun.errors import ConfigError, DlrunError, describe_failure, first_line
 from dlrun.execution.run import run_experiment
@@ -99,7 +99,7 @@ def run_demo(
     muted.err.quiet = True
     settings = replace(settings, screen=Screen(quiet=True, results=False))
     names = experiments or registry.experiments_with_published_numbers()
-    with without_network():
+    with downloads_forbidden():
         fits = [fit for name in names for fit in _plan_fits(name, settings, muted)]
         for number, fit in enumerate(fits, start=1):
             screen.note(f"[{format_position(number, len(fits))}] {fit.title}")

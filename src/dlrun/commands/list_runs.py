@@ -119,9 +119,9 @@ def _check_keys(named: Collection[str], known: Collection[str]) -> None:
     """Raise ConfigError if no run has a key that the user has named; it is probably mistyped."""
     for key in sorted({*named} - {*known}):
         ending_so = sorted(name for name in known if name.endswith(f".{key}"))
-        hint = f"; did you mean {ending_so[0]!r}?" if ending_so else did_you_mean(key, known)
-        source = "keys are those of `dlrun runs list --json`, of the configs and of results.json"
-        raise ConfigError(f"no run has a key {key!r}{hint}", source)
+        suggestion = f"; did you mean {ending_so[0]!r}?" if ending_so else did_you_mean(key, known)
+        hint = "keys are those of `dlrun runs list --json`, of the configs and of results.json"
+        raise ConfigError(f"no run has a key {key!r}{suggestion}", hint)
 
 
 def _searchable_row(run: Run, screen: Screen, *, reads_config: bool) -> Row:

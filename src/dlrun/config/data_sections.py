@@ -227,7 +227,7 @@ class WeekdaysDataConfig(TradingDaysDataConfig):
 
 
 class BookConfig(ExperimentConfig):
-    """Defines the config keys of every experiment of ISLP, which has published numbers."""
+    """Defines the config keys of experiments of the book ISLP, which prints results to compare."""
 
     reference: Reference
 

@@ -51,6 +51,9 @@ class OptimizerConfig(Section):
         return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
+SPREAD_SCHEDULES = ("cosine",)  # their rates depend on trainer.max_epochs
+
+
 class SchedulerConfig(Section):
     """Defines how the learning rate changes by epoch: a warm-up, then a schedule.
 
@@ -142,17 +145,17 @@ class NetworkConfig(LightningConfig):
     loss: LossConfig
 
     @model_validator(mode="after")
-    def _cosine_has_epochs(self) -> "NetworkConfig":
+    def _schedule_has_epochs(self) -> "NetworkConfig":
         epochs = self.trainer.max_epochs
-        if self.scheduler.name == "cosine" and self.scheduler.warmup_epochs >= epochs:
-            problem = f"no epoch of the {epochs} is left for cosine"
+        if self.scheduler.name in SPREAD_SCHEDULES and self.scheduler.warmup_epochs >= epochs:
+            problem = f"no epoch of the {epochs} is left for {self.scheduler.name}"
             raise error_of_key(problem, "scheduler", "warmup_epochs")
         return self
 
     @classmethod
     def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
-        """Return the keys that a resume may change; not the epochs of a cosine schedule."""
-        is_spread = values.get("scheduler.name") == "cosine"
+        """Return the keys that a resume may change; no epochs of a schedule spread over them."""
+        is_spread = values.get("scheduler.name") in SPREAD_SCHEDULES
         return cls.changeable_keys - ({EPOCHS} if is_spread else set())
 
 

@@ -49,7 +49,7 @@ LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 
 
 def error_of_key(message: str, *path: str) -> ValidationError:
-    """Return pydantic's error about one config key, for a validator of a whole section.
+    """Return a pydantic error about one config key, to raise while a whole section is validated.
 
     path: the names from the validated section to the key.
     """
@@ -59,7 +59,7 @@ def error_of_key(message: str, *path: str) -> ValidationError:
 
 
 class Section(BaseModel):
-    """Base class of config sections: immutable; rejects unknown keys and values of another type."""
+    """Is the base class of config sections: immutable, it rejects unknown keys and wrong types."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True

@@ -47,7 +47,7 @@ def is_offline() -> bool:
 
 
 @contextlib.contextmanager
-def without_network() -> Iterator[None]:
+def downloads_forbidden() -> Iterator[None]:
     """Forbid downloads in a `with` block, also to processes that begin in the block."""
     before = os.environ.get(OFFLINE)
     os.environ[OFFLINE] = "1"

@@ -231,6 +231,6 @@ class Dataset:
 
 
 def dataset_of(config: DataConfig) -> Dataset:
-    """Return the data set that a config's section `data` belongs to."""
+    """Return the data set that a config's section `data` describes."""
     dataset: Dataset = pkgutil.resolve_name(config.dataset_location)
     return dataset

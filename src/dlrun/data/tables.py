@@ -1,4 +1,4 @@
-"""Read tables as matrices: the book's Hitters, or a user's CSV files."""
+"""Read tables as matrices: the table Hitters of the book ISLP, or a user's CSV files."""
 
 import math
 from collections.abc import Sequence
@@ -110,18 +110,18 @@ def read_table(context: ReadContext) -> list[list[Record]]:
 
 
 def make_table(context: ReadContext) -> Table:
-    """Drop rows with missing cells, and scale columns and target by the training rows."""
+    """Return a source's table: its complete rows, divided, and scaled by the training rows."""
     config = context.config
-    all_records: list[list[Record]] = context.source.read(context)
-    names = _names_of_inputs(all_records[0], context)
+    records_by_file: list[list[Record]] = context.source.read(context)
+    names = _names_of_inputs(records_by_file[0], context)
     needed = [*names, config.target]
-    records_by_file = [complete_rows(records, needed, context) for records in all_records]
-    columns = TableColumns(levels=read_levels(names, records_by_file, config))
+    complete_by_file = [complete_rows(records, needed, context) for records in records_by_file]
+    columns = TableColumns(levels=read_levels(names, complete_by_file, config))
     divide = _divide_by_class if config.task == "classification" else _divide_values
-    divided = divide(context, records_by_file)
+    divided = divide(context, complete_by_file)
     for warning in context.warnings.lines():
         context.screen.warn(warning)
-    records = [record for of_file in records_by_file for record in of_file]
+    records = [record for of_file in complete_by_file for record in of_file]
     X = columns.encode_rows(records)
     digest = digest_of_parts(*divided.parts(X, records))  # before scaling: all models share it
     if config.standardise:

@@ -13,7 +13,7 @@ from dlrun.errors import DataError
 
 
 def make_lagged_days(context: ReadContext) -> Table:
-    """Return trading days as a table: a row has the values of the days before, perhaps the weekday.
+    """Return a table of trading days: each row holds the days before, and if asked the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """

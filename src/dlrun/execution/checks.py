@@ -42,7 +42,7 @@ def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
     return read_and_merge_layers([shipped, *settings.config, *settings.overrides, *settings.values])
 
 
-def check_new_run(name: str, settings: RunSettings, *, here: bool) -> ExperimentConfig | None:
+def check_new_run(name: str, settings: RunSettings, *, is_local: bool) -> ExperimentConfig | None:
     """Check a new run, and return its config; a dry run prints the config and returns None.
 
     Raises ConfigError with every error of the config, then DlrunError with all else that is wrong;
@@ -51,7 +51,7 @@ def check_new_run(name: str, settings: RunSettings, *, here: bool) -> Experiment
     config = load_experiment_config(name, settings)
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_runs_folder_writable(runs_dir)
-    check_run_can_start(name, config, settings, here=here)
+    check_run_can_start(name, config, settings, is_local=is_local)
     if not settings.dry_run:
         return config
     screen = settings.console()
@@ -66,12 +66,12 @@ def check_run_can_start(
     config: ExperimentConfig,
     settings: RunSettings,
     *,
-    here: bool = True,
+    is_local: bool = True,
     reads_data: bool = True,
 ) -> None:
     """Check what can be checked before a run begins; raise DlrunError with all that is wrong.
 
-    An experiment that is not dlrun's is imported. `here`: the run will use this machine's
+    An experiment that is not dlrun's is imported. `is_local`: the run will use this machine's
     accelerators. `reads_data`: the headers of tables are read. Raises FileNotFoundError if the
     working folder, which a run records, was removed.
     """
@@ -97,7 +97,7 @@ def check_run_can_start(
             if is_offline():
                 dataset.download(config.data_section, data_dir, Screen())
     with faults.collected():
-        if here and not config.fallback:
+        if is_local and not config.fallback:
             accelerator.require_accelerator(config.accelerator)
     faults.raise_all()
 

@@ -32,7 +32,7 @@ log = logging.getLogger("dlrun")
 
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
-    config = checks.check_new_run(name, settings, here=True)
+    config = checks.check_new_run(name, settings, is_local=True)
     if config is None:
         return 0, None
     return _run_in_new_folder(checks.import_experiment_to_run(name, config), config, settings)

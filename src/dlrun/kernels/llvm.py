@@ -94,7 +94,7 @@ class LlvmArray:
 
 
 def count_constant(number: int) -> Value:
-    """Return a constant integer of the LLVM type COUNT."""
+    """Return an LLVM constant of the integer type of loop counters."""
     return ir.Constant(COUNT, number)
 
 

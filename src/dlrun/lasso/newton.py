@@ -307,7 +307,7 @@ def masked_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vecto
 
 @jit_kernel
 def linear_predictors(columns: BinaryColumns, beta: Vector) -> Vector:
-    """Return the linear predictor of each row, (n_rows,); the intercept is the last of `beta`."""
+    """Return each row's linear predictor, (n_rows,): columns times weights, plus `beta[-1]`."""
     sums, ones = np.full(columns.n_rows, beta[-1]), np.ones(columns.n_rows)
     for j in range(beta.size - 1):
         if beta[j] != 0.0:

@@ -1,4 +1,4 @@
-"""Define the lasso path that `newton` solves: penalties, loss, dual bound and stored models.
+"""Define what lasso/newton.py solves: the lasso's penalties, loss, dual bound and stored models.
 
 At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinear's at C = 1/lambda,
 
@@ -46,7 +46,7 @@ class LassoSolution(LinearModel):
 
 
 def log_spaced_penalties(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
-    """Return log-spaced penalties from one that zeroes all weights down to `smallest` times it."""
+    """Return log-spaced penalties, from one that zeroes all weights to `smallest` times that."""
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     # Of binary X it is 0 or at least 1 / len(y); less is the rounding of 0.
     if largest < 0.5 / len(y):

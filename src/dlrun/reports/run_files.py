@@ -1,4 +1,4 @@
-"""Parse what a run left about its test rows: the worst rows, the weights of words, photographs."""
+"""Parse a run's files on its test rows: the worst rows, the weights of words, photographs."""
 
 import base64
 import io
@@ -61,7 +61,7 @@ class ClassifiedPhotograph:
 
 
 def parse_worst_rows(content: bytes) -> list[MispredictedRow]:
-    """Return the first rows of a mistakes.json, with long texts cut; raise ValueError if wrong."""
+    """Return a mistakes.json's worst test rows, with long texts cut; raise ValueError if wrong."""
     rows = _WorstRows.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
     for row in rows:
         row.text = cut(row.text, MAX_TEXT)

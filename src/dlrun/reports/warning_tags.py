@@ -13,7 +13,7 @@ from dlrun.run_folder.recorded_metrics import HOLD_OUT
 
 
 class WarningTag(NamedTuple):
-    """Names what weakens a result, and says why or what helps, with commands in backticks."""
+    """Holds the short name of what weakens a result, and the reason or the remedy as Markdown."""
 
     name: str
     reason: str

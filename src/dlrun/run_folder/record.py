@@ -61,7 +61,7 @@ class RunEnvironment(BaseModel):
     model_config = FILE_MODEL
     format: int = 1
     dlrun: str
-    code: str | None = None  # version of the code that computes
+    code: str | None = None  # hashes of the packages that compute, as code_hashes returns them
     commit: str | None = None
     command: list[str] = []  # the command line
     packages: dict[str, str | None] = {}
@@ -169,5 +169,8 @@ def write_run_record(folder: RunFolder, record: RunRecord) -> None:
 
 
 def read_run_environment(folder: Path) -> RunEnvironment:
-    """Read the environment.json of a run. Raises DataError, see read_checksummed_json."""
+    """Read the environment.json of a run.
+
+    Raises DataError as read_checksummed_json does.
+    """
     return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT)

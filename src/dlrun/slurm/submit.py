@@ -83,7 +83,7 @@ def submit_run(experiment: str, settings: RunSettings, texts: list[str], *, wait
     screen = settings.console()
     options = parse_slurm_options(texts)
     require_slurm()
-    config = checks.check_new_run(experiment, settings, here=False)
+    config = checks.check_new_run(experiment, settings, is_local=False)
     if config is None:  # a dry run
         return 0
     planned = [RunToSubmit(config, settings)]

@@ -28,22 +28,22 @@ def make_sweep_plan(
     search_space: SearchSpace,
     screen: Screen,
     *,
-    here: bool = True,
+    is_local: bool = True,
 ) -> SweepPlan:
     """Return the plan of a sweep, after validating the config of every planned run.
 
-    `run_settings` are the options of a single run; `here`: the runs use this machine's devices.
+    `run_settings` are the options of a single run; `is_local`: the runs use this machine's devices.
     Raises ConfigError for an invalid `--set` or KEY=VALUES text, or with all errors of all points.
     """
     base = merge_experiment_config(experiment, run_settings)
     base_seed = flatten_keys(base.values).get(SEED)
     seed = base_seed if isinstance(base_seed, int) else 0
     layers, searched_keys = _planned_layers(experiment, base, search_space, seed, run_settings)
-    configs = _validate_points(experiment, layers, run_settings, here=here)
+    configs = _validate_points(experiment, layers, run_settings, is_local=is_local)
     adaptive = search_space.adaptive_search(seed)
     keys, points = _keys_and_points(configs, searched_keys, adaptive, screen)
     _refuse_different_data(keys)
-    if search_space.folds is not None and here and not run_settings.dry_run:
+    if search_space.folds is not None and is_local and not run_settings.dry_run:
         _check_folds(experiment, configs[0], run_settings)
     plan = SweepPlan(
         format=FORMAT,
@@ -110,7 +110,11 @@ def _refuse_overrides_of(keys: Sequence[str], overrides: Sequence[str]) -> None:
 
 
 def _validate_points(
-    experiment: str, layers: Iterable[ConfigLayer], run_settings: RunSettings, *, here: bool
+    experiment: str,
+    layers: Iterable[ConfigLayer],
+    run_settings: RunSettings,
+    *,
+    is_local: bool,
 ) -> list[ExperimentConfig]:
     """Return the valid config of every point, or raise ConfigError with the errors of them all."""
     configs: list[ExperimentConfig] = []
@@ -122,7 +126,9 @@ def _validate_points(
             section = repr(config.data_section)
             is_new = section not in checked_sections  # the files of equal sections are read once
             checked_sections.add(section)
-            check_run_can_start(experiment, config, run_settings, here=here, reads_data=is_new)
+            check_run_can_start(
+                experiment, config, run_settings, is_local=is_local, reads_data=is_new
+            )
             configs.append(config)
     errors.raise_all(" in the sweep", ERRORS_SHOWN)
     return configs

@@ -64,7 +64,7 @@ def find_best_config(groups: Sequence[Group]) -> Group | None:
 
 
 def find_runner_up(groups: Sequence[Group]) -> Group | None:
-    """Return the best other config with the winner's seeds and folds; None if there is none."""
+    """Return a sweep's second-best config that ran with the winner's seeds and folds, or None."""
     best = find_best_config(groups)
     if best is None or best.validation_spread is None or not best.settings:
         return None

@@ -1,4 +1,4 @@
-"""List the settings of each run of a sweep (its points) by --seeds, --space, KEY=A,B and others."""
+"""List the points of a sweep, one per planned run, from --seeds, --space, KEY=A,B and others."""
 
 import contextlib
 import itertools
@@ -168,7 +168,7 @@ def divide_settings(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Parse seeds such as `0-4` or `0,3,7`; `5` means 0 to 4. Raises ConfigError if invalid."""
+    """Parse seeds such as `0-4`, `0,3,7` or `5` (0 to 4), or raise ConfigError if invalid."""
     if text.strip() == "0":
         raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
     is_number = text.strip().isdecimal() and len(text) <= 10

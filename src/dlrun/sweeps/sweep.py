@@ -85,7 +85,7 @@ def _plan_sweep(
     """Return the plan of a new sweep, or raise DlrunError if it cannot be run."""
     check_runs_folder_writable(resolve_runs_dir(options.runs_dir))
     name = options.name or secrets.token_hex(4)
-    plan = make_sweep_plan(name, experiment, options, search, screen, here=not on_slurm)
+    plan = make_sweep_plan(name, experiment, options, search, screen, is_local=not on_slurm)
     _check_search_can_run(plan, on_slurm=on_slurm)
     return plan
 

@@ -39,7 +39,7 @@ from dlrun.system.accelerator import DeviceComparison
 from dlrun.training.lightning_module import LightningNetwork
 
 Measurements = dict[str, Tensor]  # the loss and the gradients, by the names that a message shows
-Measure = Callable[[str, "GradientProbe"], Measurements]  # fits on a device
+Measure = Callable[[str, "GradientProbe"], Measurements]  # measures a batch on the named device
 # By precision, of what a device computes with: the distance from 1 to the next larger number.
 EPSILONS = {"64": 2**-52, "32": 2**-23, "tf32": 2**-10, "16": 2**-10, "bf16": 2**-7}
 BOUND_FACTOR = 4.0  # the 4 of the bound

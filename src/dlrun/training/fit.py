@@ -257,7 +257,7 @@ class Training:
 
 
 def divergence_warning(rows: Sequence[Mapping[str, float]]) -> str | None:
-    """Return a warning if the training loss rose from the first epoch to the last, else None.
+    """Return a warning if the last training loss is NaN, huge or many times the first, else None.
 
     rows: those of metrics.csv.
     """

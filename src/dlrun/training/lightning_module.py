@@ -56,7 +56,7 @@ class StageMetrics:
 
 
 class PredictionCollector:
-    """Collects a network's predictions of a test set, if there is one for each row."""
+    """Collects a network's predictions of a test set, if the network makes one for each row."""
 
     def __init__(self, objective: TrainingObjective) -> None:
         self._objective = objective

@@ -1,4 +1,4 @@
-"""Define the configs of cifar100, image-cnn, mnist-dense and mnist-logistic."""
+"""Define the config keys of the experiments cifar100, image-cnn, mnist-dense and mnist-logistic."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Define the configs of imdb-lasso and text-lasso."""
+"""Define the config keys of the experiments imdb-lasso and text-lasso."""
 
 from typing import Annotated
 

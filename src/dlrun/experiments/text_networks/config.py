@@ -1,4 +1,4 @@
-"""Define the configs of imdb-dense, imdb-lstm, text-dense and text-lstm."""
+"""Define the config keys of the experiments imdb-dense, imdb-lstm, text-dense and text-lstm."""
 
 from typing import Annotated
 
