@@ -109,10 +109,9 @@ def test_notes_are_not_part_of_the_record(forked: Dlrun, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_sweep_gives_its_own_to_each_point(tmp_path: Path) -> None:
-    sweep = words("--seeds", "2", *setting("path.values=4"), "--json")
+    sweep = words("--seeds", "2", *setting("path.values=4"))
     own = ["--name", "s", "--note", "why <not>", "--tag", "wide"]
-    about = json.loads(harness.run(tmp_path, *sweep, *own).is_told(0).stdout)
-    assert (about["note"], about["tags"]) == ("why <not>", ["wide"])
+    harness.run(tmp_path, *sweep, *own).is_told(0)
     shutil.rmtree(runs(tmp_path)[2])
     harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)
     assert [notes(run) for run in runs(tmp_path).values()] == [("why <not>", ["wide"])] * 2

@@ -62,6 +62,8 @@ def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
         ({"runs": ["a"], "status": ["failed"]}, "name the runs to remove"),
         ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
         ({"status": ["failed"], "experiment": "nothing"}, "no runs here"),
+        ({"status": ["failed"], "experiment": ""}, "no runs here"),
+        ({"runs": ["/latest"]}, "no runs here"),
     ],
 )
 def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import dlrun
+from dlrun.errors import DataError
+from dlrun.execution import checks
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.environment import code_hashes, package_versions
@@ -194,3 +196,19 @@ def test_a_run_stopped_among_its_first_files_can_be_resumed(
         dlrun.run(NETWORKS[0], data={"source": "sample"}, quiet=True, runs_dir=tmp_path)
     opened = Run.open(f"{NETWORKS[0]}/latest", tmp_path)
     assert opened.state == "interrupted" and opened.config.seed == 0
+
+
+@pytest.mark.parametrize("link", ["notes.json", "tensorboard", "wandb", "wandb/run-1"])
+def test_a_link_out_of_a_run_is_refused(tmp_path: Path, link: str) -> None:
+    place = tmp_path / "run" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=place.name):
+        checks.check_no_links(tmp_path / "run")
+
+
+def test_the_log_of_a_finished_wandb_run_is_no_such_link(tmp_path: Path) -> None:
+    logs = tmp_path / "run" / "wandb" / "offline-run-1" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path / "elsewhere")
+    checks.check_no_links(tmp_path / "run")

@@ -81,7 +81,7 @@ def remove(
     """
     screen = Screen()
     folder = run_context.resolve_runs_dir(runs_dir)
-    if bool(runs) == bool(experiment or status):
+    if bool(runs) == (experiment is not None or bool(status)):
         hint = "dlrun runs rm RUN ..., or dlrun runs rm --status failed"
         problem = "name the runs to remove, or give options that select them, not both"
         raise ConfigError(problem, hint)

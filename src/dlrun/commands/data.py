@@ -35,6 +35,7 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
     folder = run_context.resolve_data_dir(settings.data_dir)
     dataset, config = _find_dataset_and_config(name, words, settings, screen)
     context = dataset.obtain_files(config.data, folder, config.split_seed, screen)
+    data = dataset.make(context)
     are_published = True
     for file, path, digest in zip(
         context.source.files, context.paths, context.digests, strict=False
@@ -45,7 +46,6 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
             are_published = False
             problem = f"{path}: {file.algorithm} {digest}, not the published {file.digest}"
             screen.fail(problem, "it is used; a run says whether its contents are the book's")
-    data = dataset.make(context)
     counts = f"{len(data.train):,} training and {len(data.test):,} test rows"
     screen.show(f"ready: {counts}, {data.origin.text}")
     return 0 if are_published else 1

@@ -109,12 +109,12 @@ def complete_rows(
     gaps = {name: {place for cells, place in records if is_missing(cells[name])} for name in names}
     incomplete = set().union(*gaps.values())
     complete = [(cells, place) for cells, place in records if place not in incomplete]
+    worst = max(gaps, key=lambda name: len(gaps[name]))
     if not complete:
-        worst = max(gaps, key=lambda name: len(gaps[name]))
         problem = f"{records[0][1]}: no row has a value in every column, {worst!r} has the fewest"
         raise DataError(problem, "data.ignore leaves columns out; or fill the gaps")
     if incomplete:
-        counts = f"{len(incomplete):,} of {len(records):,}"
+        counts = f"{len(incomplete):,} of {len(records):,}, {len(gaps[worst]):,} in {worst!r}"
         context.screen.note(f"rows left out, because a value is missing: {counts}")
     return complete
 

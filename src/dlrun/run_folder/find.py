@@ -21,6 +21,8 @@ def runs_newest_first(
     A run's folder has a config.yaml; `damaged` adds those that have a record or a run's name. Links
     and hidden folders are left out.
     """
+    if experiment == "":  # of a shell's variable without a value
+        return []
     runs: list[Path] = []
     for parent in runs_dir.glob(glob.escape(experiment) if experiment else "*"):
         if parent.name == SWEEPS:
@@ -69,28 +71,29 @@ def find_run(run: str, runs_dir: Path) -> Path:
         exists = bool(run) and folder.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
         raise ConfigError(f"{run!r}: no such run: {error}") from None
-    experiment, _, name = run.rpartition("/")
+    experiment, slash, name = run.rpartition("/")
     if name == LATEST:
-        return _find_newest_run(runs_dir, experiment)
+        return _find_newest_run(runs_dir, experiment if slash else None)
     if exists:
         refuse_sweep(run, runs_dir)
         raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
     return _find_run_by_name(run, runs_dir)
 
 
-def _find_newest_run(runs_dir: Path, experiment: str) -> Path:
-    if runs := runs_newest_first(runs_dir, experiment or None):
+def _find_newest_run(runs_dir: Path, experiment: str | None) -> Path:
+    if runs := runs_newest_first(runs_dir, experiment):
         return runs[0].resolve()
     known = {path.parent.name for path in runs_newest_first(runs_dir)}
-    problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, known)}"
+    name = experiment or ""
+    problem = f"{runs_dir / name}: no runs here{did_you_mean(name, known)}"
     raise ConfigError(problem, "name a run's folder, or --runs-dir")
 
 
 def _find_run_by_name(run: str, runs_dir: Path) -> Path:
     """Return the only run with a name or suffix, which may follow `EXPERIMENT/`."""
-    experiment, _, name = run.rpartition("/")
+    experiment, slash, name = run.rpartition("/")
     runs = runs_newest_first(runs_dir)
-    among = [path for path in runs if path.parent.name == experiment] if experiment else runs
+    among = [path for path in runs if path.parent.name == experiment] if slash else runs
     named = [path for path in among if path.name == name]
     named = named or [path for path in among if name and name == run_name_without_time(path)]
     if len(named) == 1:
