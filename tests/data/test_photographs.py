@@ -112,13 +112,17 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(
     assert np.abs(np.array([red, blue]) - [(200, 0, 0), (0, 0, 200)]).max() < 4
 
 
-def test_a_picture_of_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_of_too_many_pixels_a_jpeg_is_decoded_at_a_fraction_others_are_refused(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
     monkeypatch.setattr(photographs, "MAX_PIXELS", 1_000_000)
-    large = Image.new("L", (1000, 1001))
-    for name in ("a.jpg", "a.png"):
-        with pytest.raises(DataError, match="refused: 1,000 x 1,001 pixels"):
-            read_photograph(saved(tmp_path, large, name))
-    assert read_photograph(tmp_path / "a.jpg", 500).size == (500, 501)
+    large = Image.new("L", (2000, 502))
+    assert read_photograph(saved(tmp_path, large, "a.jpg")).size == (1000, 251)
+    assert read_photograph(saved(tmp_path, Image.new("L", (16_000, 100)), "b.jpg")).size[0] == 8_000
+    with pytest.raises(DataError, match="refused: 2,000 x 502 pixels"):
+        read_photograph(saved(tmp_path, large, "a.png"))
+    with pytest.raises(DataError, match="refused: "):
+        read_photograph(saved(tmp_path, Image.new("L", (8_100, 8_100)), "c.jpg"))
 
 
 def test_photographs_come_in_order_also_after_one_that_fails(tmp_path: Path) -> None:

@@ -85,9 +85,15 @@ def test_a_share_of_each_class_is_held_out_never_all(share: float, held: list[in
     [
         ("a", "a", "a.csv: all rows are of the class 'a'"),
         ("abc", "", "a.csv: 3 classes in 3 rows"),
+        ("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZaa", "", "52 classes in 54 rows"),
         ("aab", "c", "b.csv:2: the label 'c' is in no row of the training part"),
     ],
 )
 def test_too_few_or_too_many_classes_are_an_error(train: str, test: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         rows_of(train, test).split(division(0.2), 0)
+
+
+def test_a_few_rows_of_each_of_some_classes_are_enough() -> None:
+    _, names, is_test = rows_of("abcdefghij", "abcde").split(division(0.2), 0)
+    assert (len(names), is_test.sum()) == (10, 5)

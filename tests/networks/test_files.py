@@ -3,9 +3,11 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torchvision.models import squeezenet1_1
+from PIL import Image
+from torchvision.models import ResNet50_Weights, squeezenet1_1
 
 from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.errors import DataError
@@ -67,3 +69,12 @@ def test_weights_of_another_model_are_refused(
         pretrained.load_pretrained(
             PretrainedModelConfig(name="squeezenet1_1", weights=str(tmp_path / "w.pt"))
         )
+
+
+def test_of_a_very_long_picture_only_the_middle_is_read() -> None:
+    published = ResNet50_Weights.DEFAULT.transforms()
+    to_input = pretrained.photograph_transform(published, squash=False)
+    random = np.random.default_rng(0)
+    long = Image.fromarray(random.integers(0, 255, (3, 300, 3), np.uint8))
+    middle = long.crop((150 - 24, 0, 150 + 24, 3))  # 16 times as wide as high
+    torch.testing.assert_close(to_input(long), published(middle))

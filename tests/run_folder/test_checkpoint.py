@@ -6,7 +6,7 @@ import pytest
 
 from dlrun.errors import DataError
 from dlrun.run_folder import checkpoint
-from dlrun.run_folder.checkpoint import NAME, PREVIOUS, CheckpointFile, RunCheckpoint
+from dlrun.run_folder.checkpoint import NAME, PARTS, PREVIOUS, CheckpointFile, RunCheckpoint
 from dlrun.run_folder.folder import RunFolder
 from dlrun.system.console import Screen
 from tests.experiments.use import contents
@@ -47,7 +47,7 @@ def test_the_one_before_stays_until_there_is_a_newer_one(tmp_path: Path) -> None
     first = (tmp_path / NAME).read_bytes()
     save(file, 2)
     assert (tmp_path / PREVIOUS).read_bytes() == first
-    assert {path.name for path in tmp_path.iterdir()} == {NAME, PREVIOUS}
+    assert {path.name for path in tmp_path.iterdir()} == {NAME, PARTS, PREVIOUS}
     checkpoint.remove_previous_checkpoint(RunFolder(tmp_path))
     (tmp_path / NAME).rename(tmp_path / PREVIOUS)  # as if killed between the two names
     checkpoint.remove_previous_checkpoint(RunFolder(tmp_path))  # not the only one
@@ -65,10 +65,34 @@ def test_a_damaged_one_never_takes_the_previous_ones_place(tmp_path: Path) -> No
     assert load(tmp_path) == expected(3)
 
 
-def test_all_damaged_they_are_kept(tmp_path: Path) -> None:
+def test_parts_are_appended_once_and_no_checkpoint_repeats_them(tmp_path: Path) -> None:
+    (tmp_path / PARTS).write_bytes(b"half of a pa")  # killed before the first checkpoint
     save(file_of(tmp_path), 1, 2)
-    (tmp_path / NAME).write_bytes((tmp_path / NAME).read_bytes().replace(b"part 1", b"part 3"))
-    (tmp_path / PREVIOUS).write_bytes(b"")
+    with (tmp_path / PARTS).open("ab") as stream:
+        stream.write(b"half of a third pa")  # killed before the third
+    file = file_of(tmp_path)
+    assert file.load(Screen()) == expected(2)
+    assert (tmp_path / PARTS).read_bytes() == b"part 1part 2"
+    save(file, 3)
+    assert (tmp_path / PARTS).read_bytes() == b"part 1part 2part 3"
+    assert b"part 1" not in (tmp_path / NAME).read_bytes()
+    assert load(tmp_path) == expected(3)
+
+
+@pytest.mark.parametrize("parts", [b"part 1part", b"part 1part 3"])
+def test_a_damaged_part_costs_its_step(tmp_path: Path, parts: bytes) -> None:
+    save(file_of(tmp_path), 1, 2)
+    (tmp_path / PARTS).write_bytes(parts)
+    assert load(tmp_path) == expected(1)
+
+
+@pytest.mark.parametrize(
+    "damaged", [{PARTS: b""}, {PARTS: b"part 2part 2"}, {PARTS: None}, {NAME: b"", PREVIOUS: b""}]
+)
+def test_all_damaged_they_are_kept(tmp_path: Path, damaged: dict[str, bytes | None]) -> None:
+    save(file_of(tmp_path), 1, 2)
+    for name, content in damaged.items():
+        (tmp_path / name).unlink() if content is None else (tmp_path / name).write_bytes(content)
     before = contents(tmp_path)
     with pytest.raises(DataError, match="every checkpoint is damaged"):
         load(tmp_path)

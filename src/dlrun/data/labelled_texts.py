@@ -97,7 +97,8 @@ def _prepare(context: ReadContext) -> Prepared:
         with context.screen.progress(f"reading {name}", source.count, "texts") as bar:
             for done, (text, label, where) in enumerate(source.rows):
                 words = text_encoding.split_words(text)
-                if rows.add(label, hash(" ".join(words)), where):
+                content = " ".join(words) or text  # a text without a word repeats no other
+                if rows.add(label, hash(content), where):
                     texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)

@@ -93,12 +93,15 @@ def read_photograph(path: Path, smallest: int = LARGE) -> Image.Image:
     """Return an image file as RGB: upright, transparency on white, one frame of an animation.
 
     smallest: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so many pixels,
-    which is several times faster and nearly the same picture. Raises DataError, which does not name
-    the file, with the reason why it cannot be read.
+    which is several times faster and nearly the same picture; one of more than MAX_PIXELS in any
+    case. Raises DataError, which does not name the file, with the reason why it cannot be read.
     """
     try:
         with open_regular_file(path) as file, Image.open(file, formats=FORMATS) as image:
-            image.draft(None, (smallest, smallest))  # no other format has such fractions
+            width, height = image.size
+            needed = next((n for n in (1, 2, 4) if width * height <= MAX_PIXELS * n**2), 8)
+            # The sides that it must keep; only JPEG has such fractions.
+            image.draft(None, (min(smallest, width // needed), min(smallest, height // needed)))
             if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width:,} x {image.height:,} pixels"
                 raise DataError(f"refused: {size}, more than {MAX_PIXELS:,}")
@@ -107,6 +110,8 @@ def read_photograph(path: Path, smallest: int = LARGE) -> Image.Image:
             return _to_rgb(image)
     except DataError:
         raise
+    except MemoryError:
+        raise DataError("not enough memory to decode it") from None
     except UnidentifiedImageError:
         raise DataError(f"not an image of a known kind ({', '.join(FORMATS)})") from None
     except Exception as error:  # a damaged file can raise anything in a decoder

@@ -83,7 +83,8 @@ def read_cifar100(context: ReadContext) -> Prepared:
     (archive,) = context.paths
     if not context.origin.is_book:
         problem = "not the published archive, and its pickles could run code"
-        raise DataError(f"{archive}: {problem}", "delete it: the next run downloads it")
+        remedy = "without it and without data.archive, the next run downloads the published one"
+        raise DataError(f"{archive}: {problem}", remedy)
     pickles = dict(read_tar_members(archive, CIFAR100_FILES, context.screen))
     train, test, meta = (
         pickle.loads(pickles[f"cifar-100-python/{name}"], encoding="latin1")  # noqa: S301

@@ -20,7 +20,8 @@ Fold = tuple[int, int]  # its number, from 1, and the number of all folds
 ROW_NAMES = ("line", "path", "id")
 RowNames = dict[str, list[str]]  # by what a user knows rows: `line` and perhaps `id`, or `path`
 
-MAX_CLASSES = 1000  # more, or more than half of the rows, mean that a wrong column was named
+MAX_CLASSES = 1000  # more mean that the wrong column, or folder, was named
+MANY_CLASSES = 50  # as many as that may be more than half of the rows; more mean the same
 SHOWN_NAMES = 10  # names in a message, at most
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
@@ -139,7 +140,7 @@ class LabelledRows:
         return np.array([ordered.index(name) for name in classes])[labels], ordered, is_test
 
     def _check_number_of_classes(self) -> None:
-        """Raise DataError unless there are at least two classes, each with enough rows."""
+        """Raise DataError unless there are at least two classes, and not too many for the rows."""
         classes = [*self._classes]
         rows = len(self._labels)
         place, *_ = self._parts[0]
@@ -148,10 +149,11 @@ class LabelledRows:
             if classes:
                 only = f"all rows are of the class {classes[0]!r}"
             raise DataError(f"{place}: {only}", "at least two classes are needed")
-        if len(classes) > min(MAX_CLASSES, rows / 2):
+        limit = min(MAX_CLASSES, max(MANY_CLASSES, rows // 2))
+        if len(classes) > limit or len(classes) == rows:
             problem = f"{place}: {len(classes):,} classes in {pluralize(rows, 'row')}"
-            remedy = "name another column: data.label_column, of a table data.target"
-            raise DataError(problem, f"{remedy}; data.task=regression predicts numbers")
+            remedy = "of a CSV file, name another column: data.label_column; of a table data.target"
+            raise DataError(problem, f"{remedy}, or data.task=regression to predict numbers")
 
     def _choose_test_rows(self, labels: Rows, config: object, seed: int) -> NDArray[np.bool_]:
         """Return a mask of the test rows: the separate ones, those of a fold, or a random share.

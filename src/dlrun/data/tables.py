@@ -123,11 +123,11 @@ def make_table(context: ReadContext) -> Table:
         context.screen.warn(warning)
     records = [record for of_file in complete_by_file for record in of_file]
     X = columns.encode_rows(records)
-    digest = digest_of_parts(*divided.parts(X, records))  # before scaling: all models share it
+    train, test = divided.parts(X, records)
+    digest = digest_of_parts(train, test)  # before scaling: all models share it
     if config.standardise:
         columns = _standardise(columns, X[divided.train])
-        X = columns.encode_rows(records)  # as predictions will encode a row
-    train, test = divided.parts(X, records)
+        train, test = divided.parts(columns.encode_rows(records), records)  # as for predictions
     counts = _describe_rows(context, len(train), len(test))
     scales_target = config.standardise and not divided.labels
     return Table(

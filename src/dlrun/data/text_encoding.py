@@ -124,7 +124,7 @@ class NumberedTexts:
 
 
 def _rank_by_frequency(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the numbers of words, the most frequent first; 0, the start of a text, is none."""
+    """Return the numbers of words, the most frequent first, without 0, which begins a text."""
     counts = np.bincount(numbers)
     counts[0] = 0
     first = np.full(len(counts), len(numbers))  # where a number appears first

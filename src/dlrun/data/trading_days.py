@@ -1,14 +1,11 @@
 """Make a table of NYSE's trading days: each row has the values of the days before."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
 from dlrun.data.sources import ReadContext
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import DividedRows, Table, digest_of_parts
-from dlrun.data.text_files import Record
 from dlrun.errors import DataError
 
 
@@ -22,18 +19,21 @@ def make_lagged_days(context: ReadContext) -> Table:
     values = TableColumns(levels={name: [] for name in SERIES}).encode_rows(records)
     pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
     moments = dict(zip(SERIES, pairs, strict=True))
-    days = _add_lagged_values(records, lags)
+    lagged = [(name, lag, f"{name}_{lag}") for lag in range(lags, 0, -1) for name in SERIES]
+    days = [
+        ({column: records[row - lag][0][name] for name, lag, column in lagged} | day, place)
+        for row, (day, place) in enumerate(records[lags:], start=lags)
+    ]
     is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day, _ in days], bool)
     if not 1 < is_train.sum() < len(days):
         problem = f"{is_train.sum():,} of {len(days):,} days to train with"
         why = f"the first {lags} days serve only as lags"
         remedy = "choose a smaller data.lags, or other days"
         raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
-    lagged = [(name, f"{name}_{lag}") for lag in range(lags, 0, -1) for name in SERIES]
-    levels: dict[str, list[str]] = {column: [] for _, column in lagged}
+    levels: dict[str, list[str]] = {column: [] for *_, column in lagged}
     if getattr(context.config, "day_of_week", False):
         levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day, _ in days})
-    scales = {column: moments[name] for name, column in lagged}
+    scales = {column: moments[name] for name, _, column in lagged}
     columns = TableColumns(levels=levels, first_level=0, scales=scales)
     targets = values[lags:, SERIES.index(VOLUME)]
     divided = DividedRows(targets, np.flatnonzero(is_train), np.flatnonzero(~is_train))
@@ -48,16 +48,3 @@ def make_lagged_days(context: ReadContext) -> Table:
         target_moments=moments[VOLUME],
         is_series=True,
     )
-
-
-def _add_lagged_values(records: Sequence[Record], lags: int) -> list[Record]:
-    """Return all days but the first `lags`, with cells such as `log_volume_1`: the day before."""
-    days: list[Record] = []
-    for row, (day, place) in enumerate(records[lags:], start=lags):
-        before = {
-            f"{name}_{lag}": records[row - lag][0][name]
-            for lag in range(lags, 0, -1)
-            for name in SERIES
-        }
-        days.append((before | day, place))
-    return days

@@ -39,15 +39,26 @@ def read_tar_members(
                     content = tar.extractfile(member)
                     assert content is not None  # a regular file has content
                     yield name, content.read()
-            # tarfile takes a damaged header for the archive's end, which is zeros. Reading all that
-            # is left of a compressed file also compares its checksum.
-            assert tar.fileobj is not None  # it is open
-            rest = tar.fileobj.read(-1)
-            if not rest or rest.strip(b"\0"):
-                raise tarfile.ReadError("a damaged header, or the end is missing")
+            _check_end(tar)
     except (
         *(OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError),
         RecursionError,  # tarfile follows headers by recursion
     ) as error:
         why = f"unreadable, damaged, or not a tar archive: {first_line(error)}"
         raise DataError(f"{archive}: {why}") from None
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Read a tar archive to its end; raise ReadError unless only zeros are left, and some are.
+
+    tarfile takes a damaged header for the end. To read all that is left of a compressed file also
+    compares its checksum.
+    """
+    assert tar.fileobj is not None  # it is open
+    has_end = False
+    while block := tar.fileobj.read(tarfile.RECORDSIZE):
+        has_end = True
+        if block.strip(b"\0"):
+            raise tarfile.ReadError("a damaged header")
+    if not has_end:
+        raise tarfile.ReadError("it breaks off")

@@ -102,6 +102,12 @@ def list_files(folder: Path) -> Iterator[Path]:
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    """Return the visible folders in a folder, sorted; none if it does not exist."""
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    """Return the visible folders in a folder, sorted; none if it does not exist.
+
+    Raises DataError if the folder cannot be listed.
+    """
+    try:
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}") from None
     return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]

@@ -1,5 +1,9 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
+from typing import TypeVar
+
+from pydantic import BaseModel
+
 from dlrun.config.data_sections import FOLD, DataConfig, DividedDataConfig
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, PublishedVariant
 from dlrun.config.yaml_loader import Values, format_setting
@@ -8,6 +12,7 @@ from dlrun.experiments.registry import changed_from_shipped, experiment_entry, s
 from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
 
+S = TypeVar("S", bound=BaseModel)
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 # Keys that change no number but by rounding: how a run is done, what it writes, where its data are.
@@ -30,8 +35,7 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     fields: Values = {"reference": {}, "reference_differs": None, "expected": {}}
     if config.reference_section is None:
         return fields
-    shipped = experiment_entry(name).shipped.values["reference"]
-    section = type(config.reference_section).model_validate(shipped)
+    section = shipped_reference(name, config.reference_section)
     data = config.data_section
     is_declared = not isinstance(data, DataConfig) or dataset_of(data).source(data).is_book
     is_book = is_declared and results.origin.is_book
@@ -54,6 +58,11 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
         ]
     fields["reference_differs"] = ", ".join(reasons) or None
     return fields
+
+
+def shipped_reference(name: str, section: S) -> S:
+    """Return the published numbers of an experiment's shipped config, whatever a config has."""
+    return type(section).model_validate(experiment_entry(name).shipped.values["reference"])
 
 
 def changes_that_affect_results(name: str, config: ExperimentConfig) -> dict[str, object]:

@@ -40,8 +40,8 @@ class NetworkAssets(BaseModel, frozen=True):
     labels: list[str] = []
 
     def values(self) -> dict[str, object]:
-        """Return the fields of the assets that differ from their defaults, as JSON values."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """Return the fields of the assets that are not None, as JSON values."""
+        return self.model_dump(mode="json", exclude_none=True)
 
     @classmethod
     def of_run(cls, run: Run) -> Self:

@@ -148,7 +148,9 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
     """Sort experiments by their place in ISLP (`reference.place`); those without come last."""
 
     def place(name: str) -> list[float]:
-        return shipped_values(name).get("reference.place") or [math.inf]
+        place = shipped_values(name).get("reference.place")
+        is_known = isinstance(place, list) and all(isinstance(number, int) for number in place)
+        return place if is_known and place else [math.inf]
 
     return sorted(sorted(names), key=place)
 

@@ -246,7 +246,17 @@ class Run:
     def repeat_command(self) -> str:
         """Return the command that repeats the run."""
         config = shlex.quote(str(self.folder / CONFIG))
-        return f"dlrun {self.record.experiment} --config {config}"
+        return f"dlrun {self.record.experiment} --config {config}{self._data_option}"
+
+    @property
+    def _data_option(self) -> str:
+        """Return the option --data-dir with which the run began, if it did, after a space."""
+        words = iter(self.environment.command or ())
+        for word in words:
+            name, _, value = word.partition("=")
+            if name == "--data-dir":
+                return f" --data-dir {shlex.quote(value or next(words, ''))}"
+        return ""
 
     @property
     def resume_command(self) -> str | None:
@@ -258,7 +268,7 @@ class Run:
         if not schema.resumable or self.state == "running":
             return None
         has_checkpoint = bool(checkpoint_files(self.folder))
-        command = f"dlrun resume {shlex.quote(str(self.folder))}"
+        command = f"dlrun resume {shlex.quote(str(self.folder))}{self._data_option}"
         if self.state != "finished":
             return command if has_checkpoint or not self.record.steps else None
         can_be_longer = EPOCHS in schema.changeable_by_resume(self.settings)

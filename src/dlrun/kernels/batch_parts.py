@@ -60,11 +60,11 @@ class _ComputeInParts(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         parts = gradients[0].tensor_split(len(ctx.outputs))
-        found = _map_with_one_thread_each(
+        gradients_by_part = _map_with_one_thread_each(
             lambda pair: torch.autograd.grad(pair[0], ctx.parameters, pair[1]),
             list(zip(ctx.outputs, parts, strict=True)),
         )
-        sums = (torch.stack(of_parts).sum(0) for of_parts in zip(*found, strict=True))
+        sums = (torch.stack(of_parts).sum(0) for of_parts in zip(*gradients_by_part, strict=True))
         return None, None, None, *sums
 
 

@@ -224,18 +224,18 @@ def csr_to_columns(X: sparse.csr_matrix) -> BinaryColumns:
     columns = X.tocsc(copy=True)
     columns.sort_indices()
     n_rows, n_columns = columns.shape
-    whole = n_rows - n_rows % ROWS_PER_BLOCK  # rows in whole blocks
+    n_rows_in_blocks = n_rows - n_rows % ROWS_PER_BLOCK
     as_rows = np.ones(columns.nnz, np.bool_)  # whether a one is stored as a row, not as a bit
     dense = np.flatnonzero(np.diff(columns.indptr) > DENSE * n_rows)
     places = np.full(n_columns, -1)
-    bits = np.zeros((dense.size, whole // 8), np.uint8)
+    bits = np.zeros((dense.size, n_rows_in_blocks // 8), np.uint8)
     places[dense] = np.arange(dense.size)
     for place, j in enumerate(dense.tolist()):
         begin, end = columns.indptr[j : j + 2]
         ones = np.zeros(n_rows, np.bool_)
         ones[columns.indices[begin:end]] = True
-        bits[place] = np.packbits(ones[:whole], bitorder="little")
-        as_rows[begin:end] = columns.indices[begin:end] >= whole
+        bits[place] = np.packbits(ones[:n_rows_in_blocks], bitorder="little")
+        as_rows[begin:end] = columns.indices[begin:end] >= n_rows_in_blocks
     starts = np.concatenate([[0], np.cumsum(as_rows)])[columns.indptr]
     rows = columns.indices[as_rows].astype(np.uint16 if n_rows <= 2**16 else np.uint32)
     return BinaryColumns(n_rows, starts, rows, places, bits.view(np.uint16))

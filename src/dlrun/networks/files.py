@@ -30,6 +30,8 @@ def read_tensors(path: Path, content: bytes | None = None) -> Any:
         refused = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
         reason = f"it asks for {refused[1]}, which no weights need" if refused else "damaged"
         raise DataError(f"{path}: refused: {reason}") from None
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file can raise anything
         raise DataError(f"{path}: not a file of weights: {first_line(error)}") from None
 

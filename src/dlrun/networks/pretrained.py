@@ -27,6 +27,8 @@ try:
 except ImportError:  # they are of the extra `offline`
     EfficientNet = None
 
+LONGEST = 16  # times its height, or width, of a picture that is read as a whole
+
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -131,10 +133,6 @@ def photograph_transform(published: ImageClassification, *, squash: bool) -> Tra
 
     The book's lab (`squash`) resizes to a square whatever the sides' ratio.
     """
-
-    if not squash:
-        own_transform: Transform = published
-        return own_transform
     height_and_width = published.resize_size * 2  # a list of one number, twice
 
     def squash_to_input(image: Image.Image) -> Tensor:
@@ -142,4 +140,11 @@ def photograph_transform(published: ImageClassification, *, squash: bool) -> Tra
         pixels: Tensor = published(square)  # its own resize has nothing left to do
         return pixels
 
-    return squash_to_input
+    def crop_to_input(image: Image.Image) -> Tensor:
+        # Of a very long picture the middle: the whole would not fit into memory.
+        longest = LONGEST * min(image.size)
+        height, width = (min(longest, side) for side in image.size[::-1])
+        pixels: Tensor = published(transforms.functional.center_crop(image, [height, width]))
+        return pixels
+
+    return squash_to_input if squash else crop_to_input

@@ -1,13 +1,13 @@
 """Write and read a run's checkpoint: its state after the last finished epoch or lasso penalty.
 
-A checkpoint is one file: a line with its SHA-256, a line of JSON, the parts, the state. A part is
-what a step adds and no later one changes, such as a penalty's coefficients; the state is replaced.
+A checkpoint is one file: a line with its SHA-256, a line of JSON, the state as bytes. Data
+that no later epoch or lambda changes (a lambda's coefficients) are appended to another file.
 A resume reads the newest undamaged checkpoint; the previous one is kept until there is a newer one.
 """
 
 import hashlib
-import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,10 @@ from dlrun.run_folder.folder import Row, RunFolder
 from dlrun.system.console import Screen
 from dlrun.system.files import open_regular_file, replace_atomically, sync_file
 
-NAME, PREVIOUS = "checkpoint", "checkpoint.previous"
-MAGIC = b"dlrun checkpoint 4 "
+NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
+# Removed in this order, so that the files left after each removal are still a valid checkpoint.
+CHECKPOINTS = (NAME, PREVIOUS, PARTS)
+MAGIC = b"dlrun checkpoint 3 "
 REMEDY = "`dlrun runs show RUN` has the command that repeats the run"
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
@@ -31,7 +33,7 @@ def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True)
 class RunCheckpoint:
-    """Holds the content of a checkpoint: a run's metrics and state after an epoch or a penalty."""
+    """Holds the content of a checkpoint: a run's metrics and state after an epoch or penalty."""
 
     path: Path = field(compare=False)
     data: str  # the fingerprint of the run's data
@@ -40,51 +42,53 @@ class RunCheckpoint:
     parts: list[bytes]  # one per step, if the experiment adds any
 
 
-@dataclass(eq=False)
 class CheckpointFile:
-    """Writes and reads the checkpoint files of one run."""
+    """Writes and reads the checkpoint files of one run, with its id and data fingerprint."""
 
-    folder: RunFolder
-    run: str  # id of the run
-    data: str  # the fingerprint of the run's data
-    _parts: list[bytes] = field(default_factory=list)  # of the finished steps
+    def __init__(self, folder: RunFolder, run: str, data: str) -> None:
+        self._folder = folder
+        self._run = run
+        self._data = data
+        self._digests: list[list[int | str]] = []  # length and SHA-256 of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
         """Return the checkpoint to continue from, if there is one, and make it the newest.
 
         Raises DataError if all are damaged, or if the data have changed since the run began.
         """
-        checkpoint = read_newest_checkpoint(self.folder.path, self.run, screen)
+        checkpoint = read_newest_checkpoint(self._folder.path, self._run, screen)
         if checkpoint is None:
             return None
-        if checkpoint.data != self.data:
+        if checkpoint.data != self._data:
             raise DataError("the data have changed since the run began", REMEDY)
-        self._parts = checkpoint.parts
-        checkpoint.path.replace(self.folder.path / NAME)
+        self._digests = _digests(checkpoint.parts)
+        if checkpoint.parts:  # a killed process may have appended half of the next one
+            os.truncate(self._folder.path / PARTS, sum(map(len, checkpoint.parts)))
+        checkpoint.path.replace(self._folder.path / NAME)
         return checkpoint
 
     def save(self, rows: Sequence[Row], state: bytes, part: bytes | None) -> None:
         """Write a checkpoint, and keep the run's last one as the previous checkpoint."""
-        parts = self._parts if part is None else [*self._parts, part]
-        lengths = [len(part) for part in parts]
-        header = {"run": self.run, "data": self.data, "rows": rows, "parts": lengths}
-        pieces = [json.dumps(header).encode(), b"\n", *parts, state]
-        digest = hashlib.sha256()
-        for piece in pieces:
-            digest.update(piece)
-        current = self.folder.path / NAME
+        if part is not None:
+            if not self._digests:
+                (self._folder.path / PARTS).write_bytes(b"")
+            self._folder.append(PARTS, part, on_disk=True)
+            self._digests += _digests([part])
+        header = {"run": self._run, "data": self._data, "rows": rows, "parts": self._digests}
+        text = json.dumps(header).encode()
+        digest = hashlib.sha256(text + b"\n")
+        digest.update(state)
+        current = self._folder.path / NAME
         with replace_atomically(current) as temporary:
-            with temporary.open("wb") as stream:
-                stream.writelines([MAGIC, digest.hexdigest().encode(), b"\n", *pieces])
+            temporary.write_bytes(b"\n".join((MAGIC + digest.hexdigest().encode(), text, state)))
             sync_file(temporary)
             if current.exists():
                 current.replace(current.with_name(PREVIOUS))
-        self._parts = parts
 
     def discard(self) -> None:
         """Remove all checkpoints of the run, so that it starts again from the beginning."""
-        self._parts = []
-        self.folder.remove(NAME, PREVIOUS)
+        self._digests = []
+        self._folder.remove(*CHECKPOINTS)
 
 
 def copy_checkpoint(
@@ -105,7 +109,7 @@ def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpo
     paths = checkpoint_files(folder)
     for path in paths:
         try:
-            return _read_checkpoint(path, run)
+            return _read(path, run)
         except UNREADABLE as error:
             screen.warn(f"{path}: damaged, not used: {error}")
     if paths:
@@ -122,7 +126,7 @@ def find_damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
     """Yield a message for each checkpoint in a folder that is damaged or of another run."""
     for path in checkpoint_files(folder):
         try:
-            _read_checkpoint(path, run)
+            _read(path, run)
         except UNREADABLE as error:
             yield f"{path}: damaged: {error}"
 
@@ -133,7 +137,7 @@ def remove_previous_checkpoint(folder: RunFolder) -> None:
         folder.remove(PREVIOUS)
 
 
-def _read_checkpoint(path: Path, run: str) -> RunCheckpoint:
+def _read(path: Path, run: str) -> RunCheckpoint:
     """Read a checkpoint of a run. Raises one of UNREADABLE if it is damaged, or another run's."""
     with open_regular_file(path) as stream:
         head, rest = stream.readline(200), stream.read()
@@ -141,9 +145,18 @@ def _read_checkpoint(path: Path, run: str) -> RunCheckpoint:
         raise ValueError("not a checkpoint of dlrun")
     if hashlib.sha256(rest).hexdigest().encode() != head[len(MAGIC) :].strip():
         raise ValueError("its SHA-256 does not match")
-    content = io.BytesIO(rest)
-    header = json.loads(content.readline())
+    text, _, state = rest.partition(b"\n")
+    header = json.loads(text)
+    parts = []
     if header["run"] != run:
         raise ValueError("the checkpoint of another run")
-    parts = [content.read(length) for length in header["parts"]]
-    return RunCheckpoint(path, header["data"], header["rows"], content.read(), parts)
+    if header["parts"]:
+        with open_regular_file(path.with_name(PARTS)) as stream:
+            parts = [stream.read(length) for length, _ in header["parts"]]
+    if _digests(parts) != header["parts"]:
+        raise ValueError(f"{PARTS}: its SHA-256 does not match")
+    return RunCheckpoint(path, header["data"], header["rows"], state, parts)
+
+
+def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:
+    return [[len(part), hashlib.sha256(part).hexdigest()] for part in parts]

@@ -19,9 +19,12 @@ from dlrun.data import photographs
 from dlrun.data.download import with_published_name
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.sources import DataOrigin
-from dlrun.errors import DataError
+from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
-from dlrun.experiments.comparable_with_published import changes_that_affect_results
+from dlrun.experiments.comparable_with_published import (
+    changes_that_affect_results,
+    shipped_reference,
+)
 from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.experiments.saved_run import DrawnFigures, Run
@@ -72,7 +75,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         rows = photographs.prediction_table_rows(classified)
         context.keep(PREDICTIONS, to_csv([IMAGE_COLUMNS, *rows]))
         context.keep(THUMBNAILS, _pack_thumbnails(classified))
-        reference = config.reference
+        reference = shipped_reference(self.name, config.reference)
         published = {} if changes_that_affect_results(self.name, config) else reference.book
         is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
         return Results(
@@ -122,7 +125,10 @@ class ClassifyImagesExperiment(Experiment[Config]):
         try:
             pretrained.download_weights(config.model, screen)
         except DataError as error:
-            pretrained.check_pretrained(config.model.model_copy(update={"name": BUNDLED}))
+            try:
+                pretrained.check_pretrained(config.model.model_copy(update={"name": BUNDLED}))
+            except ConfigError:  # it is not installed
+                raise error from None
             screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
             return {"model.name": BUNDLED}
         return {}
@@ -146,6 +152,7 @@ def _classify_photographs(
     for start, content in zip(starts, checkpoint.parts if checkpoint else [], strict=False):
         part = files[start : start + config.batch_size]
         done += photographs.unpack_photograph_predictions(content, part)
+    unreadable = sum(photograph.error is not None for photograph in done)
     threads = context.threads if device == "cpu" else 1
     group_size = GROUP if device == "cpu" else config.batch_size
     predictor = _predictor(config, model, device)
@@ -161,7 +168,7 @@ def _classify_photographs(
             groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
             predictions = list(chain.from_iterable(pool.map(predictor.label, groups)))
             done += predictions
-            unreadable = sum(photograph.error is not None for photograph in done)
+            unreadable += sum(photograph.error is not None for photograph in predictions)
             row = {"images": len(done) - unreadable, "unreadable": unreadable}  # totals
             steps.finish(
                 row | {SECONDS: time.perf_counter() - started},
