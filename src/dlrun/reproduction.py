@@ -14,7 +14,7 @@ from dlrun import run_context
 from dlrun.config.sections import BaselineExperiment, PublishedVariant, Reference
 from dlrun.config.yaml_loader import (
     Values,
-    flatten_keys,
+    flatten_keys_except,
     format_override,
     format_settings_briefly,
 )
@@ -61,7 +61,8 @@ class ExperimentToReproduce:
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
     the shipped config. settings: all values that differ from the shipped config. missing: why it
     cannot be run. baseline: the simpler experiment that it should beat. runs: the finished ones, in
-    the order of the seeds. failed: the errors of the others, by seed.
+    the order of the seeds. failed: the errors of the others, by seed. damaged: sentences on
+    damaged runs, whose seeds run again.
     """
 
     name: str
@@ -73,6 +74,7 @@ class ExperimentToReproduce:
     baseline: BaselineExperiment | None = None
     runs: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -100,6 +102,7 @@ class ExperimentToReproduce:
         if not is_new:
             plan = _with_earlier_points(plan, folder, screen)
         sweep = Sweep(plan, folder, self.options.data_dir)
+        self.damaged = sweep.describe_damaged()
         by_seed = {point.settings[SEED]: point for point in plan.points}
         points = [by_seed[seed] for seed in self.seeds]
         if self._find_runs(sweep, points):
@@ -110,16 +113,22 @@ class ExperimentToReproduce:
             sweep.write_plan()
             try:
                 state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
-            finally:  # also the seeds that finished before an error
+            finally:  # also the seeds that ended before an error
                 self._find_runs(sweep, points)
         failed = [point for point in points if point.number in state.failed]
         self.failed = {point.settings[SEED]: state.failed[point.number] for point in failed}
 
     def _find_runs(self, sweep: Sweep, points: Sequence[SweepPoint]) -> bool:
-        """Set `runs` to the finished ones of planned runs; return whether all have finished."""
+        """Set `runs` and `failed` by the records; return whether all planned runs have finished."""
         by_point = sweep.find_runs()
-        runs = [by_point.get(point.number) for point in points]
-        self.runs = [run for run in runs if run is not None and run.is_finished]
+        self.runs = []
+        self.failed = {}
+        for point in points:
+            run = by_point.get(point.number)
+            if run is not None and run.is_finished:
+                self.runs.append(run)
+            elif run is not None and run.record.status == "failed":
+                self.failed[point.settings[SEED]] = run.record.error or ""
         return len(self.runs) == len(points)
 
     @property
@@ -145,7 +154,7 @@ class ExperimentToReproduce:
         elif left:
             notes.append(f"Not yet run: {self.title}: {left} of {len(self.seeds)} runs")
         failed = (f"{self.title}, seed {seed}: {why}" for seed, why in self.failed.items())
-        return [*notes, *(f"Failed: {text}" for text in failed)]
+        return [*notes, *self.damaged, *(f"Failed: {text}" for text in failed)]
 
     @property
     def groups(self) -> list[Group]:
@@ -203,7 +212,8 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     """Return the plan in a folder with missing seeds added, or the new plan if they conflict."""
     try:
         earlier = read_sweep_plan(folder)
-        is_same_config = _without_seed(earlier.base) == _without_seed(new.base)
+        bases = [flatten_keys_except(plan.base, {SEED}) for plan in (earlier, new)]
+        is_same_config = bases[0] == bases[1]
         varied = {key for point in earlier.points for key in point.settings}
         if not is_same_config or earlier.data != new.data or varied != {SEED}:
             raise DlrunError(f"{folder}: its data or config have changed")
@@ -213,10 +223,6 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     known = {point.settings[SEED] for point in earlier.points}
     earlier.add_points(point.settings for point in new.points if point.settings[SEED] not in known)
     return earlier
-
-
-def _without_seed(config: Values) -> Values:
-    return {key: value for key, value in flatten_keys(config).items() if key != SEED}
 
 
 def reproduce_published_numbers(

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from dlrun.sweeps.plan_file import read_sweep_plan
+from dlrun.sweeps.sweep_folder import Sweep
 from tests import harness
 from tests.conftest import ROOT, setting, smoke
 from tests.experiments.test_resume import outcome
@@ -38,6 +40,18 @@ def test_a_sweep(tmp_path: Path) -> None:
     assert "to do" not in again.stderr
     assert json.loads(again.stdout)["comparison"]["metric"] == "valid_accuracy"
     harness.run(tmp_path, *sweep).is_told(2, "`dlrun sweep --resume s` continues it")
+
+
+def test_a_renamed_run_of_a_sweep_is_found_again(tmp_path: Path) -> None:
+    harness.run(tmp_path, *words("--seeds", "2", "--name", "s")).is_told(0)
+    renamed = runs(tmp_path)[1].rename(tmp_path / "runs" / QUICK / "mine")
+    folder = tmp_path / "runs" / "sweeps" / "s"
+    plan = read_sweep_plan(folder)
+    sweep = Sweep(plan, folder)
+    known = sweep.find_runs()[1]
+    assert known.folder == renamed
+    found = sweep.find_run_of_point(plan.points[0], known)
+    assert found is not None and found.folder == renamed
 
 
 def assert_the_table_is_right(path: Path, found: list[Path]) -> None:

@@ -158,6 +158,20 @@ def test_a_resumed_run_has_the_same_bits(tmp_path: Path, kind: str, place: tuple
     are_equal(train(tmp_path / "extended", 6, kind), whole)  # only the test is done again
 
 
+def test_a_loader_that_starts_again_within_an_epoch_has_another_order(tmp_path: Path) -> None:
+    batches: list[torch.Tensor] = []
+
+    class Collecting(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            _, (inputs, _) = batch
+            batches.append(inputs)
+            return super().training_step(batch, batch_idx)
+
+    train(tmp_path / "run", 1, "two", Collecting)
+    first, _, again, *_ = batches[-5:]  # two make a pass
+    assert first.shape == again.shape and not torch.equal(first, again)
+
+
 def test_what_is_logged_becomes_columns_and_results(tmp_path: Path) -> None:
     trained, rows, weights = train(tmp_path / "run", 3)
     assert list(rows[0]) == ["epoch", "train_loss", "valid_loss", "lr", "seconds"]

@@ -15,6 +15,7 @@ from dlrun.config.yaml_loader import (
     Values,
     config_layer_from_values,
     flatten_keys,
+    flatten_keys_except,
     format_setting,
     read_yaml_file,
 )
@@ -181,7 +182,7 @@ def _read_stated(run: Run, ignored: Collection[str]) -> Values:
     for key in BY_PATH:
         if isinstance(values := record.get(key), dict):
             record[key] = [(Path(path).name, value) for path, value in values.items()]
-    record["config"] = _without_ignored(record["config"], ignored)
+    record["config"] = flatten_keys_except(record["config"], ignored)
     stated = flatten_keys({"metrics": record.pop("metrics"), **record})
     for name in sorted(run.record.files.keys() - FILES_THAT_MAY_DIFFER - {*run.record.figures}):
         content = run.read(name)
@@ -196,7 +197,7 @@ def _read_stated(run: Run, ignored: Collection[str]) -> Values:
 def _comparable_content(run: Run, name: str, content: bytes, ignored: Collection[str]) -> object:
     """Return a file's content without seconds, folders and `ignored` keys of a config."""
     if name == CONFIG:
-        return _without_ignored(read_yaml_file(run.folder / name).values, ignored)
+        return flatten_keys_except(read_yaml_file(run.folder / name).values, ignored)
     if not name.endswith(".csv"):
         return content
     heads, rows = parse_csv(content)
@@ -205,11 +206,6 @@ def _comparable_content(run: Run, name: str, content: bytes, ignored: Collection
         for column in zip(heads, *rows, strict=True)
         if column[0] != SECONDS
     ]
-
-
-def _without_ignored(config: Values, ignored: Collection[str]) -> Values:
-    """Return the values of a config by dotted keys, without the `ignored` ones."""
-    return {key: value for key, value in flatten_keys(config).items() if key not in ignored}
 
 
 def _find_differences(stated: Values, repeated: Values) -> list[Values]:

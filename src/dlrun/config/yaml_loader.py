@@ -8,7 +8,7 @@ numbers (`1e-3` is a number, `010` is ten, `no` and `off` are words).
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,11 @@ def flatten_keys(values: Mapping[str, object], prefix: str = "") -> Values:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def flatten_keys_except(values: Mapping[str, object], ignored: Collection[str]) -> Values:
+    """Flatten nested mappings to one mapping with dotted keys, without the ignored ones."""
+    return {key: value for key, value in flatten_keys(values).items() if key not in ignored}
 
 
 def merge_config_layers(layers: Sequence[ConfigLayer]) -> ConfigLayer:

@@ -117,11 +117,11 @@ def _bugs_explained(name: str) -> Iterator[None]:
 
 def check_no_links(folder: Path) -> None:
     """Raise DataError for a link out of a run's folder, by which the run would write elsewhere."""
-    for path in folder.rglob("*"):
+    links = [path for path in folder.rglob("*") if path.is_symlink()]
+    for path in links:
         is_outside = not path.resolve().is_relative_to(folder.resolve())
         # Weights & Biases links a finished run's log to its cache, and writes there no more.
-        is_of_tracker = path.relative_to(folder).match("wandb/*run-*/logs/*")
-        if path.is_symlink() and is_outside and not is_of_tracker:
+        if is_outside and not path.relative_to(folder).match("wandb/*run-*/logs/*"):
             raise DataError(f"{path}: a link out of the run's folder", "put a copy in its place")
 
 

@@ -1,7 +1,7 @@
 """Write and read a run's checkpoint: its state after the last finished epoch or lasso penalty.
 
 A checkpoint is one file: a line with its SHA-256, a line of JSON, the state as bytes. Data
-that no later epoch or lambda changes (a lambda's coefficients) are appended to another file.
+that no later epoch or penalty changes (a penalty's coefficients) are appended to another file.
 A resume reads the newest undamaged checkpoint; the previous one is kept until there is a newer one.
 """
 
@@ -33,7 +33,7 @@ def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True)
 class RunCheckpoint:
-    """Holds the content of a checkpoint: a run's metrics and state after an epoch or penalty."""
+    """Holds the content of a checkpoint: a run's metrics and state after an epoch or a penalty."""
 
     path: Path = field(compare=False)
     data: str  # the fingerprint of the run's data
@@ -109,7 +109,7 @@ def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpo
     paths = checkpoint_files(folder)
     for path in paths:
         try:
-            return _read(path, run)
+            return _read_checkpoint(path, run)
         except UNREADABLE as error:
             screen.warn(f"{path}: damaged, not used: {error}")
     if paths:
@@ -126,7 +126,7 @@ def find_damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
     """Yield a message for each checkpoint in a folder that is damaged or of another run."""
     for path in checkpoint_files(folder):
         try:
-            _read(path, run)
+            _read_checkpoint(path, run)
         except UNREADABLE as error:
             yield f"{path}: damaged: {error}"
 
@@ -137,7 +137,7 @@ def remove_previous_checkpoint(folder: RunFolder) -> None:
         folder.remove(PREVIOUS)
 
 
-def _read(path: Path, run: str) -> RunCheckpoint:
+def _read_checkpoint(path: Path, run: str) -> RunCheckpoint:
     """Read a checkpoint of a run. Raises one of UNREADABLE if it is damaged, or another run's."""
     with open_regular_file(path) as stream:
         head, rest = stream.readline(200), stream.read()
@@ -159,4 +159,5 @@ def _read(path: Path, run: str) -> RunCheckpoint:
 
 
 def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:
+    """Return the length and the SHA-256 of each part."""
     return [[len(part), hashlib.sha256(part).hexdigest()] for part in parts]

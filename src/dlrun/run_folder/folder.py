@@ -88,21 +88,24 @@ class RunFolder:
         self.written.add(name)
 
     def remove_temporary_files(self) -> None:
-        """Remove the half-written files of a killed process."""
+        """Remove the half-written files of a killed process; another may be writing the notes."""
         for file in self.path.glob(".new-*"):
-            file.unlink(missing_ok=True)
+            if not file.name.endswith(NOTES):
+                file.unlink(missing_ok=True)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a whole text file; bytes of file names that are not UTF-8 are escaped."""
         self.write(name, text.encode("utf-8", "backslashreplace"))
 
-    def append(self, name: str, content: bytes) -> None:
-        """Append bytes to a file, either all or none."""
+    def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
+        """Append bytes to a file, either all or none; `on_disk` also flushes them to the disk."""
         with (self.path / name).open("r+b") as stream:
             end = stream.seek(0, os.SEEK_END)
             try:
                 stream.write(content)
                 stream.flush()
+                if on_disk:
+                    os.fsync(stream.fileno())
             except OSError:  # the disk is full
                 os.truncate(stream.name, end)
                 raise

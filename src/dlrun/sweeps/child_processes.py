@@ -41,7 +41,7 @@ from dlrun.system.signals import (
 
 LOG = "workers.txt"  # what libraries print in the processes
 SAFE_PATH = "PYTHONSAFEPATH"
-LAST_SECONDS = 40.0  # time to end a step; then a process is killed
+LAST_SECONDS = 5.0  # time to exit; then a process is killed
 PROGRESS_SECONDS = 0.1  # time between two messages about the progress of a run
 
 # macOS has a fork server too, but its libraries may crash in a forked process.

@@ -14,7 +14,7 @@ from dlrun.groups import varied_keys
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.record import SPLIT_SEED
-from dlrun.sweeps.plan_file import FORMAT, REPEATS, SweepPlan, add_settings, digests_of_data
+from dlrun.sweeps.plan_file import REPEATS, SweepPlan, add_settings, digests_of_data
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
 from dlrun.system.console import Screen
 
@@ -46,7 +46,6 @@ def make_sweep_plan(
     if search_space.folds is not None and is_local and not run_settings.dry_run:
         _check_folds(experiment, configs[0], run_settings)
     plan = SweepPlan(
-        format=FORMAT,
         id=uuid.uuid4().hex,
         name=name,
         experiment=experiment,

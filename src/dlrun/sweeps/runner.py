@@ -82,8 +82,8 @@ def run_sweep_points(
 
 def _train_on_accelerator(configs: Sequence[ExperimentConfig]) -> bool:
     """Return whether a run with one of the configs would train on an accelerator."""
-    wanted = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
-    return any(select_accelerator(name)[0] != "cpu" for name in wanted)
+    names = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
+    return any(select_accelerator(name)[0] != "cpu" for name in names)
 
 
 @dataclass
@@ -118,8 +118,6 @@ class _Runner:
                     except Stopped as again:  # a second signal
                         self._end(again.exit_code - 128)
         finally:
-            for child in self.children.values():
-                child.connection.close()
             for child in self.children.values():
                 child.end()
         if self.stop.received:
@@ -177,6 +175,7 @@ class _Runner:
         self.children.pop(point.number).end()
         was_stopped = self.ending and message.exit_code in STOP_SIGNAL_EXIT_CODES
         error = "" if was_stopped else message.error or "its run is no longer there"
-        self.progress.end(point, self.sweep.find_run_of_point(point), error)
+        run = self.sweep.find_run_of_point(point, self.state.runs.get(point.number))
+        self.progress.end(point, run, error)
         if point.number in self.state.failed:
             self.screen.fail(f"point {point.number}: {error}", message.hint)

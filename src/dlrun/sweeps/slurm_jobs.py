@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlrun.errors import Interrupted
-from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import RunToSubmit, SlurmOptions, submit_jobs
 from dlrun.slurm.watch import jobs_in_queue, read_job_id, watch_jobs
@@ -32,7 +31,7 @@ def submit_points(
             continue
         job_id = read_job_id(run.folder) if run else None
         if run is not None and job_id and (queued is None or job_id in queued):
-            waiting[run.folder] = job_id
+            waiting[run.folder.absolute()] = job_id
         else:
             of_point = plan.run_settings(point, settings)
             planned.append(RunToSubmit(config, of_point, run.folder if run else None))
@@ -69,18 +68,19 @@ def wait_for_jobs(sweep: Sweep, jobs: JobIds, screen: Screen) -> SweepState:
     """
     plan = sweep.plan
     state = SweepState(sweep.find_runs())
+    runs = {run.folder.resolve(): (number, run) for number, run in state.runs.items()}
     done = len(plan.points) - len(jobs)
     progress = SweepProgress(plan, screen, state, len(plan.points), done)
     try:
         with progress.drawn():
             for exit_codes in watch_jobs(jobs):
                 for folder, code in exit_codes.items():
-                    run = Run.in_folder(folder)
-                    assert run.record.sweep is not None
-                    point = plan.points[run.record.sweep.point - 1]
+                    number, known = runs[folder.resolve()]
+                    point = plan.points[number - 1]
+                    run = sweep.find_run_of_point(point, known)
                     how = "left SLURM's queue" if code is None else "ended"
                     error = f"job {jobs[folder]} {how} without a result"
-                    progress.end(point, run, run.record.error or error)
+                    progress.end(point, run, (run and run.record.error) or error)
     except Interrupted:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         raise

@@ -50,7 +50,8 @@ def run_sweep(
         if options.dry_run:
             _show_points(plan, screen, json=options.json)
             folder = runs_dir / experiment
-            screen.note(f"dry run: all points are valid; the runs would go into {folder}")
+            checked = "points" if plan.search is None else "ends of spaces"
+            screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
             return 0, None
         sweep = Sweep(plan, RunFolder.claim_sweep(runs_dir, plan.name).path, options.data_dir)
     again = sweep.resume_command + (" --slurm ... --wait" if on_slurm else "")

@@ -61,9 +61,13 @@ class Sweep:
         found.sort(key=lambda pair: (pair[1].is_finished, pair[1].record.steps or 0))
         return {point: run for point, run in found if run.folder not in copies}
 
-    def find_run_of_point(self, point: SweepPoint) -> Run | None:
-        """Return the planned run whose process has just ended; None if it left none."""
-        return self.find_runs(self._point_folders(str(point.number))).get(point.number)
+    def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
+        """Return the planned run whose process has just ended; None if it left none.
+
+        known: the run before its process began; its folder may have been renamed.
+        """
+        folders = self._point_folders(str(point.number)) + ([known.folder] if known else [])
+        return self.find_runs(folders).get(point.number, known)
 
     def describe_damaged(self) -> list[str]:
         """Return a sentence for each damaged run, which is left out of all results."""

@@ -256,12 +256,17 @@ class SeededLoader:
     recorder: EpochRecorder
     device: torch.device
     place: int
+    _epoch: int = -1
+    _pass: int = 0  # number of the pass within an epoch, of a loader shorter than another
 
     def __iter__(self) -> Iterator[object]:
         """Yield the batches; the generators are seeded when one of the first two is asked for.
 
         The second one may be fetched in advance, before or after the hooks of an epoch's start.
         """
+        epoch = len(self.recorder.steps.rows)
+        self._pass = self._pass + 1 if epoch == self._epoch else 0
+        self._epoch = epoch
         self._seed_loader(0)
         batches = iter(self.loader)
         yield from islice(batches, 1)
@@ -269,7 +274,7 @@ class SeededLoader:
         yield from batches
 
     def _seed_loader(self, batch: int) -> None:
-        seed = self.recorder.seed_within_epoch(1 + self.place, batch)
+        seed = self.recorder.seed_within_epoch(1 + self.place, self._pass, batch)
         seed_generators(seed, self.device)
         if (own := getattr(self.loader, "generator", None)) is not None:
             own.manual_seed(seed)
