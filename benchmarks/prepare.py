@@ -47,12 +47,12 @@ def _reviews(args: argparse.Namespace):
 
 def arrays(args: argparse.Namespace) -> None:
     """For the lab: dense float bags and int32 sequences as .npy, CSR for liblinear as .npz."""
+    reviews, (fitted, held), length = _reviews(args)  # first: no timed run prepares dlrun's own
     if args.to.exists():
         return
     import numpy as np
     from scipy import sparse
 
-    reviews, (fitted, held), length = _reviews(args)
     with _whole(args.to) as folder:
         for name, split in (("train", reviews.train), ("test", reviews.test)):
             dense = np.lib.format.open_memmap(

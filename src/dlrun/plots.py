@@ -123,7 +123,8 @@ def _draw_metric(
     axes: Axes, table: Table, metric: str, test: float | None, *, on_test: bool = False
 ) -> None:
     if metric in table:
-        axes.plot(table["epoch"], table[metric], marker="o", markersize=3, label=metric)
+        points = _known_points(table["epoch"], table[metric])
+        axes.plot(*points, marker="o", markersize=3, label=metric)
     splits = {split: NAMES[split] for split in SPLITS if f"{split}_{metric}" in table}
     if on_test and "valid" in splits:
         splits["valid"] = f"{NAMES['valid']} = test"
@@ -142,8 +143,14 @@ def _draw_metric_by_part(
 ) -> None:
     """Draw one curve per part of the data (train, valid, ...) for a metric."""
     for split, label in splits.items():
-        values = table[f"{split}_{metric}"]
-        axes.plot(x, values, marker="o", markersize=3, color=COLOURS[split], label=label)
+        points = _known_points(x, table[f"{split}_{metric}"])
+        axes.plot(*points, marker="o", markersize=3, color=COLOURS[split], label=label)
+
+
+def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Return a curve's points without those whose y is NaN, such as epochs without validation."""
+    points = [(a, b) for a, b in zip(x, y, strict=True) if not math.isnan(b)]
+    return [a for a, _ in points], [b for _, b in points]
 
 
 @_matplotlib_defaults()

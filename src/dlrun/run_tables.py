@@ -72,7 +72,7 @@ def _one_line(value: object) -> str:
 
 
 SECONDS = Column("seconds", "sec", _format_seconds, is_number=True)
-# What is known of a group of runs and a metric: `Group.row`.
+# What is known of a group of runs and a metric: `group_row`.
 MEAN, SD = number("mean"), number("sd")
 INTERVAL_OF_MEAN = Column("interval_of_mean", "interval of the mean", _format_ends, True)
 RANGE_OF_RUNS = Column("range_of_runs", "range of runs", _format_ends, True)

@@ -40,6 +40,7 @@ class _Fit:
     title: str
     settings: RunSettings
     is_real: bool
+    lacks_data: bool = False  # on generated data, though the real ones would take seconds
     run: Run | None = None
 
     def execute(self, screen: Screen) -> None:
@@ -135,7 +136,13 @@ def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
             for fit, values in zip(prepared, overrides, strict=True)
         ]
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
-    small = _Fit(name, name, replace(settings, config=overlays), is_real=False)
+    small = _Fit(
+        name,
+        name,
+        replace(settings, config=overlays),
+        is_real=False,
+        lacks_data=bool(prepared and prepared[0].missing),
+    )
     return [small] if overlays else []
 
 
@@ -144,8 +151,8 @@ def _remarks(fits: Sequence[_Fit]) -> list[str]:
     remarks = []
     if not all(fit.is_real for fit in fits):
         remarks.append(GENERATED_DATA)
-        if not packaged_paths("ISLP"):
-            remarks.append(MISSING)
+    if any(fit.lacks_data for fit in fits) and not packaged_paths("ISLP"):
+        remarks.append(MISSING)
     for fit in fits:
         if fit.is_real and fit.run and fit.run.record.reference_differs:
             remarks.append(f"(*) {fit.title}: {fit.run.record.reference_differs}.")

@@ -18,7 +18,7 @@ from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments.saved_run import Run, RunIdentity, find_copies
 from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describe_metric
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.notes import RunNotes
+from dlrun.run_folder.notes import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.run_tables import RUN_COLUMNS, Column, number, run_row, table_csv, table_lines
 from dlrun.system.console import Screen, cut, pluralize
@@ -61,13 +61,17 @@ def list_runs(
     """
     screen = Screen()
     folder = run_context.resolve_runs_dir(runs_dir)
+    for name in tag or ():
+        check_tag(name)
     texts = [*(where or ()), *(f"tag={name}" for name in tag or ())]
     conditions = [_Condition(text) for text in texts]
     named_keys = {sort or "", *(condition.key for condition in conditions)} - {""}
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     runs = scan_runs_or_fail(folder, experiment)
-    matching, run_count = _matching_rows(runs, conditions, named_keys, screen, reads_config)
-    rows = [row for row in matching if not status or row["state"] in status]
+    states = status or [*State]
+    rows, run_count = _matching_rows(
+        runs, states, conditions, named_keys, screen, reads_config=reads_config
+    )
     if sort:
         rows = _sort_runs(rows, sort, screen)
     rows = rows[:limit]
@@ -85,12 +89,14 @@ def list_runs(
 
 def _matching_rows(
     runs: Iterable[Run],
+    states: Collection[str],
     conditions: Sequence["_Condition"],
     named_keys: Collection[str],
     screen: Screen,
+    *,
     reads_config: bool,
 ) -> tuple[list[Row], int]:
-    """Return the rows of the runs that meet all conditions, and the number of all runs.
+    """Return the rows of the runs in some states that meet all conditions, and the number of runs.
 
     Only matching rows stay in memory: there may be 10,000 runs. Raises ConfigError if no run has
     one of the named keys.
@@ -104,7 +110,7 @@ def _matching_rows(
         known_keys |= row.keys()
         # All are evaluated: an invalid comparison is an error even if another one is not met.
         outcomes = [condition.meets(row) for condition in conditions]
-        if all(outcomes):
+        if all(outcomes) and row["state"] in states:
             rows.append(row)
     _check_keys(named_keys, known_keys)
     copies = find_copies(identities)
@@ -194,7 +200,7 @@ def _sort_runs(rows: list[Row], sort_key: str, screen: Screen) -> list[Row]:
             screen.warn(unknown[0])
             return sorted(rows, key=lambda row: row["is_copy"])
 
-    # Copies last; before them rows without a value; numbers before texts; then by either.
+    # The order: rows with numbers, rows with texts, rows without a value; last all copies.
     def rank(row: Row) -> tuple[bool, bool, bool, float, str]:
         value = row.get(sort_key)
         if isinstance(value, int | float):

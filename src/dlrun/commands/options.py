@@ -138,9 +138,10 @@ def divide_arguments(experiment: str, words: Sequence[str] | None) -> tuple[list
     takes_paths = registry.load_config_class(experiment).argument is not None
 
     def is_setting(word: str) -> bool:
-        """Return whether a word is KEY=VALUE, rather than the path of a file with a `=`."""
-        is_path = re.match(r"[\w.]+=", word) is None or os.path.lexists(word)
-        return "=" in word and not (takes_paths and is_path)
+        """Return whether a word is KEY=VALUE, and not a file whose name has a `=`."""
+        if not takes_paths:
+            return "=" in word
+        return re.match(r"[\w.]+=", word) is not None and not os.path.lexists(word)
 
     settings = [word for word in words or () if is_setting(word)]
     others = [word for word in words or () if word not in settings]

@@ -62,10 +62,10 @@ def predict_inputs(
     opened = Run.open(run, runs_dir)
     screen = Screen()
     if out is not None:
+        check_output_path("--out", out, force=force)
         files = [name for name in (*inputs, str(csv or "")) if is_existing_path(name)]
         if out.exists() and any(out.samefile(file) for file in files):
             raise ConfigError(f"--out {out}: it is an input", "choose another file")
-        check_output_path("--out", out, force=force)
     if test:
         if inputs or csv:
             raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
@@ -85,12 +85,13 @@ def _predict_and_show(
     """Predict inputs, and write each prediction to a table or the screen; return the exit code."""
     row = 0
     failed = 0
+    columns: list[str] = []
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         for entry, prediction in _predict_in_batches(predictor, entries):
             about = {"row": row, **entry.row_names, **_prediction_as_object(entry.name, prediction)}
             if table is not None:
-                columns = _table_columns(predictor, entry.row_names)
                 if row == 0:
+                    columns = _table_columns(predictor, entry.row_names)
                     table.write(to_plain_csv([columns]))
                 cells = {"predicted": about.get("label"), **about}
                 if entry.name and predictor.reads == "text" and prediction.error:

@@ -21,6 +21,9 @@ from dlrun.system.console import Screen, pluralize, printable
 
 NEWEST = 20  # runs after which no further config is added, if the user names no run
 
+# An earlier page of the command is replaced without it.
+ReplaceOther = Annotated[bool, opt.flag("Replace another file.", "--force")]
+
 
 def write_report(
     runs: Annotated[
@@ -32,7 +35,7 @@ def write_report(
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
     json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
-    force: opt.Replace = False,
+    force: ReplaceOther = False,
 ) -> None:
     """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
 
@@ -123,7 +126,7 @@ def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
 
 @opt.with_run_options(
     *("accelerator", "no_fallback", "runs_dir", "data_dir", "json", "quiet"),
-    force=opt.Replace,
+    force=ReplaceOther,
 )
 def reproduce(
     settings: RunSettings,

@@ -203,11 +203,17 @@ def metric_names_without_stage(table: Table) -> list[str]:
 
 
 def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
-    """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included."""
+    """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included.
+
+    If the table has empty cells (NaN), such as epochs without validation, as many of the full rows
+    are kept too.
+    """
     rows = range(min(map(len, table.values()), default=0))
-    every = math.ceil(len(rows) * len(table) / cells) or 1
-    kept = sorted({*rows[::every], *rows[-1:]})
-    return {name: [values[row] for row in kept] for name, values in table.items()}
+    full = [row for row in rows if not any(math.isnan(values[row]) for values in table.values())]
+    kept_rows = {*rows[-1:]}
+    for some in (rows, full):
+        kept_rows.update(some[:: math.ceil(len(some) * len(table) / cells) or 1])
+    return {name: [values[row] for row in sorted(kept_rows)] for name, values in table.items()}
 
 
 def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
@@ -227,7 +233,12 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     charts = []
     for metric, look_by_column in looks.items():
         lines = [
-            curve_without_gaps(_name_of_curve(name, record), table[step], table[name], look)
+            curve_without_gaps(
+                name if look == "other" else label_of_data_part(look, record),
+                table[step],
+                table[name],
+                look,
+            )
             for name, look in look_by_column.items()
             if name in table
         ]
@@ -237,12 +248,6 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
             title = "learning rate" if metric == LR else metric
             charts.append(Chart(title, step, metric, drawable, levels, mark))
     return charts
-
-
-def _name_of_curve(column: str, record: RunRecord) -> str:
-    """Return the name of the curve of a table's column, such as `training`."""
-    part = column.partition("_")[0]
-    return label_of_data_part(part, record) if column.startswith(STAGES) else column
 
 
 def _mark_of_chosen_step(

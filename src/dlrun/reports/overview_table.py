@@ -113,11 +113,12 @@ def _cells_of_metric(group: Group, spread: Spread) -> Values:
     """Return the cells on a metric of a config: its mean here, the book's number, a picture."""
     metric = spread.metric.name
     edition, published = next(iter(published_values(group, metric).items()), ("", None))
+    position = position_of_published(group, spread, edition)
     row: Values = {
         "metric": metric.removeprefix(TESTED).replace("_", " "),
         "value": format_metric(spread.mean),
-        "picture": _picture_of_metric(group, spread, edition, published),
-        "position": position_of_published(group, spread, edition),
+        "picture": _picture_of_metric(group, spread, edition, published, position),
+        "position": position,
     }
     if published is not None:
         rounded = min(repr(published), format_metric(published), key=len)
@@ -127,7 +128,7 @@ def _cells_of_metric(group: Group, spread: Spread) -> Values:
 
 
 def _picture_of_metric(
-    group: Group, spread: Spread, edition: str, published: float | None
+    group: Group, spread: Spread, edition: str, published: float | None, position: str | None
 ) -> Strip:
     """Return the picture of a metric's mean, its interval and the published number.
 
@@ -143,7 +144,6 @@ def _picture_of_metric(
     ticks: dict[str, float] = {}
     if published is not None:
         ticks[edition] = published
-        position = position_of_published(group, spread, edition)
         of_range = " the range of runs" if position and group.depends_on_chance else ""
         texts.append(f"{edition} {published!r} {position or ''}{of_range}".rstrip())
     dots = spread.values if 1 < count < FEWEST else []

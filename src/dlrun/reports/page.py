@@ -71,7 +71,8 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     Returns its size in bytes, and a sentence for each damaged file.
     """
     count = len(content.runs)
-    cells = min(CELLS_OF_ONE, CELLS // (count + 1) + 1)  # no runs, if all of a sweep failed
+    # At least one cell of many runs; no runs, if all of a sweep failed.
+    cells = min(CELLS_OF_ONE, max(1, CELLS // max(1, count)))
     sections = [
         RunSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
