@@ -29,7 +29,8 @@ from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.run_files import count_labels_as_in_book
 from dlrun.reports.run_section import RunSection
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder, check_output_path
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
+from dlrun.run_folder.output_paths import check_output_path
 from dlrun.run_tables import RANGE_OF_RUNS, Column, number, table_lines
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dlrun.config.yaml_loader import Values, format_setting, format_settings_briefly
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.csv_tables import to_csv
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.recorded_metrics import (
     format_interval,

@@ -13,7 +13,8 @@ from PIL import Image
 
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.run_section import RunSection
-from dlrun.run_folder.folder import RunFolder, to_csv
+from dlrun.run_folder.csv_tables import to_csv
+from dlrun.run_folder.folder import RunFolder
 from tests.run_folder.making import a_run
 
 METRICS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds\n"

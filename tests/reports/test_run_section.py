@@ -10,7 +10,8 @@ from PIL import Image
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import run_files
 from dlrun.reports.run_section import RunSection
-from dlrun.run_folder.folder import RunFolder, to_csv
+from dlrun.run_folder.csv_tables import to_csv
+from dlrun.run_folder.folder import RunFolder
 from tests.reports.example_runs import a_classification
 from tests.run_folder.making import a_run
 

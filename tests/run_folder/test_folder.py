@@ -1,9 +1,6 @@
-"""Run folders: claimed once, written whole, removed alone; no output replaces their files."""
+"""Run folders: claimed once, written whole, removed alone."""
 
-import csv
-import io
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +8,8 @@ import pytest
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import scan_folder
-from dlrun.run_folder import folder as folders
-from dlrun.run_folder.folder import RunFolder, remove_run, to_csv
+from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable, remove_run
 from dlrun.system.console import to_json
-from tests.conftest import Dlrun, Patch, setting
-from tests.experiments.use import finished
 from tests.run_folder.making import a_run
 
 
@@ -43,55 +37,25 @@ def test_name_that_a_shell_or_a_system_could_misread_is_refused(tmp_path: Path, 
         RunFolder.claim(tmp_path, "x", name)
 
 
-@pytest.mark.parametrize("name", [".", "no/where", "pipe", "link", "x" * 300])
-def test_where_no_file_can_be(tmp_path: Path, monkeypatch: Patch, name: str) -> None:
-    monkeypatch.chdir(tmp_path)
-    os.mkfifo("pipe")
-    Path("link").symlink_to("elsewhere")
-    with pytest.raises(ConfigError, match="^--out "):
-        folders.check_output_path("--out", Path(name), force=True)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "pipe"]
-
-
-def files_below(folder: Path) -> dict[Path, bytes]:
-    files = [file for file in folder.rglob("*") if file.is_file() and ".output" not in file.parts]
-    return {file: file.read_bytes() for file in files}
-
-
-def test_no_output_replaces_a_file_of_a_run(forked: Dlrun, tmp_path: Path) -> None:
-    (tmp_path / "own.csv").write_text("x,y\n" + "".join(f"{x},{2 * x % 7}\n" for x in range(40)))
-    run = finished(tmp_path, ["table-linear", "own.csv", "data.target=y", "--name", "own"])
-    forked("sweep", "hitters-linear", *setting("data.source=sample"), "--seeds", "1,").is_told(0)
-    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
-    (run / "inside").mkdir()
-    (tmp_path / "folder").symlink_to(run)
-    (tmp_path / "new.csv").write_text("x\n1\n")
-    (tmp_path / "page.html").write_text('<meta name="generator" content="dlrun report">')
-    protected = [run / "results.json", run / "inside" / "new.txt", sweep / "report.html"]
-    protected += [tmp_path / "folder" / "notes.json"]
-    before = files_below(tmp_path)
-    table = ["predict", "own", "--csv", "new.csv"]
-    commands = [table, ["report", "own"]]
-    for out, command in zip(protected, commands * 2, strict=True):
-        forked(*command, "--out", out, "--force").is_told(2, ": is ")
-    forked("new", "my-net", "--into", run).is_told(2, "is in the folder of a run")
-    assert files_below(tmp_path) == before
-    forked("report", "own", "--out", "page.html").is_told(0)
-    forked(*table, "--out", "runs/hitters-linear/page.csv").is_told(0)
-
-
 def test_runs_folder_that_cannot_be_one(tmp_path: Path) -> None:
-    folders.check_runs_folder_writable(tmp_path / "new" / "runs")
+    check_runs_folder_writable(tmp_path / "new" / "runs")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to("none")
     for name in ("file", "link"):
         for runs in (tmp_path / name, tmp_path / name / "runs"):
             with pytest.raises(ConfigError, match="is not a folder"):
-                folders.check_runs_folder_writable(runs)
+                check_runs_folder_writable(runs)
             for claim in (RunFolder.claim, RunFolder.claim_sweep):
                 with pytest.raises(ConfigError, match="is not a folder"):
                     claim(runs, "x")
+
+
+def test_a_runs_folder_in_a_run_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    for runs in (run, run / "new"):
+        with pytest.raises(ConfigError, match=f"^--runs-dir {runs}: is in the folder of a run"):
+            check_runs_folder_writable(runs)
 
 
 def test_a_sweeps_name_is_taken_once(tmp_path: Path) -> None:
@@ -115,12 +79,6 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
 def test_what_is_no_number_in_json_is_null() -> None:
     text = to_json({"loss": float("nan"), "list": [float("inf"), 1], "large": 10**400})
     assert json.loads(text) == {"loss": None, "list": [None, 1], "large": None}
-
-
-def test_csv_cells_start_no_formula_and_break_no_row(tmp_path: Path) -> None:
-    text = to_csv([["a", "b"], ["=1+1", 'x",\ny'], ["\x1b[31m", 0.5]]).decode()
-    rows = list(csv.reader(io.StringIO(text, newline="")))
-    assert rows == [["a", "b"], ["'=1+1", 'x",\ufffdy'], ["\ufffd[31m", "0.5"]]
 
 
 def test_a_run_goes_with_its_files_and_nothing_that_links_point_at(tmp_path: Path) -> None:

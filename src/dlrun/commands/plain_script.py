@@ -15,7 +15,7 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import WITHOUT_EFFECT
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import check_output_path
+from dlrun.run_folder.output_paths import check_output_path
 from dlrun.run_folder.record import SPLIT_SEED
 from dlrun.system.commit import PACKAGE
 from dlrun.system.files import write_file_atomically

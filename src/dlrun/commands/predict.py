@@ -21,7 +21,8 @@ from dlrun.experiments.predictions import (
 )
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import PREDICTIONS, check_output_path
+from dlrun.run_folder.folder import PREDICTIONS
+from dlrun.run_folder.output_paths import check_output_path
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import open_new_file, write_file_atomically

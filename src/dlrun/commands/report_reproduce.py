@@ -16,7 +16,7 @@ from dlrun.groups import group_runs
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep, runs_below, runs_newest_first
-from dlrun.run_folder.folder import check_output_path
+from dlrun.run_folder.output_paths import check_output_path
 from dlrun.system.console import Screen, pluralize, printable
 
 NEWEST = 20  # runs after which no further config is added, if the user names no run

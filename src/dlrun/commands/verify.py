@@ -19,11 +19,13 @@ from dlrun.config.yaml_loader import (
     format_setting,
     read_yaml_file,
 )
+from dlrun.data.photographs import IMAGE_COLUMNS
 from dlrun.errors import DlrunError, first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run, find_copies
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, IMAGE_COLUMNS, parse_csv
+from dlrun.run_folder.csv_tables import parse_csv
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT
 from dlrun.run_folder.recorded_metrics import SECONDS, main_metric
 from dlrun.run_tables import Column, number
 from dlrun.system.console import Screen, cut, format_position

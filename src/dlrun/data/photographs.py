@@ -25,6 +25,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # decoded; each takes 4 bytes, and 4 more while it is converted to RGB
 LARGE = 4000  # pixels of a side that any JPEG keeps when it is decoded at a fraction
 THUMBNAIL = 360  # pixels of a side
+IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
 DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
 
 # Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
@@ -199,7 +200,7 @@ def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list
 
 
 def prediction_table_rows(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
-    """Return rows for predictions.csv: one per label of a photograph, or one with its error."""
+    """Return rows of IMAGE_COLUMNS: one per label of a photograph, or one with its error."""
     rows: list[list[str | int | float]] = []
     for photograph in photographs:
         if photograph.error is not None:

@@ -151,7 +151,7 @@ class RunRecorder:
             self.folder.write(file, content)
         changes["figures"] = list(figures)
         changes["files"] = self._digests_of_files()
-        self.folder.sync_tables()
+        self.folder.sync_metrics()
         context.stop.ignore_signals()
         self._save_record("finished", seconds=context.seconds, **changes)
 
@@ -271,7 +271,7 @@ class RunRecorder:
             except OSError:
                 checkpoint.remove_previous_checkpoint(self.folder)
                 self._save_record(status, **changes)
-            self.folder.sync_tables()
+            self.folder.sync_metrics()
 
 
 def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:

@@ -20,7 +20,8 @@ from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import MISTAKES, PREDICTIONS, parse_csv
+from dlrun.run_folder.csv_tables import parse_csv
+from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
 from dlrun.run_folder.record import ClassSummary
 from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE, format_metric
 from dlrun.system.console import to_json

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from dlrun.config.yaml_loader import Values
 from dlrun.data.download import with_published_name
-from dlrun.run_folder.folder import parse_csv
+from dlrun.run_folder.csv_tables import parse_csv
 from dlrun.run_folder.recorded_metrics import EDITIONS
 from dlrun.system.console import cut
 

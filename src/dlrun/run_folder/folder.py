@@ -1,26 +1,17 @@
 """Create, name, lock and remove the folder of a run, write files into it, and protect them."""
 
 import contextlib
-import csv
-import io
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.system.console import printable
-from dlrun.system.files import (
-    hold_file_lock,
-    read_unpacked,
-    sync_file,
-    sync_folder,
-    write_file_atomically,
-)
+from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_file_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
@@ -31,7 +22,6 @@ PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
 WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
 STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
-IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # columns of predictions.csv
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.
 PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
 
@@ -39,7 +29,7 @@ Row = Mapping[str, float]
 
 
 class RunFolder:
-    """Represents a run's folder, `runs/<experiment>/<UTC time>-<suffix>/`, and writes its files."""
+    """Represents the folder of a run or a sweep, and writes its files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +37,10 @@ class RunFolder:
 
     @classmethod
     def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
-        """Create a folder for a new run, with another suffix if taken, and point `latest` at it."""
+        """Create `<experiment>/<UTC time>-<suffix>` for a new run, and point `latest` at it.
+
+        name: the suffix, which is random without one; a random part is added if the folder exists.
+        """
         check_run_name(name)
         parent = runs_dir / experiment
         suffix = name or secrets.token_hex(2)
@@ -110,10 +103,10 @@ class RunFolder:
                 os.truncate(stream.name, end)
                 raise
 
-    def sync_tables(self) -> None:
-        """Flush the tables to which rows were appended to the disk."""
-        for table in filter(Path.exists, (self.path / METRICS, self.path / PREDICTIONS)):
-            sync_file(table)
+    def sync_metrics(self) -> None:
+        """Flush metrics.csv, to which rows were appended, to the disk."""
+        if (metrics := self.path / METRICS).exists():
+            sync_file(metrics)
 
     def remove(self, *names: str) -> None:
         """Remove the named files from the folder, if they exist."""
@@ -122,6 +115,7 @@ class RunFolder:
 
 
 def _make_durable_folder(path: Path, runs_dir: Path) -> None:
+    """Create a folder and flush it and its new parents to the disk. Raises ConfigError."""
     try:
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
@@ -139,15 +133,15 @@ def check_run_name(name: str | None) -> None:
         raise ConfigError(f"--name {name!r}: not a plain name of at most 200 characters", hint)
 
 
-def check_runs_folder_writable(runs_dir: Path) -> None:
+def check_runs_folder_writable(folder: Path) -> None:
     """Raise ConfigError if runs cannot be written to a folder. The check creates no folder."""
-    check_outside_runs("--runs-dir", runs_dir / SWEEPS)
-    paths = (runs_dir, *runs_dir.absolute().parents)
+    check_outside_runs("--runs-dir", folder)
+    paths = (folder, *folder.absolute().parents)
     existing = next(path for path in paths if path.exists() or path.is_symlink())
     if not existing.is_dir():
-        raise _unusable_runs_folder(runs_dir, f"{existing} is not a folder")
+        raise _unusable_runs_folder(folder, f"{existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise _unusable_runs_folder(runs_dir, "not writable")
+        raise _unusable_runs_folder(folder, "not writable")
 
 
 def _unusable_runs_folder(runs_dir: Path, why: str | None) -> ConfigError:
@@ -155,41 +149,14 @@ def _unusable_runs_folder(runs_dir: Path, why: str | None) -> ConfigError:
     return ConfigError(f"runs folder {runs_dir}: {why}", hint)
 
 
-def check_output_path(
-    option: str, out: Path, *, force: bool = False, ours: bytes | None = None
-) -> None:
-    """Raise ConfigError if a command cannot write its output file, or would replace a file.
-
-    With `force` a file is replaced, and one that begins with the mark `ours`; but never a file of a
-    run or of a sweep.
-    """
-    problem = ""
-    hint = "choose another"
-    try:
-        if out.is_dir():  # also `.` and an empty name
-            problem = "is a folder"
-        elif not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-            problem = f"there is no folder {out.parent} that can be written"
-        elif out.is_symlink() or (out.exists() and not out.is_file()):
-            problem = "is a link or device"
-        else:
-            check_outside_runs(option, out)
-            if out.exists() and not (force or (ours and ours in read_unpacked(out, 2000))):
-                problem = "exists already"
-                hint = "--force replaces it"
-    except (OSError, ValueError) as error:  # a name that is too long, a zero byte
-        problem = getattr(error, "strerror", None) or str(error)
-    if problem:
-        raise ConfigError(f"{option} {out}: {problem}", hint)
-
-
-def check_outside_runs(option: str, out: Path) -> None:
-    """Raise ConfigError if a path is in the folder of a run or a sweep, where only dlrun writes."""
-    for folder in out.resolve().parents:
+def check_outside_runs(option: str, path: Path) -> None:
+    """Raise ConfigError if a path is the folder of a run or a sweep, or in one: it is dlrun's."""
+    resolved = path.resolve()
+    for folder in (resolved, *resolved.parents):
         is_run = sum(map(os.path.lexists, (folder / name for name in RUN_FILES))) > 1
         if is_run or os.path.lexists(folder / PLAN):
             kind = "run" if is_run else "sweep"
-            raise ConfigError(f"{option} {out}: is in the folder of a {kind}", "choose another")
+            raise ConfigError(f"{option} {path}: is in the folder of a {kind}", "choose another")
 
 
 def update_latest_link(parent: Path, name: str) -> None:
@@ -211,34 +178,3 @@ def remove_run(folder: Path) -> None:
         sync_folder(folder)
     # Now a resume finds no record. A system may not remove the lock's file while it is held.
     shutil.rmtree(folder)
-
-
-def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a CSV table, which are equally long.
-
-    Raises ValueError or csv.Error if the content is no such table.
-    """
-    rows = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)]
-    header = rows.pop(0) if rows else []
-    if not header:
-        raise ValueError("it has no header")
-    if any(len(row) != len(header) for row in rows):
-        raise ValueError("a row and the header differ in length")
-    return header, rows
-
-
-def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
-    """Return rows as a CSV table; bytes of file names that are not UTF-8 are escaped."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream).writerows([_format_csv_cell(value) for value in row] for row in rows)
-    return stream.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _format_csv_cell(value: object) -> object:
-    """Format a CSV cell; escape line breaks and text that a spreadsheet would read as a formula."""
-    if isinstance(value, float):
-        return f"{value:.9g}"
-    if isinstance(value, str):
-        value = printable(value)
-        return "'" + value if value.startswith(("=", "+", "-", "@")) else value
-    return value

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dlrun.errors import DataError
 from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric
-from dlrun.run_folder.folder import parse_csv
+from dlrun.run_folder.csv_tables import parse_csv
 from dlrun.run_folder.record import ACCURACY, BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 

@@ -32,7 +32,8 @@ from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.plots import draw_contact_sheet
 from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
+from dlrun.run_folder.csv_tables import to_csv
+from dlrun.run_folder.folder import PREDICTIONS, THUMBNAILS
 from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
@@ -73,7 +74,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         if not predictions:
             raise DataError("no file could be read as a photograph", "name others")
         rows = photographs.prediction_table_rows(classified)
-        context.keep(PREDICTIONS, to_csv([IMAGE_COLUMNS, *rows]))
+        context.keep(PREDICTIONS, to_csv([photographs.IMAGE_COLUMNS, *rows]))
         context.keep(THUMBNAILS, _pack_thumbnails(classified))
         reference = shipped_reference(self.name, config.reference)
         published = {} if changes_that_affect_results(self.name, config) else reference.book

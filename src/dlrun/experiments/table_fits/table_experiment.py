@@ -27,7 +27,7 @@ from dlrun.experiments.table_common import (
 from dlrun.experiments.table_fits.table_model import FitArrays, FittedModel, TableModel
 from dlrun.metrics import TESTED, VALID, describe_metric
 from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.csv_tables import to_csv
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_metrics
 from dlrun.system.console import format_position, to_json
 

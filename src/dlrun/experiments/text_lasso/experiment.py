@@ -25,7 +25,8 @@ from dlrun.lasso.path import Labels, LassoSolution, LinearModel
 from dlrun.plots import draw_accuracy_along_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import WORDS, to_csv
+from dlrun.run_folder.csv_tables import to_csv
+from dlrun.run_folder.folder import WORDS
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric
 from dlrun.system.console import format_position, to_json
 

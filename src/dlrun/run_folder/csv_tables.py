@@ -1,0 +1,38 @@
+"""Parse and write CSV tables, which a spreadsheet can open without running a cell."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from dlrun.system.console import printable
+
+
+def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a CSV table, which are equally long.
+
+    Raises ValueError or csv.Error if the content is no such table.
+    """
+    rows = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)]
+    header = rows.pop(0) if rows else []
+    if not header:
+        raise ValueError("it has no header")
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError("a row and the header differ in length")
+    return header, rows
+
+
+def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
+    """Return rows as a CSV table; bytes of file names that are not UTF-8 are escaped."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream).writerows([_format_csv_cell(value) for value in row] for row in rows)
+    return stream.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _format_csv_cell(value: object) -> object:
+    """Format a CSV cell; escape line breaks and text that a spreadsheet would read as a formula."""
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    if isinstance(value, str):
+        value = printable(value)
+        return "'" + value if value.startswith(("=", "+", "-", "@")) else value
+    return value
