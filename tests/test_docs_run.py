@@ -159,7 +159,7 @@ def test_the_block_of_an_optimizer_of_its_own_runs() -> None:
     exec(f"from __future__ import annotations\n{block}", names)
     objective = names["objective"](None, None, None)
     config = OptimizerConfig(name="sgd", lr=0.1, weight_decay=0.01, momentum=None)
-    optimizer = objective.optimizer(config, nn.Linear(2, 1).parameters())
+    optimizer = objective.make_optimizer(config, nn.Linear(2, 1).parameters())
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0]
 
 

@@ -25,8 +25,8 @@ from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
 from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
 from dlrun.training.objective import (
     TrainingObjective,
+    choose_training_loss,
     classification,
-    make_training_loss,
     regression,
 )
 from dlrun.training.trainer import make_trainer
@@ -43,7 +43,7 @@ def lightning_network(
 
 
 def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
-    own = replace(classification(2), optimizer=lambda config, weights: torch.optim.SGD(weights))
+    own = replace(classification(2), make_optimizer=lambda _, weights: torch.optim.SGD(weights))
     for objective, kind in ((classification(2), OnePassRMSprop), (own, torch.optim.SGD)):
         module = lightning_network(
             DenseNetwork(5, [16], [], 1, BagLinear(5, 16)), optimizer_config("rmsprop"), objective
@@ -77,7 +77,7 @@ TARGETS = torch.tensor([0, 0, 0, 1, 0, 2, 0, 0])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_options_of_the_loss_are_as_they_are_defined(classes: int, smoothing: float) -> None:
     targets, objective = TARGETS.clamp(max=classes - 1), classification(classes)
-    assert objective.training_loss is not None
+    assert objective.make_training_loss is not None
     logits = torch.randn(8, *([classes] if classes > 2 else []), dtype=torch.float64)
     of_two = torch.stack([-logits, logits], -1).sigmoid().log()
     log_p = of_two if classes == 2 else logits.log_softmax(-1)
@@ -89,7 +89,7 @@ def test_the_options_of_the_loss_are_as_they_are_defined(classes: int, smoothing
         shares = (1 - smoothing) * F.one_hot(targets, classes) + smoothing / classes
         expected = -(weights * shares * log_p).sum() / weights[targets].sum()
         options = loss_config(label_smoothing=smoothing, class_weights=kind)
-        found = objective.training_loss(options, targets)(logits, targets)
+        found = objective.make_training_loss(options, targets)(logits, targets)
         assert found.item() == pytest.approx(expected.item())
 
 
@@ -98,9 +98,9 @@ def test_only_the_training_has_the_options_of_the_loss() -> None:
     smoothed = config.model_copy(update={"loss": loss_config(label_smoothing=0.5)})
     batch = torch.tensor([3.0, -3.0]), torch.tensor([1, 0])
     objective, losses = classification(2), []
-    assert make_training_loss(config, objective, batch[1]) is objective.loss
+    assert choose_training_loss(config, objective, batch[1]) is objective.loss
     for one in (config, smoothed):
-        loss = make_training_loss(one, objective, batch[1])
+        loss = choose_training_loss(one, objective, batch[1])
         module = LightningNetwork(nn.Identity(), one, objective, loss)
         module.validation_step(batch, 0)
         module.test_step(batch, 0)
@@ -110,7 +110,7 @@ def test_only_the_training_has_the_options_of_the_loss() -> None:
     assert losses[0][0] == losses[0][1] == losses[0][2] == losses[1][1] == losses[1][2]
     assert losses[1][0] > losses[0][0]
     with pytest.raises(ConfigError, match="label_smoothing"):
-        make_training_loss(smoothed, regression(), batch[1])
+        choose_training_loss(smoothed, regression(), batch[1])
 
 
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:

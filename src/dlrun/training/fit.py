@@ -33,7 +33,7 @@ from dlrun.training.lightning_module import (
     PredictionCollector,
     epoch_columns,
 )
-from dlrun.training.objective import TrainingObjective, make_training_loss
+from dlrun.training.objective import TrainingObjective, choose_training_loss
 from dlrun.training.trainer import make_trainer
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
@@ -83,7 +83,7 @@ class Training:
         data_digest: str,
     ) -> "Training":
         """Return the training of a network on data held in memory."""
-        loss = make_training_loss(config, objective, data.train.targets)
+        loss = choose_training_loss(config, objective, data.train.targets)
         columns = epoch_columns(objective, with_lr=config.scheduler.changes_rate)
 
         def make_module() -> LightningNetwork:

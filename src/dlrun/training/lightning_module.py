@@ -213,7 +213,7 @@ class LightningNetwork(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer that the objective makes from the config, and its scheduler."""
         config = self.config
-        optimizer = self.objective.optimizer(config.optimizer, self.network.parameters())
+        optimizer = self.objective.make_optimizer(config.optimizer, self.network.parameters())
         if config.scheduler.changes_rate:
             epochs = config.trainer.max_epochs
             self.schedule = LearningRateSchedule(config.scheduler, optimizer, epochs)

@@ -1,7 +1,7 @@
 """Define training objectives: the loss, how outputs become predictions, and the metrics."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -50,36 +50,41 @@ class TrainingObjective:
         predict: outputs -> predictions, which the metrics compare with the targets.
         metrics: by their names, such as `accuracy`: predictions, targets of all rows -> metric ().
         probabilities: outputs on the CPU -> float64 (batch, classes); None without classes.
-        optimizer: makes the optimizer from the config's section and the network's parameters.
-        training_loss: makes the loss that is minimised from the config's section `loss` and all
-            training targets (n,); None if that section does not apply.
+        make_optimizer: makes the optimizer from the config's section and the network's parameters.
+        make_training_loss: makes the loss that is minimised from the config's section `loss` and
+            all training targets (n,); None if that section does not apply.
     """
 
     loss: Loss
     predict: Callable[[Tensor], Tensor]
     metrics: Mapping[str, Measure]
     probabilities: Callable[[Tensor], Tensor] | None = None
-    optimizer: MakeOptimizer = make_optimizer
-    training_loss: Callable[[LossConfig, Tensor], Loss] | None = None
+    make_optimizer: MakeOptimizer = make_optimizer
+    make_training_loss: Callable[[LossConfig, Tensor], Loss] | None = None
 
     def infer(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
         """Return a network's class probabilities (batch, classes), or its values (batch, ...)."""
         with torch.inference_mode():
-            infer = self.probabilities or self.predict
-            return infer(network(inputs)).double().numpy()
+            convert = self.probabilities or self.predict
+            return convert(network(inputs)).double().numpy()
 
 
 def classification(classes: int) -> TrainingObjective:
     """Return a classifier's loss and metrics; for two classes, the logits have shape (batch,)."""
-    is_binary = classes == 2
-    return TrainingObjective(
-        loss=_binary_cross_entropy if is_binary else F.cross_entropy,
-        predict=lambda logits: (logits > 0).long() if is_binary else logits.argmax(-1),
+    objective = TrainingObjective(
+        loss=F.cross_entropy,
+        predict=lambda logits: logits.argmax(-1),
         metrics={"accuracy": partial(accuracy, classes=classes)},
-        probabilities=_binary_probabilities
-        if is_binary
-        else lambda logits: logits.double().softmax(-1),
-        training_loss=partial(_cross_entropy_with_options, classes),
+        probabilities=lambda logits: logits.double().softmax(-1),
+        make_training_loss=partial(_make_cross_entropy, classes),
+    )
+    if classes != 2:
+        return objective
+    return replace(
+        objective,
+        loss=_binary_cross_entropy,
+        predict=lambda logits: (logits > 0).long(),
+        probabilities=_binary_probabilities,
     )
 
 
@@ -109,8 +114,8 @@ def mean_absolute_error(predicted: Tensor, targets: Tensor) -> Tensor:
 def r2(predicted: Tensor, targets: Tensor) -> Tensor:
     """Return R², 0 for equal targets; NaN if it is not defined, as for a single row.
 
-    In double precision, on the CPU: single sums cancel out if the mean is large. torchmetrics'
-    r2_score takes targets of a small unit for equal ones.
+    It is computed in float64, on the CPU, since sums in float32 cancel if the mean is large.
+    r2_score of torchmetrics treats targets with a tiny variance as equal.
     """
     predicted, targets = predicted.cpu().double(), targets.cpu().double()
     residual = (targets - predicted).square().sum()
@@ -119,27 +124,27 @@ def r2(predicted: Tensor, targets: Tensor) -> Tensor:
     return 1 - residual / (targets - targets.mean()).square().sum()
 
 
-def _cross_entropy_with_options(classes: int, options: LossConfig, targets: Tensor) -> Loss:
+def _make_cross_entropy(classes: int, options: LossConfig, targets: Tensor) -> Loss:
     """Return the cross-entropy with label smoothing and class weights, also of one logit.
 
-    With weights, all classes weigh the same together, and the mean weight of a row is 1.
+    With weights, the rows of each class weigh the same together; the mean weight of a row is 1.
     """
-    weights = None
+    class_weights = None
     if options.class_weights:
         counts = torch.bincount(targets.long(), minlength=classes)
-        weights = (len(targets) / (counts.count_nonzero() * counts)).where(counts > 0, 0.0)
+        class_weights = (len(targets) / (counts.count_nonzero() * counts)).where(counts > 0, 0.0)
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         if classes == 2:  # softmax of (0, logit) is the sigmoid
             logits = torch.stack([torch.zeros_like(logits), logits], -1)
-        weight = None if weights is None else weights.to(logits)
+        weight = None if class_weights is None else class_weights.to(logits)
         smoothing = options.label_smoothing
         return F.cross_entropy(logits, targets.long(), weight, label_smoothing=smoothing)
 
     return loss
 
 
-def make_training_loss(
+def choose_training_loss(
     config: NetworkConfig, objective: TrainingObjective, targets: Tensor
 ) -> Loss:
     """Return the training loss with a config's options; raise ConfigError if they do not apply."""
@@ -147,12 +152,12 @@ def make_training_loss(
     given = [key for key in ("label_smoothing", "class_weights") if getattr(options, key)]
     if not given:
         return objective.loss
-    if objective.training_loss is None:
+    if objective.make_training_loss is None:
         raise ConfigError(
             f"{', '.join(f'loss.{key}' for key in given)}: only for a network that classifies",
-            "an objective of your own needs `training_loss`, as that of `classification` has",
+            "an objective of your own needs `make_training_loss`, as that of `classification` has",
         )
-    return objective.training_loss(options, targets)
+    return objective.make_training_loss(options, targets)
 
 
 def regression(
