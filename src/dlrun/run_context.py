@@ -77,7 +77,7 @@ class RunContext:
     """Holds what an experiment uses as it runs: folders, screen, recorder of epochs, threads."""
 
     folder: RunFolder
-    steps: ProgressRecorder
+    progress: ProgressRecorder
     data_dir: Path
     threads: int = 1  # number of threads of the CPU
     show_summary: bool = False
@@ -87,12 +87,12 @@ class RunContext:
     @property
     def screen(self) -> Screen:
         """Return the screen to which the run prints."""
-        return self.steps.screen
+        return self.progress.screen
 
     @property
     def stop(self) -> StopRequest:
         """Return the StopRequest of the run, which says whether to stop after an epoch."""
-        return self.steps.stop
+        return self.progress.stop
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:

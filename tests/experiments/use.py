@@ -117,8 +117,8 @@ def reader(folder: Path) -> RunContext:
     """The context of a run in a new folder, or of one that is resumed in its folder."""
     folder.mkdir(exist_ok=True)
     screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
-    steps = ProgressRecorder(files, "", screen, stop)
-    return RunContext(files, steps, data_dir=folder)
+    progress = ProgressRecorder(files, "", screen, stop)
+    return RunContext(files, progress, data_dir=folder)
 
 
 def rows_of_test(run: Run, table: Path) -> list[dict[str, str]]:

@@ -14,54 +14,56 @@ from tests.conftest import Out, Patch
 COLUMNS = ["epoch", "loss"]
 
 
-def steps_of(folder: Path) -> ProgressRecorder:
+def progress_of(folder: Path) -> ProgressRecorder:
     return ProgressRecorder(RunFolder(folder), "a run", Screen(), StopRequest())
 
 
 @pytest.fixture
-def steps(tmp_path: Path) -> ProgressRecorder:
+def progress(tmp_path: Path) -> ProgressRecorder:
     """Of a run that has begun."""
-    steps = steps_of(tmp_path)
-    assert steps.begin(COLUMNS, "data") is None
-    return steps
+    progress = progress_of(tmp_path)
+    assert progress.begin(COLUMNS, "data") is None
+    return progress
 
 
-def do(steps: ProgressRecorder, *epochs: int, total: int = 9) -> None:
-    with steps.progress("training", total, "epoch"):
+def do(progress: ProgressRecorder, *epochs: int, total: int = 9) -> None:
+    with progress.drawn("training", total, "epoch"):
         for epoch in epochs:
             row = {"epoch": epoch, "loss": 1 / epoch}
-            steps.finish(row, f"epoch {epoch}/{total}", b"state %d" % epoch, b"part %d" % epoch)
+            progress.finish(row, f"epoch {epoch}/{total}", b"state %d" % epoch, b"part %d" % epoch)
 
 
-def test_a_step_is_on_disk_and_shown(tmp_path: Path, steps: ProgressRecorder, capsys: Out) -> None:
-    do(steps, 1, 2)
+def test_a_step_is_on_disk_and_shown(
+    tmp_path: Path, progress: ProgressRecorder, capsys: Out
+) -> None:
+    do(progress, 1, 2)
     assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n2,0.5\n"
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
 
 
-def test_another_attempt_begins_from_nothing(tmp_path: Path, steps: ProgressRecorder) -> None:
-    do(steps, 1, 2)
-    assert steps.begin(COLUMNS, "data") is None
-    assert steps.rows == []
+def test_another_attempt_begins_from_nothing(tmp_path: Path, progress: ProgressRecorder) -> None:
+    do(progress, 1, 2)
+    assert progress.begin(COLUMNS, "data") is None
+    assert progress.rows == []
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
-    do(steps, 1)
-    found = steps_of(tmp_path).begin(COLUMNS, "data")
+    do(progress, 1)
+    found = progress_of(tmp_path).begin(COLUMNS, "data")
     assert found is not None and found.parts == [b"part 1"]
 
 
 def test_a_step_that_could_not_be_written_is_not_finished(
-    tmp_path: Path, steps: ProgressRecorder, monkeypatch: Patch
+    tmp_path: Path, progress: ProgressRecorder, monkeypatch: Patch
 ) -> None:
-    do(steps, 1)
+    do(progress, 1)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
         patch.setattr("os.fsync", full)
-        do(steps, 2)
-    assert [row["epoch"] for row in steps.rows] == [1]
-    found = steps_of(tmp_path).begin(COLUMNS, "data")
+        do(progress, 2)
+    assert [row["epoch"] for row in progress.rows] == [1]
+    found = progress_of(tmp_path).begin(COLUMNS, "data")
     assert found is not None
     assert (found.state, found.parts) == (b"state 1", [b"part 1"])
 

@@ -125,7 +125,7 @@ def test_a_device_that_fails_in_the_middle_leaves_nothing_of_its_epochs(tmp_path
     metrics, report, around = fit(tmp_path / "fallen", "fragile", build)
     assert checkpoints == 5 * [False]
     assert "the run failed on fragile: CUDA error" in report.reason
-    assert [row["epoch"] for row in around.steps.rows] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in around.progress.rows] == [1, 2, 3, 4]
     assert len((tmp_path / "fallen" / "metrics.csv").read_text().splitlines()) == 5
     plain, _, _ = fit(tmp_path / "plain", "cpu")
     assert metrics == plain

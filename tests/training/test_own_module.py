@@ -125,7 +125,7 @@ def train(
     training = Training(config, context, module, lambda: Data(kind), make_callbacks=callbacks)
     with temporary_training_settings(1):
         trained = training.run("cpu")
-    rows = [{**row, "seconds": 0.0} for row in context.steps.rows]
+    rows = [{**row, "seconds": 0.0} for row in context.progress.rows]
     weights = torch.load(io.BytesIO(bytes(context.kept["weights.pt"])), weights_only=True)
     return trained, rows, weights
 

@@ -112,7 +112,7 @@ class RunRecorder:
         )
         screen = settings.console()
         self.loggers = ExternalLoggers(config, self.experiment.name, folder, screen)
-        self.steps = ProgressRecorder(
+        self.progress = ProgressRecorder(
             folder,
             self.record.id,
             screen,
@@ -121,7 +121,7 @@ class RunRecorder:
             self.loggers,
         )
         data_dir = resolve_data_dir(settings.data_dir)
-        self.context = RunContext(folder, self.steps, data_dir, threads, settings.summary)
+        self.context = RunContext(folder, self.progress, data_dir, threads, settings.summary)
         self.context.seconds.update(self.record.seconds)  # of the earlier parts
         self._started = time.perf_counter() - self.context.seconds.pop("total", 0.0)
 
@@ -161,15 +161,15 @@ class RunRecorder:
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         return {
             "ended": _now(),
-            "steps": len(self.steps.rows) or None,
+            "steps": len(self.progress.rows) or None,
             "data": results.origin.text,
-            "data_digest": self.steps.data,
+            "data_digest": self.progress.data_digest,
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
             **published.compare_with_published(self.experiment.name, self.config, results),
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
-            "best_epoch": recorded_metrics.best_epoch(self.steps.rows, self.config.metrics),
+            "best_epoch": recorded_metrics.best_epoch(self.progress.rows, self.config.metrics),
             "classes": results.classes,
             "accelerator": results.accelerator,
             "error": None,
@@ -245,18 +245,19 @@ class RunRecorder:
         log.error("%s", "".join(traceback.format_exception(error)))
         package = registry.experiment_entry(self.experiment.name).package
         shown = explain_failure(error, self.folder.path, package)
-        if not self.is_resumed or self.steps.data is not None:  # a refused resume changes nothing
+        is_refused_resume = self.is_resumed and self.progress.data_digest is None
+        if not is_refused_resume:  # which changes nothing
             self._save_early_end("interrupted" if stopped else "failed", shown)
             resumable = self.config.resumable and not self.settings.temporary
             if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
-                before = "" if self.steps.rows else " before the first step was finished"
+                before = "" if self.progress.rows else " before the first step was finished"
                 command = f"dlrun resume {self.folder.path}"
                 self.context.screen.warn(f"stopped{before}; continue with: {command}")
         return shown
 
     def _save_early_end(self, status: Status, shown: BaseException) -> None:
         """Save the record with an error, if the disk allows it: that error is not the first."""
-        rows = self.steps.rows
+        rows = self.progress.rows
         self.context.seconds["total"] = time.perf_counter() - self._started
         changes: dict[str, object] = {
             "ended": _now(),

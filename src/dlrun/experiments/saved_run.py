@@ -322,10 +322,10 @@ class Run:
         self.check_has_result()
         screen = screen or Screen(quiet=True)
         folder = RunFolder(self.folder)
-        steps = ProgressRecorder(folder, self.record.id, screen, StopRequest())
+        progress = ProgressRecorder(folder, self.record.id, screen, StopRequest())
         data_dir = run_context.resolve_data_dir(data_dir)
         threads = self.record.threads or 1
-        context = RunContext(folder, steps, data_dir, threads)
+        context = RunContext(folder, progress, data_dir, threads)
         return self._use(lambda run, config: self.experiment.test(run, config, context))
 
     def draw(self) -> DrawnFigures:

@@ -25,12 +25,12 @@ class ProgressRecorder:
     resumed: RunRecord | None = None  # of a resumed run, written once its data are checked
     loggers: ExternalLoggers | None = None
     rows: list[dict[str, float]] = field(default_factory=list)  # of metrics.csv, one per step
-    data: str | None = None  # the fingerprint of the data, once the steps have begun
+    data_digest: str | None = None  # hash of the data, once the steps have begun
     _bar: ProgressHandle | None = None
     _columns: Sequence[str] = ()
     _takes_columns: bool = False  # whether the rows name the columns
 
-    def begin(self, columns: Sequence[str] | None, data: str) -> RunCheckpoint | None:
+    def begin(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
         A second call discards all steps, so that the run starts again from the seed. Without
@@ -38,12 +38,12 @@ class ProgressRecorder:
         data have changed since the run began.
         """
         checkpoint = None
-        if self.data is None:
-            self._file = CheckpointFile(self.folder, self.run, data)
+        if self.data_digest is None:
+            self._file = CheckpointFile(self.folder, self.run, data_digest)
             checkpoint = self._file.load(self.screen)
         else:
             self._file.discard()
-        self.data = data
+        self.data_digest = data_digest
         self.rows = list(checkpoint.rows) if checkpoint else []
         self._takes_columns = columns is None
         self._columns = columns or (list(self.rows[0]) if self.rows else ())
@@ -58,8 +58,8 @@ class ProgressRecorder:
         return checkpoint
 
     @contextmanager
-    def progress(self, what: str, total: int, noun: str) -> Iterator[None]:
-        """Show a progress bar during the steps; after a first stop signal the run ends in order."""
+    def drawn(self, what: str, total: int, noun: str) -> Iterator[None]:
+        """Draw a progress bar during the steps; after a first stop signal the run ends in order."""
         notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
         with (
             self.screen.progress(what, total, f"{noun}s") as self._bar,

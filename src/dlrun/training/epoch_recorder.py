@@ -97,7 +97,7 @@ class EpochRecorder(pl.Callback):
     epoch, so no random state has to be stored.
     """
 
-    steps: ProgressRecorder
+    progress: ProgressRecorder
     config: LightningConfig
     state: RunState
 
@@ -118,7 +118,7 @@ class EpochRecorder(pl.Callback):
 
     def epoch_row(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """Return a row of metrics.csv: an epoch's metrics, and NaN for others of earlier epochs."""
-        earlier = self.steps.rows[-1].keys() - {STEP, SECONDS} if self.steps.rows else set()
+        earlier = self.progress.rows[-1].keys() - {STEP, SECONDS} if self.progress.rows else set()
         names = sorted(earlier | metrics.keys())
         names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))
         return {name: metrics.get(name, math.nan) for name in names}
@@ -135,7 +135,7 @@ class EpochRecorder(pl.Callback):
 
     def seed_within_epoch(self, *place: int) -> int:
         """Return the seed of the random numbers for one place (some numbers) of this epoch."""
-        sequence = np.random.SeedSequence((self.config.seed, len(self.steps.rows), *place))
+        sequence = np.random.SeedSequence((self.config.seed, len(self.progress.rows), *place))
         return int(sequence.generate_state(1)[0])
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -154,7 +154,7 @@ class EpochRecorder(pl.Callback):
             combined = CombinedLoader(loaders, "max_size_cycle")  # as Lightning does
         if any(getattr(loader, "persistent_workers", False) for loader in combined.flattened):
             problem = "persistent_workers: if the run is resumed, its workers draw other numbers"
-            self.steps.screen.warn(problem)
+            self.progress.screen.warn(problem)
         combined.flattened = [
             SeededLoader(loader, self, device, place)
             for place, loader in enumerate(combined.flattened)
@@ -166,12 +166,12 @@ class EpochRecorder(pl.Callback):
 
         Schedulers and callbacks may follow it, and Lightning does not save it.
         """
-        self.steps.stop.install_handlers()
+        self.progress.stop.install_handlers()
         trainer.callback_metrics.update(self.state.logged)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
-        self.steps.stop.install_handlers()
+        self.progress.stop.install_handlers()
 
     on_predict_start = on_test_start
 
@@ -192,31 +192,31 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
-        self.steps.move(len(self.steps.rows) + share)
-        self.steps.stop.raise_if_received()
+        self.progress.move(len(self.progress.rows) + share)
+        self.progress.stop.raise_if_received()
 
     def on_validation_batch_end(self, *hook: object) -> None:
         """Stop the validation if a signal was received."""
-        self.steps.stop.raise_if_received()
+        self.progress.stop.raise_if_received()
 
     def on_test_batch_end(self, *hook: object) -> None:
         """Stop the test if a signal was received."""
-        self.steps.stop.raise_if_received()
+        self.progress.stop.raise_if_received()
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *place: int
     ) -> None:
         """Keep what was predicted of a batch of the test; stop if a signal was received."""
         self._predicted.append(predictions_of_batch(outputs, batch))
-        self.steps.stop.raise_if_received()
+        self.progress.stop.raise_if_received()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the time of the epoch with its validation; stop if it no longer improves."""
         self._seconds = time.perf_counter() - self.began
         if (stopping := self.config.early_stopping).monitor:
             metric = describe_metric(stopping.monitor, self.config.metrics)
-            row = {STEP: len(self.steps.rows) + 1, **self.epoch_row(self.epoch_metrics(trainer))}
-            rows = [*self.steps.rows, row]
+            row = {STEP: len(self.progress.rows) + 1, **self.epoch_row(self.epoch_metrics(trainer))}
+            rows = [*self.progress.rows, row]
             if is_stopped_early(rows, metric, stopping.patience, stopping.min_delta):
                 trainer.should_stop = True
 
@@ -228,13 +228,14 @@ class EpochRecorder(pl.Callback):
         """Record the epoch that has ended, if any; raise DlrunError if a metric is not finite."""
         if self._seconds is None:
             return
-        number = len(self.steps.rows) + 1
+        number = len(self.progress.rows) + 1
         metrics = self.epoch_metrics(trainer)
         check_metrics_finite(metrics, f"epoch {number}")
         row = {STEP: number, **self.epoch_row(metrics), SECONDS: self._seconds}
+        rows = [*self.progress.rows, row]
         self._seconds = None
         best_by = self.config.keeps_best_by
-        if best_by and kept_epoch([*self.steps.rows, row], self.config.metrics, best_by) == number:
+        if best_by and kept_epoch(rows, self.config.metrics, best_by) == number:
             self.state.best = copy.deepcopy(trainer.lightning_module.state_dict())
         self.state.logged = dict(trainer.callback_metrics)
         self.state.is_stopped = trainer.should_stop
@@ -242,7 +243,7 @@ class EpochRecorder(pl.Callback):
         shown = {name: value for name, value in metrics.items() if name not in NO_METRICS}
         position = format_position(number, self.config.trainer.max_epochs)
         line = f"epoch {position}  {format_metrics_line(shown)}"
-        self.steps.finish(row, line, self.state.content)
+        self.progress.finish(row, line, self.state.content)
 
 
 @dataclass(eq=False)
@@ -264,7 +265,7 @@ class SeededLoader:
 
         The second one may be fetched in advance, before or after the hooks of an epoch's start.
         """
-        epoch = len(self.recorder.steps.rows)
+        epoch = len(self.recorder.progress.rows)
         self._pass = self._pass + 1 if epoch == self._epoch else 0
         self._epoch = epoch
         self._seed_loader(0)

@@ -110,26 +110,26 @@ class Training:
     def run(self, device: str) -> TrainingResult:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         context = self.context
-        steps = context.steps
+        progress = context.progress
         self._check_monitored_metric(device)
-        checkpoint = steps.begin(self.columns, self.data_digest)
+        checkpoint = progress.begin(self.columns, self.data_digest)
         state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._build_seeded()
         recorder = self._make_recorder(module, state)
         trainer = self._make_run_trainer(device, recorder)
-        with steps.progress("training", self.config.trainer.max_epochs, "epoch"):
+        with progress.drawn("training", self.config.trainer.max_epochs, "epoch"):
             with context.phase("fit"):
                 self._train_remaining_epochs(trainer, module, data, recorder, device)
             with context.phase("test"):
                 test_metrics = self._test_and_predict(trainer, module, data, recorder)
         check_metrics_finite(test_metrics, "test")
-        if problem := divergence_warning(steps.rows):
+        if problem := divergence_warning(progress.rows):
             context.screen.warn(problem)
         stopped_epoch = self._note_early_stop()
         network = module.network if isinstance(module, LightningNetwork) else module
         context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
-        weights_epoch = kept_epoch(steps.rows, self.config.metrics, self.config.keeps_best_by)
-        metrics = newest_metrics(steps.rows[:weights_epoch]) | test_metrics
+        weights_epoch = kept_epoch(progress.rows, self.config.metrics, self.config.keeps_best_by)
+        metrics = newest_metrics(progress.rows[:weights_epoch]) | test_metrics
         return TrainingResult(metrics, recorder.test_predictions(), weights_epoch, stopped_epoch)
 
     def compare(self, device: str) -> DeviceComparison:
@@ -184,10 +184,10 @@ class Training:
 
     def _make_recorder(self, module: pl.LightningModule, state: RunState) -> EpochRecorder:
         """Return the callback that records the epochs of a network, or of a module of one's own."""
-        steps = self.context.steps
+        progress = self.context.progress
         if isinstance(module, LightningNetwork):
-            return NetworkRecorder(steps, self.config, state, module, self.columns or ())
-        return EpochRecorder(steps, self.config, state)
+            return NetworkRecorder(progress, self.config, state, module, self.columns or ())
+        return EpochRecorder(progress, self.config, state)
 
     def _make_run_trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
         """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
@@ -211,9 +211,9 @@ class Training:
         device: str,
     ) -> None:
         """Train the epochs that are left, and give the module the weights that are kept."""
-        steps = self.context.steps
+        progress = self.context.progress
         state = recorder.state
-        epochs_done = len(steps.rows)
+        epochs_done = len(progress.rows)
         epochs_left = 0 if state.is_stopped else self.config.trainer.max_epochs - epochs_done
         before = f", {epochs_done:,} finished before" if epochs_done else ""
         self.context.screen.note(f"training {pluralize(epochs_left, 'epoch')} on {device}{before}")
@@ -222,7 +222,7 @@ class Training:
             trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
         else:
             module.load_state_dict(state.read()["state_dict"])
-        if not steps.rows:
+        if not progress.rows:
             raise DlrunError("the training has ended before its first epoch")
         if state.best is not None:
             module.load_state_dict(state.best)
@@ -248,7 +248,7 @@ class Training:
 
     def _note_early_stop(self) -> int | None:
         """Note and return after which epoch the training stopped early, if it did."""
-        done = len(self.context.steps.rows)
+        done = len(self.context.progress.rows)
         epochs = self.config.trainer.max_epochs
         if done == epochs:
             return None

@@ -270,7 +270,7 @@ class NetworkRecorder(EpochRecorder):
         metrics = self.module.train_metrics.finish() | self.module.valid_metrics.finish()
         if (schedule := self.module.schedule) is not None:
             metrics[LR] = schedule.lr
-            schedule.end_epoch(len(self.steps.rows), metrics[f"{VALID}loss"])
+            schedule.end_epoch(len(self.progress.rows), metrics[f"{VALID}loss"])
         self._metrics = metrics
         super().on_train_epoch_end(trainer, pl_module)
 

@@ -146,9 +146,9 @@ def _classify_photographs(
 
     At least the first SHOWN that can be read get a thumbnail.
     """
-    steps = context.steps
+    progress = context.progress
     starts = range(0, len(files), config.batch_size)
-    checkpoint = steps.begin(None, fingerprint_files(files))
+    checkpoint = progress.begin(None, fingerprint_files(files))
     done: list[Photograph] = []
     for start, content in zip(starts, checkpoint.parts if checkpoint else [], strict=False):
         part = files[start : start + config.batch_size]
@@ -158,7 +158,7 @@ def _classify_photographs(
     group_size = GROUP if device == "cpu" else config.batch_size
     predictor = _predictor(config, model, device)
 
-    with steps.progress("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
+    with progress.drawn("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
         for start in range(len(done), len(files), config.batch_size):
             started = time.perf_counter()
             part = files[start : start + config.batch_size]
@@ -171,7 +171,7 @@ def _classify_photographs(
             done += predictions
             unreadable += sum(photograph.error is not None for photograph in predictions)
             row = {"images": len(done) - unreadable, "unreadable": unreadable}  # totals
-            steps.finish(
+            progress.finish(
                 row | {SECONDS: time.perf_counter() - started},
                 f"{len(done):,}/{len(files):,} photographs",
                 b"",

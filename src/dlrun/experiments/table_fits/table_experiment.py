@@ -55,7 +55,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         with context.phase("fit"):
             fits = self._fit_all(config, context, table, parts, assets)
         main_metric, _ = metric_names_of_table(config, assets.labels)
-        best = _best_step(context.steps.rows, main_metric)
+        best = _best_step(context.progress.rows, main_metric)
         best_fit = fits[best]
         stacked = {name: np.stack([fit.arrays[name] for fit in fits]) for name in fits[0].arrays}
         context.keep(MODEL, _pack(stacked))
@@ -66,7 +66,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         if "coefficients" in best_fit.arrays:
             sizes = [best_fit.arrays[name].size for name in ("intercept", "coefficients")]
             extra["parameters"] = sum(sizes)
-        metrics = newest_metrics([context.steps.rows[best]])  # drops R² of one row: it is NaN
+        metrics = newest_metrics([context.progress.rows[best]])  # drops R² of one row: it is NaN
         metrics.pop("fit", None)  # a step so called is only a counter; "alpha" is a result
         return Results(
             metrics=metrics | predictions.test_metrics | straw_man_metrics(table, context.screen),
@@ -89,13 +89,13 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         model = self.make_model(config)
         targets = _targets_to_fit(assets, parts["train"])
         metric_names = metric_names_of_table(config, assets.labels)
-        checkpoint = context.steps.begin(None, fingerprint_table(table))
+        checkpoint = context.progress.begin(None, fingerprint_table(table))
         saved_fits = checkpoint.parts if checkpoint else []
         fits = [FittedModel(model, assets, _unpack(content)) for content in saved_fits]
         total = config.total_steps or 1
         if len(fits) == total:
             return fits
-        with context.steps.progress("fit", total, model.step_name):
+        with context.progress.drawn("fit", total, model.step_name):
             started = time.perf_counter()
             for arrays in model.iterate_fits(parts["train"].X, targets, len(fits), context.screen):
                 fits.append(FittedModel(model, assets, arrays))
@@ -103,7 +103,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
                 row[SECONDS] = time.perf_counter() - started
                 position = f"{model.step_name} {format_position(len(fits), total)}"
                 line = f"{position}  {_shown_metrics(row)}"
-                context.steps.finish(row, line, b"", _pack(arrays))
+                context.progress.finish(row, line, b"", _pack(arrays))
                 context.stop.raise_if_received()
                 started = time.perf_counter()
         return fits

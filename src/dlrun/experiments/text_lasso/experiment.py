@@ -51,7 +51,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
             models = _solve(config, context, splits, assets)
-        rows = context.steps.rows
+        rows = context.progress.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         row = rows[best]
         chosen = models[best]
@@ -157,8 +157,8 @@ def _solve(
 
     X, y = splits["train"]
     penalties = path.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
-    steps = context.steps
-    checkpoint = steps.begin(None, _fingerprint(splits, assets))
+    progress = context.progress
+    checkpoint = progress.begin(None, _fingerprint(splits, assets))
     models: list[LinearModel] = []
     for part in checkpoint.parts if checkpoint else []:
         models += path.unpack_linear_models(part)
@@ -166,12 +166,12 @@ def _solve(
     columns = {split: csr_to_columns(bags) for split, (bags, _) in splits.items()}
     left = penalties[len(models) :]
     start = models[-1] if models else None
-    with steps.progress("path", len(penalties), "lambda"):
+    with progress.drawn("path", len(penalties), "lambda"):
         for solution in solve_newton_path(columns["train"], y, left, config.tolerance, start=start):
             seconds = time.perf_counter() - started
             models.append(solution)
             row = _row_of_metrics(solution, columns, splits, seconds)
-            steps.finish(
+            progress.finish(
                 row,
                 f"lambda {format_position(len(models), len(penalties))}  "
                 f"{format_metric(row['lambda'])}  "
