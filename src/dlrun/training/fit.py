@@ -25,7 +25,7 @@ from dlrun.system.accelerator import AcceleratorChoice, DeviceComparison, run_wi
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
-from dlrun.training.epoch_recorder import STATE, EpochRecorder, RunState, logged_names_by_column
+from dlrun.training.epoch_recorder import EpochRecorder
 from dlrun.training.lightning_module import (
     LightningNetwork,
     NetworkData,
@@ -34,6 +34,8 @@ from dlrun.training.lightning_module import (
     epoch_columns,
 )
 from dlrun.training.objective import TrainingObjective, choose_training_loss
+from dlrun.training.own_module import logged_names_by_column
+from dlrun.training.run_state import STATE, RunState
 from dlrun.training.trainer import make_trainer
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
@@ -224,8 +226,8 @@ class Training:
             module.load_state_dict(state.read()["state_dict"])
         if not progress.rows:
             raise DlrunError("the training has ended before its first epoch")
-        if state.best is not None:
-            module.load_state_dict(state.best)
+        if state.best_weights is not None:
+            module.load_state_dict(state.best_weights)
 
     def _test_and_predict(
         self,
