@@ -86,20 +86,20 @@ def _run_in_new_folder(
     experiment: AnyExperiment,
     config: ExperimentConfig,
     settings: RunSettings,
-    begins_with: Run | None = None,
+    continued: Run | None = None,
 ) -> tuple[int, Path]:
     """Run an experiment in a new folder, and return the exit code and the folder.
 
-    begins_with: the earlier run whose last checkpoint it continues.
+    continued: the earlier run whose last checkpoint the new run continues.
     """
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    record = new_record(experiment.name, config, settings, begins_with)
+    record = new_record(experiment.name, config, settings, continued)
     folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
     try:
         with folder.locked():
-            code = _run_in_folder(experiment, config, settings, folder, record, begins_with)
+            code = _run_in_folder(experiment, config, settings, folder, record, continued)
     except DlrunError as error:
-        if begins_with is not None or error.exit_code == ConfigError.exit_code:
+        if continued is not None or error.exit_code == ConfigError.exit_code:
             _remove_if_without_steps(folder, settings.console())
         raise
     return code, folder.path
@@ -120,10 +120,10 @@ def _run_in_folder(
     settings: RunSettings,
     folder: RunFolder,
     record: RunRecord,
-    begins_with: Run | None = None,
+    continued: Run | None = None,
 ) -> int:
     """Run an experiment in its folder, record how it ends, and return the exit code."""
-    recorder = RunRecorder(experiment, config, folder, settings, record, begins_with)
+    recorder = RunRecorder(experiment, config, folder, settings, record, continued)
     check_regular_file(folder.path / LOG)
     log_file = logging.FileHandler(folder.path / LOG, "a", "utf-8", errors="backslashreplace")
     with _log_messages_to(log_file), recorder.context.stop.handle_signals():

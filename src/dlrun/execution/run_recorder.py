@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
@@ -39,7 +40,7 @@ log = logging.getLogger("dlrun")
 
 
 def new_record(
-    experiment: str, config: ExperimentConfig, settings: RunSettings, begins_with: Run | None = None
+    experiment: str, config: ExperimentConfig, settings: RunSettings, continued: Run | None = None
 ) -> RunRecord:
     """Return the record of a new run that waits to begin, also of one that continues another."""
     record = RunRecord(
@@ -52,25 +53,28 @@ def new_record(
         config=config.model_dump(mode="json"),
     )
     record.files[CONFIG] = hashlib.sha256(_config_yaml(record)).hexdigest()
-    if begins_with is None:
+    if continued is None:
         return record
-    same = {"threads": begins_with.record.threads, "steps": begins_with.record.steps}
-    return record.model_copy(update=same | {"continues": begins_with.name})
+    inherited = {"threads": continued.record.threads, "steps": continued.record.steps}
+    return record.model_copy(update=inherited | {"continues": continued.name})
 
 
 def write_first_files(
-    folder: RunFolder, record: RunRecord, settings: RunSettings, begins_with: Run | None = None
+    folder: RunFolder, record: RunRecord, settings: RunSettings, continued: Run | None = None
 ) -> None:
-    """Write a new run's config, environment, record and notes, and a continued checkpoint."""
+    """Write a new run's config, environment, record and notes, and a continued checkpoint.
+
+    Of a run that waited for its SLURM job, the environment and the record are written again.
+    """
     about = environment.describe_environment(registry.experiment_entry(record.experiment).package)
     folder.write_text(ENVIRONMENT, to_checksummed_json(about))
     write_run_record(folder, record)
     if (folder.path / CONFIG).exists():
-        return
-    if begins_with is not None:
-        earlier = begins_with.record.id
-        screen = settings.console()
-        checkpoint.copy_checkpoint(begins_with.folder, earlier, folder, record.id, screen)
+        return  # it waited for its SLURM job: its config and notes are written
+    if continued is not None:
+        checkpoint.copy_checkpoint(
+            continued.folder, continued.record.id, folder, record.id, settings.console()
+        )
     if (notes := settings.notes()) != RunNotes():
         change_notes(folder.path, lambda _: notes)
     # Last: a folder with a config.yaml is a run, and has the others.
@@ -85,7 +89,7 @@ def _config_yaml(record: RunRecord) -> bytes:
 class RunRecorder:
     """Writes the files and the record of a run that waits or is resumed, and shows its result.
 
-    begins_with: the earlier run whose last checkpoint a new run continues.
+    continued: the earlier run whose last checkpoint a new run continues.
     """
 
     experiment: AnyExperiment
@@ -93,48 +97,50 @@ class RunRecorder:
     folder: RunFolder
     settings: RunSettings
     record: RunRecord
-    begins_with: Run | None = None
+    continued: Run | None = None
 
     def __post_init__(self) -> None:
-        config = self.config
         folder = self.folder
         settings = self.settings
         self.is_resumed = self.record.status != "waiting"
-        threads = self.record.threads or _choose_threads(config, settings)
-        self.record = self.record.model_copy(
-            update={
-                "status": "running",
-                "run": str(folder.path),
-                "resumed" if self.is_resumed else "started": _now(),
-                "threads": threads,
-                "config": config.model_dump(mode="json"),
-            }
-        )
+        threads = self.record.threads or _choose_threads(self.config, settings)
+        self.record = self._begun_record(threads)
         screen = settings.console()
-        self.loggers = ExternalLoggers(config, self.experiment.name, folder, screen)
+        self.loggers = ExternalLoggers(self.config, self.experiment.name, folder, screen)
         self.progress = ProgressRecorder(
             folder,
-            self.record.id,
-            screen,
-            StopRequest(),
-            self.record if self.is_resumed else None,
-            self.loggers,
+            run=self.record.id,
+            screen=screen,
+            stop=StopRequest(),
+            resumed=self.record if self.is_resumed else None,
+            loggers=self.loggers,
         )
         data_dir = resolve_data_dir(settings.data_dir)
         self.context = RunContext(folder, self.progress, data_dir, threads, settings.summary)
         self.context.seconds.update(self.record.seconds)  # of the earlier parts
         self._started = time.perf_counter() - self.context.seconds.pop("total", 0.0)
 
+    def _begun_record(self, threads: int) -> RunRecord:
+        """Return the record of the run as it begins, or continues, with a number of threads."""
+        changes = {
+            "status": "running",
+            "run": str(self.folder.path),
+            "resumed" if self.is_resumed else "started": _now(),
+            "threads": threads,
+            "config": self.config.model_dump(mode="json"),
+        }
+        return self.record.model_copy(update=changes)
+
     def begin(self) -> None:
         """Write the first files of a new run; a stop signal waits: a resume needs all of them."""
         with self.context.stop.delay_first_signal(lambda: None):
             self.folder.remove_temporary_files()
             self.context.screen.note(f"run folder: {self.folder.path}")
-            if earlier := self.begins_with:
-                after = f"after epoch {earlier.record.steps}; {earlier.name} stays as it is"
-                self.context.screen.note(f"a new run, which continues {earlier.name} {after}")
+            if continued := self.continued:
+                after = f"after epoch {continued.record.steps}; {continued.name} stays as it is"
+                self.context.screen.note(f"a new run, which continues {continued.name} {after}")
             if not self.is_resumed:
-                write_first_files(self.folder, self.record, self.settings, self.begins_with)
+                write_first_files(self.folder, self.record, self.settings, self.continued)
         self.context.stop.raise_if_received()
 
     def finish(self, results: Results) -> None:
@@ -217,9 +223,7 @@ class RunRecorder:
         screen = self.context.screen
         if self.settings.json:
             print_results_json(folder, screen)
-        lines = [("data", record.data), *recorded_metrics.remarks_on_metrics(record)]
-        lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
-        lines += [("figure", str(folder / figure)) for figure in record.figures]
+        lines = _result_lines(record, folder)
         try:
             for part in results.shown:
                 screen.show(part)
@@ -228,7 +232,7 @@ class RunRecorder:
             else:  # photographs: their labels were printed above
                 counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
                 screen.show(counts)
-            screen.labelled(*lines, ("run", str(folder)))
+            screen.labelled(*lines)
         except OSError as error:
             why = f"the result is not shown ({error.strerror})"
             screen.warn(f"{why}: see {folder / RESULTS}")
@@ -275,6 +279,17 @@ class RunRecorder:
             self.folder.sync_metrics()
 
 
+def _result_lines(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
+    """Return (label, text) pairs about a finished run, which are printed below its metrics."""
+    return [
+        ("data", record.data),
+        *recorded_metrics.remarks_on_metrics(record),
+        ("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"),
+        *[("figure", str(folder / figure)) for figure in record.figures],
+        ("run", str(folder)),
+    ]
+
+
 def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
     """Return metrics as numbers of Python. Raises DlrunError if one is no number."""
     numbers: dict[str, int | float | None] = {}
@@ -288,9 +303,8 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
 
 def _choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
     """Return the number of CPU threads of a run, by its config and the command's limit."""
-    limits = [most for most in (config.max_threads, settings.max_threads) if most is not None]
-    most = min(limits, default=None)
-    return resources.choose_thread_count(config.threads, most)
+    limits = filter(None, (config.max_threads, settings.max_threads))
+    return resources.choose_thread_count(config.threads, min(limits, default=None))
 
 
 def _now() -> str:
