@@ -52,7 +52,7 @@ class LoadedData(Generic[A]):
     assets: A
     describe: DescribeRow | None = None  # what a reader sees of a row of the test set
     baselines: dict[str, float] = field(default_factory=dict)  # metrics without a network
-    digest: str = ""  # of the data, if other models than networks have it too
+    digest: str = ""  # fingerprint of a table, which has the same one in models without a network
     row_names: RowNames = field(default_factory=dict)  # of the test rows, see Predictions
 
     def fingerprint(self) -> str:
@@ -97,9 +97,9 @@ class DenseNetwork(nn.Module):
 class NetworkExperiment(Experiment[N], Generic[N, A]):
     """Defines an experiment that trains and tests a network, and draws its learning curves.
 
-    assets_class: the class of what `load` returns as `assets`. group_size: the batches for which
-    Lightning is called once. eval_batch_size: rows of a batch of the validation and the test.
-    Neither changes a number.
+    assets_class: the class of what `load` returns as `assets`. group_size: how many batches one
+    call of training_step gets. eval_batch_size: rows of a batch of the validation and the test.
+    Neither size changes a result.
     """
 
     assets_class: type[A]
@@ -156,16 +156,16 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             build = partial(self.build, config, assets)
             parameters = context.write_layers(build(), _first_input(data.train))
             training = Training.of_network(config, context, build, data, objective, fingerprint)
-            trained, report = training.run_on_accelerator()
+            trained, accelerator = training.run_on_accelerator()
         with context.phase("predictions"):
             predictions = predictions_from_rows(
                 trained.predictions, assets.labels, loaded.row_names
             )
             keep_test_predictions(context, config.predictions, predictions, loaded.describe)
-        tested = predictions.test_metrics if predictions else {}
+        test_metrics = predictions.test_metrics if predictions else {}
         return Results(
-            metrics=trained.metrics | tested | loaded.baselines,
-            accelerator=report,
+            metrics=trained.metrics | test_metrics | loaded.baselines,
+            accelerator=accelerator,
             origin=loaded.origin,
             test_rows=len(data.test),
             extra={
@@ -191,7 +191,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return network.eval()
 
     def inference(self, run: Run, config: N) -> Callable[[object], NDArray[np.float64]]:
-        """Return what a run's network computes of inputs: class probabilities, or values."""
+        """Return a function from inputs to class probabilities, or values, of a run's network."""
         return partial(self.objective(config, self.assets(run)).infer, self.network(run, config))
 
     def test(self, run: Run, config: N, context: RunContext) -> Predictions:

@@ -39,11 +39,11 @@ from dlrun.system.accelerator import DeviceComparison
 from dlrun.training.lightning_module import LightningNetwork
 
 Measurements = dict[str, Tensor]  # the loss and the gradients, by the names that a message shows
-Measure = Callable[[str, "GradientProbe"], Measurements]  # measures a batch on the named device
-# By precision, of what a device computes with: the distance from 1 to the next larger number.
+MeasureBatch = Callable[[str, "GradientProbe"], Measurements]  # on the named device
+# By the number format that a device computes with: the distance from 1 to the next larger number.
 EPSILONS = {"64": 2**-52, "32": 2**-23, "tf32": 2**-10, "16": 2**-10, "bf16": 2**-7}
 BOUND_FACTOR = 4.0  # the 4 of the bound
-DRAWS = 5
+DRAWS = 5  # of the initial weights, at most
 SCALES = (2.0**15, 2.0**10, 2.0**5, 1.0)  # of a loss in 16 bits, whose small gradients become 0
 
 
@@ -122,9 +122,9 @@ def compare_with_cpu(
         uses_tf32 &= torch.backends.cudnn.allow_tf32  # the default of convolutions
     number_format = "tf32" if uses_tf32 and precision == "32-true" else precision
 
-    def measure(where: str, probe: GradientProbe) -> Measurements:
+    def measure(used_device: str, probe: GradientProbe) -> Measurements:
         cpu_precision: Precision = "64-true" if precision == "64-true" else "32-true"
-        fit_batch(where, cpu_precision if where == "cpu" else precision, probe)
+        fit_batch(used_device, cpu_precision if used_device == "cpu" else precision, probe)
         return probe.measured
 
     try:
@@ -137,7 +137,9 @@ def compare_with_cpu(
     return comparison
 
 
-def _compare_draw(draw: int, device: str, number_format: str, measure: Measure) -> DeviceComparison:
+def _compare_draw(
+    draw: int, device: str, number_format: str, measure: MeasureBatch
+) -> DeviceComparison:
     """Return how far a device is from the CPU for one draw of the initial weights.
 
     Raises ValueError if the CPU's own numbers are not finite, or change with random numbers.

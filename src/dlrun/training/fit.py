@@ -49,7 +49,7 @@ NO_PREDICTIONS = (
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Holds the metrics of a training, of the kept epoch and the test, and the predictions."""
+    """Holds what a training returns: metrics of the kept epoch and the test, and predictions."""
 
     metrics: dict[str, float]
     predictions: NDArray[np.float64] | None  # of the test, see PredictionCollector.finish
@@ -157,7 +157,7 @@ class Training:
         return trainer
 
     def _check_monitored_metric(self, device: str) -> None:
-        """Raise ConfigError, before an epoch, if nobody logs or ranks the metric that decides."""
+        """Raise ConfigError if the metric that chooses an epoch is not logged or not ranked."""
         config = self.config
         metric = config.early_stopping.monitor or config.keeps_best_by
         if metric is None:
@@ -181,7 +181,7 @@ class Training:
         return module, data
 
     def _seed(self, draw: int = 0) -> None:
-        """Seed the process for a draw of the weights: a comparison draws them several times."""
+        """Seed the process for one draw of the weights; a device check draws them several times."""
         pl.seed_everything(self.config.seed ^ draw, verbose=False)  # a sum may exceed 32 bits
 
     def _make_recorder(self, module: pl.LightningModule, state: RunState) -> EpochRecorder:
