@@ -17,10 +17,10 @@ from dlrun.experiments.predictions import (
     Predictions,
     parse_predictions,
     read_predictions,
-    to_plain_csv,
 )
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.experiments.saved_run import Run
+from dlrun.run_folder.csv_tables import to_plain_csv
 from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.run_folder.output_paths import check_output_path
 from dlrun.run_folder.recorded_metrics import format_metric

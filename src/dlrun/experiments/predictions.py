@@ -4,10 +4,9 @@ The metrics of a test set are computed here alone, for results.json and `predict
 """
 
 import csv
-import io
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +19,7 @@ from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
-from dlrun.run_folder.csv_tables import parse_csv
+from dlrun.run_folder.csv_tables import parse_csv, to_plain_csv
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
 from dlrun.run_folder.record import ClassSummary
 from dlrun.run_folder.recorded_metrics import MAX_PLOTTABLE, format_metric
@@ -289,10 +288,3 @@ def _shortest_texts(values: NDArray[np.float64]) -> list[str]:
     single = values.astype(np.float32)
     exact = single if (single == values).all() else values
     return [str(value).removesuffix(".0") for value in exact]
-
-
-def to_plain_csv(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as the bytes of a CSV table, with all texts unchanged."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue().encode("utf-8", "backslashreplace")

@@ -1,8 +1,8 @@
-"""Parse and write CSV tables, which a spreadsheet can open without running a cell."""
+"""Parse and write CSV tables: as exact texts, or safe to open in a spreadsheet."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dlrun.system.console import printable
 
@@ -22,10 +22,8 @@ def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
 
 
 def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
-    """Return rows as a CSV table; bytes of file names that are not UTF-8 are escaped."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream).writerows([_format_csv_cell(value) for value in row] for row in rows)
-    return stream.getvalue().encode("utf-8", "backslashreplace")
+    """Return rows as a CSV table, in which no text is a formula or breaks a line."""
+    return to_plain_csv(([_format_csv_cell(value) for value in row] for row in rows), "\r\n")
 
 
 def _format_csv_cell(value: object) -> object:
@@ -36,3 +34,10 @@ def _format_csv_cell(value: object) -> object:
         value = printable(value)
         return "'" + value if value.startswith(("=", "+", "-", "@")) else value
     return value
+
+
+def to_plain_csv(rows: Iterable[Sequence[object]], line_end: str = "\n") -> bytes:
+    """Return rows as a CSV table with unchanged texts, but escaped bytes that are not UTF-8."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator=line_end).writerows(rows)
+    return stream.getvalue().encode("utf-8", "backslashreplace")
