@@ -199,9 +199,9 @@ def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list
     ]
 
 
-def prediction_table_rows(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
-    """Return rows of IMAGE_COLUMNS: one per label of a photograph, or one with its error."""
-    rows: list[list[str | int | float]] = []
+def prediction_table(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
+    """Return IMAGE_COLUMNS, and a row for each label of a photograph, or one with its error."""
+    rows: list[list[str | int | float]] = [[*IMAGE_COLUMNS]]
     for photograph in photographs:
         if photograph.error is not None:
             rows.append([str(photograph.file), "", "", "", photograph.error])

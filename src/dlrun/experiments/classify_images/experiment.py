@@ -73,8 +73,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
             screen.warn(f"{printable(file)}: {why}")
         if not predictions:
             raise DataError("no file could be read as a photograph", "name others")
-        rows = photographs.prediction_table_rows(classified)
-        context.keep(PREDICTIONS, to_csv([photographs.IMAGE_COLUMNS, *rows]))
+        context.keep(PREDICTIONS, to_csv(photographs.prediction_table(classified)))
         context.keep(THUMBNAILS, _pack_thumbnails(classified))
         reference = shipped_reference(self.name, config.reference)
         published = {} if changes_that_affect_results(self.name, config) else reference.book
