@@ -32,8 +32,8 @@ from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
 from dlrun.run_folder.notes import RunNotes, change_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import RunRecord, Status, write_run_record
-from dlrun.system import resources
 from dlrun.system.files import file_digest
+from dlrun.system.resources import choose_thread_count
 from dlrun.system.signals import StopRequest
 
 log = logging.getLogger("dlrun")
@@ -72,9 +72,8 @@ def write_first_files(
     if (folder.path / CONFIG).exists():
         return  # it waited for its SLURM job: its config and notes are written
     if continued is not None:
-        checkpoint.copy_checkpoint(
-            continued.folder, continued.record.id, folder, record.id, settings.console()
-        )
+        screen = settings.console()
+        checkpoint.copy_checkpoint(continued.folder, continued.record.id, folder, record.id, screen)
     if (notes := settings.notes()) != RunNotes():
         change_notes(folder.path, lambda _: notes)
     # Last: a folder with a config.yaml is a run, and has the others.
@@ -100,15 +99,16 @@ class RunRecorder:
     continued: Run | None = None
 
     def __post_init__(self) -> None:
-        folder = self.folder
         settings = self.settings
         self.is_resumed = self.record.status != "waiting"
-        threads = self.record.threads or _choose_threads(self.config, settings)
+        limits = filter(None, (self.config.max_threads, settings.max_threads))
+        most = min(limits, default=None)
+        threads = self.record.threads or choose_thread_count(self.config.threads, most)
         self.record = self._begun_record(threads)
         screen = settings.console()
-        self.loggers = ExternalLoggers(self.config, self.experiment.name, folder, screen)
+        self.loggers = ExternalLoggers(self.config, self.experiment.name, self.folder, screen)
         self.progress = ProgressRecorder(
-            folder,
+            self.folder,
             run=self.record.id,
             screen=screen,
             stop=StopRequest(),
@@ -116,7 +116,7 @@ class RunRecorder:
             loggers=self.loggers,
         )
         data_dir = resolve_data_dir(settings.data_dir)
-        self.context = RunContext(folder, self.progress, data_dir, threads, settings.summary)
+        self.context = RunContext(self.folder, self.progress, data_dir, threads, settings.summary)
         self.context.seconds.update(self.record.seconds)  # of the earlier parts
         self._started = time.perf_counter() - self.context.seconds.pop("total", 0.0)
 
@@ -223,7 +223,6 @@ class RunRecorder:
         screen = self.context.screen
         if self.settings.json:
             print_results_json(folder, screen)
-        lines = _result_lines(record, folder)
         try:
             for part in results.shown:
                 screen.show(part)
@@ -232,7 +231,7 @@ class RunRecorder:
             else:  # photographs: their labels were printed above
                 counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
                 screen.show(counts)
-            screen.labelled(*lines)
+            screen.labelled(*_result_lines(record, folder))
         except OSError as error:
             why = f"the result is not shown ({error.strerror})"
             screen.warn(f"{why}: see {folder / RESULTS}")
@@ -299,12 +298,6 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
             raise DlrunError(f"the metric {name!r} is not a number: {value!r}")
         numbers[str(name)] = plain
     return numbers
-
-
-def _choose_threads(config: ExperimentConfig, settings: RunSettings) -> int:
-    """Return the number of CPU threads of a run, by its config and the command's limit."""
-    limits = filter(None, (config.max_threads, settings.max_threads))
-    return resources.choose_thread_count(config.threads, min(limits, default=None))
 
 
 def _now() -> str:

@@ -156,15 +156,13 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             build = partial(self.build, config, assets)
             parameters = context.write_layers(build(), _first_input(data.train))
             training = Training.of_network(config, context, build, data, objective, fingerprint)
-            trained, accelerator = training.run_on_accelerator()
+            result, accelerator = training.run_on_accelerator()
         with context.phase("predictions"):
-            predictions = predictions_from_rows(
-                trained.predictions, assets.labels, loaded.row_names
-            )
+            predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
             keep_test_predictions(context, config.predictions, predictions, loaded.describe)
         test_metrics = predictions.test_metrics if predictions else {}
         return Results(
-            metrics=trained.metrics | test_metrics | loaded.baselines,
+            metrics=result.metrics | test_metrics | loaded.baselines,
             accelerator=accelerator,
             origin=loaded.origin,
             test_rows=len(data.test),
@@ -175,8 +173,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "valid_rows": len(data.valid),
             },
             classes=predictions.classes if predictions else None,
-            weights_epoch=trained.weights_epoch,
-            stopped_epoch=trained.stopped_epoch,
+            weights_epoch=result.weights_epoch,
+            stopped_epoch=result.stopped_epoch,
         )
 
     def assets(self, run: Run) -> A:

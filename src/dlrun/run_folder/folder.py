@@ -37,10 +37,7 @@ class RunFolder:
 
     @classmethod
     def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
-        """Create `<experiment>/<UTC time>-<suffix>` for a new run, and point `latest` at it.
-
-        name: the suffix, which is random without one; a random part is added if the folder exists.
-        """
+        """Create a new folder `<experiment>/<UTC time>-<name or random>`; point `latest` at it."""
         check_run_name(name)
         parent = runs_dir / experiment
         suffix = name or secrets.token_hex(2)

@@ -4,7 +4,7 @@ import copy
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -55,19 +55,17 @@ class EpochRecorder(pl.Callback):
 
         Lightning keeps the values of earlier epochs: a module may log some in few epochs only.
         """
-        logged = trainer.callback_metrics
         before = self.state.logged_before
-        return values_by_column(
-            {name: logged[name] for name in logged if logged[name] is not before.get(name)}
-        )
+        logged = trainer.callback_metrics.items()
+        return values_by_column({name: new for name, new in logged if new is not before.get(name)})
 
-    def epoch_row(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return a row of metrics.csv: an epoch's metrics, and NaN for others of earlier epochs."""
+    def metric_columns(self, metrics: Collection[str]) -> list[str]:
+        """Return the names of an epoch's metrics and of those of earlier epochs, in their order."""
         rows = self.progress.rows
         earlier_names = rows[-1].keys() - {STEP, SECONDS} if rows else set()
-        names = sorted(earlier_names | metrics.keys())
+        names = sorted(earlier_names.union(metrics))
         names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))
-        return {name: metrics.get(name, math.nan) for name in names}
+        return names
 
     def test_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return what the module has logged in its test, by column."""
@@ -176,7 +174,8 @@ class EpochRecorder(pl.Callback):
         number = len(self.progress.rows) + 1
         metrics = self.epoch_metrics(trainer)
         check_metrics_finite(metrics, f"epoch {number}")
-        row = {STEP: number, **self.epoch_row(metrics), SECONDS: self._seconds}
+        values = {name: metrics.get(name, math.nan) for name in self.metric_columns(metrics)}
+        row = {STEP: number, **values, SECONDS: self._seconds}
         rows = [*self.progress.rows, row]
         self._seconds = None
         best_by = self.config.keeps_best_by

@@ -117,7 +117,9 @@ class Training:
         checkpoint = progress.begin(self.columns, self.data_digest)
         state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._build_seeded()
-        recorder = self._make_recorder(module, state)
+        recorder = EpochRecorder(progress, self.config, state)
+        if isinstance(module, LightningNetwork):
+            recorder = NetworkRecorder(progress, self.config, state, module, self.columns or ())
         trainer = self._make_run_trainer(device, recorder)
         with progress.drawn("training", self.config.trainer.max_epochs, "epoch"):
             with context.phase("fit"):
@@ -183,13 +185,6 @@ class Training:
     def _seed(self, draw: int = 0) -> None:
         """Seed the process for one draw of the weights; a device check draws them several times."""
         pl.seed_everything(self.config.seed ^ draw, verbose=False)  # a sum may exceed 32 bits
-
-    def _make_recorder(self, module: pl.LightningModule, state: RunState) -> EpochRecorder:
-        """Return the callback that records the epochs of a network, or of a module of one's own."""
-        progress = self.context.progress
-        if isinstance(module, LightningNetwork):
-            return NetworkRecorder(progress, self.config, state, module, self.columns or ())
-        return EpochRecorder(progress, self.config, state)
 
     def _make_run_trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
         """Return the Trainer of the run, with the callbacks of an experiment of one's own."""

@@ -1,7 +1,6 @@
 """Wrap a network as a LightningModule, which trains it and measures loss and metrics by epoch."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -278,10 +277,9 @@ class NetworkRecorder(EpochRecorder):
         """Return the metrics of the epoch that has ended."""
         return self._metrics
 
-    def epoch_row(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Return an epoch's row of metrics.csv, with all columns of the run."""
-        names = [name for name in self.columns if name not in (STEP, SECONDS)]
-        return {name: metrics.get(name, math.nan) for name in names}
+    def metric_columns(self, metrics: Collection[str]) -> list[str]:
+        """Return the names of all metrics of the run, which are known before an epoch."""
+        return [name for name in self.columns if name not in (STEP, SECONDS)]
 
     def test_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return the metrics of the test."""

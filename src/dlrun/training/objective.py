@@ -149,12 +149,12 @@ def choose_training_loss(
 ) -> Loss:
     """Return the training loss with a config's options; raise ConfigError if they do not apply."""
     options = config.loss
-    given = [key for key in ("label_smoothing", "class_weights") if getattr(options, key)]
-    if not given:
+    keys = [f"loss.{key}" for key in ("label_smoothing", "class_weights") if getattr(options, key)]
+    if not keys:
         return objective.loss
     if objective.make_training_loss is None:
         raise ConfigError(
-            f"{', '.join(f'loss.{key}' for key in given)}: only for a network that classifies",
+            f"{', '.join(keys)}: only for a network that classifies",
             "an objective of your own needs `make_training_loss`, as that of `classification` has",
         )
     return objective.make_training_loss(options, targets)
@@ -176,15 +176,15 @@ def regression(
     """
     known: dict[str, Measure] = {"mae": mean_absolute_error, "r2": r2}
 
-    def at_least_single(outputs: Tensor) -> Tensor:
+    def at_least_float32(outputs: Tensor) -> Tensor:
         return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
     def predict(outputs: Tensor) -> Tensor:
-        values = at_least_single(outputs)
+        values = at_least_float32(outputs)
         return centre + scale * (values.flatten() if values.shape[1:] == (1,) else values)
 
     def standardised_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        values = at_least_single(outputs).view_as(targets)
+        values = at_least_float32(outputs).view_as(targets)
         return loss(values, ((targets - centre) / scale).to(values.dtype))
 
     return TrainingObjective(

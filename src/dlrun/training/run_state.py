@@ -43,12 +43,10 @@ class RunState(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         begin_next_epoch_when_resumed(checkpoint)
-        kept = {key: part for key, part in checkpoint.items() if not HYPERPARAMETERS.match(key)}
-        kept["logged"] = self.logged_before
-        kept["is_stopped"] = self.is_stopped
-        kept["best"] = self.best_weights
+        state = {key: part for key, part in checkpoint.items() if not HYPERPARAMETERS.match(key)}
+        state.update(logged=self.logged_before, is_stopped=self.is_stopped, best=self.best_weights)
         try:
-            self.content = serialize_tensors(kept)
+            self.content = serialize_tensors(state)
             if not self._is_checked:
                 self.read()
         except Exception as error:  # what cannot be pickled can raise anything
