@@ -9,19 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.sweeps.plan_file import SweepPlan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
-from tests.commands.run_folders import EXPERIMENT
+from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import smoke, started, until
 from tests.experiments.test_resume import outcome
 
 QUICK = "imdb-lasso"  # it needs no torch
 SAMPLE = "data.source=sample"
 TIMEOUT = 120.0
+# Validation metrics by learning rate, one for each seed; None for a run that has not finished.
+SCORES: dict[float, list[float | None]] = {
+    0.001: [0.7, 0.7, 0.7],
+    0.002: [0.6, 0.6, 0.6],
+    0.003: [0.9, None, None],
+}
 
 
 def planned(
@@ -36,6 +43,31 @@ def planned(
     screen = Screen(quiet=True)
     space = SearchSpace(**search)
     return make_sweep_plan("s", experiment, options, space, screen, is_local=is_local)
+
+
+def plan_of_rates(rates: int = 3, seeds: int = 3) -> SweepPlan:
+    grid = [f"optimizer.lr={','.join(f'0.00{n}' for n in range(1, rates + 1))}"]
+    return planned(SAMPLE, "trainer.max_epochs=2", seeds=str(seeds), grid=grid)
+
+
+def scored_runs(
+    plan: SweepPlan,
+    folder: Path,
+    scores: dict[float, list[float | None]],
+    metric: str = "accuracy",
+    **record: object,
+) -> dict[int, Run]:
+    """The finished runs of the points with a score, whose test metric is worse by 0.01."""
+    found = {}
+    for point in plan.points:
+        rate, seed = point.settings["optimizer.lr"], point.settings["seed"]
+        if (score := scores[rate][seed]) is not None:
+            place = folder / EXPERIMENT / f"20260101T00000{point.number}Z-{point.number}"
+            metrics = {"valid_loss": 1, f"valid_{metric}": score, f"test_{metric}": score - 0.01}
+            about = {"metrics": metrics, "sweep": plan.run_settings(point, RunSettings()).sweep}
+            a_whole_run(place, seed=seed, lr=rate, **(about | record))
+            found[point.number] = Run.in_folder(place)
+    return found
 
 
 def written(plan: SweepPlan, runs_dir: Path) -> Sweep:

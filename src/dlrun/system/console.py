@@ -21,6 +21,7 @@ from rich.text import Text
 # A function that moves a progress bar: the number of finished units, and the text beside the bar.
 MoveBar = Callable[[float, str], object]
 BESIDE_BAR = 48  # columns of a progress bar's line for all but the bar and its name
+LABEL_WIDTH, LINE_WIDTH = 7, 80  # columns of a label beside a result; of a wrapped text
 LINES = 20  # number of a run's steps that are shown, roughly; the log has all
 format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
 log = logging.getLogger("dlrun")
@@ -190,7 +191,7 @@ class Screen:
     def labelled(self, *lines: tuple[str, str]) -> None:
         """Print each text beside its label, as results."""
         for label, text in lines:
-            self.show(Text(f"{label:<7}", style="bold") + Text(text))
+            self.show(Text(f"{label:<{LABEL_WIDTH}}", style="bold") + Text(text))
 
     def write(self, text: str) -> None:
         """Print a text to stdout as it is, at once; raise OSError if stdout was closed."""

@@ -1,0 +1,79 @@
+"""Choose the best config of a sweep by its validation metric, and find the runner-up."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from dlrun.config.yaml_loader import format_settings_briefly
+from dlrun.experiments.saved_run import Run
+from dlrun.groups import Group, group_runs
+from dlrun.metrics import VALID
+from dlrun.run_folder.recorded_metrics import format_metric, too_good_by_test_rows
+from dlrun.sweeps.plan_file import SweepPlan
+
+NO_VALIDATION = (
+    "no config is chosen: there are no validation rows, and the test rows must not choose"
+)
+
+
+def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
+    """Group a sweep's finished runs by config, the best config last."""
+    groups: list[Group] = []
+    for points in plan.points_by_config:
+        begun = [runs[point.number] for point in points if point.number in runs]
+        done = [run for run in begun if run.is_finished and run.record.metrics]
+        settings = {key: points[0].settings.get(key) for key in plan.keys}
+        groups += [
+            replace(group, settings=settings, planned=len(points)) for group in group_runs(done)
+        ]
+    return sorted(groups, key=_rank)
+
+
+def _rank(group: Group) -> tuple[bool, bool, float]:
+    """Return a key that sorts configs: a complete one with the best validation metric is last."""
+    spread = group.validation_spread
+    value = float("-inf") if spread is None else spread.metric.sign * spread.mean
+    return spread is not None, group.is_complete, value
+
+
+def find_best_config(groups: Sequence[Group]) -> Group | None:
+    """Return a sweep's best config by a validation metric; None if none can be chosen."""
+    best = groups[-1] if groups else None
+    # Without varied keys there is nothing to choose: the only config needs no validation.
+    if best and (best.validation_spread or (best.main_spread and not best.settings)):
+        return best
+    return None
+
+
+def find_runner_up(groups: Sequence[Group]) -> Group | None:
+    """Return the next best config that ran with the best one's seeds and folds, or None."""
+    best = find_best_config(groups)
+    if best is None or best.validation_spread is None or not best.settings:
+        return None
+    metric = best.validation_spread.metric.name
+    for group in reversed(groups[:-1]):
+        if metric in group.spreads and group.counted.keys() == best.counted.keys():
+            return group
+    return None
+
+
+def describe_config_result(group: Group) -> str:
+    """Return a config and its mean validation and test metrics as text."""
+    spreads = [spread for spread in (group.validation_spread, group.main_spread) if spread]
+    text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
+    text += f" ({group.finished_of_planned} runs)" if group.finished_of_planned else ""
+    if group.settings:
+        return f"{format_settings_briefly(group.settings)}: {text}"
+    shortage = group.shortage(group.main_spread) if group.main_spread else ""
+    return f"{text}; {shortage}" if shortage else text
+
+
+def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
+    """Return why a sweep has no best config, or that the test rows chose it."""
+    best = find_best_config(groups)
+    if best is None and groups:
+        spreads = groups[-1].spreads
+        unknown = [spreads[name].metric.not_ranked for name in spreads if name.startswith(VALID)]
+        return [next(filter(None, unknown), NO_VALIDATION)]
+    if best and best.settings and best.record.validates_on_test:
+        return [too_good_by_test_rows("the best config's test metric")]
+    return []

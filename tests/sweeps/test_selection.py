@@ -1,0 +1,78 @@
+"""Configs of a sweep over their seeds, the best of them, and what it is worth."""
+
+from pathlib import Path
+
+import pytest
+import scipy.stats
+
+from dlrun.groups import Group
+from dlrun.paired_comparison import compare_groups
+from dlrun.sweeps.results import SweepResults
+from dlrun.sweeps.selection import (
+    find_best_config,
+    find_runner_up,
+    group_runs_by_config,
+    warnings_of_selection,
+)
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from tests.sweeps.use import SCORES, plan_of_rates, scored_runs
+
+BEST = [0.87, 0.86, 0.88, 0.875, 0.865]
+RUNNER_UP = [0.85, 0.87, 0.86, 0.85, 0.86]
+WORST = [0.7, 0.5, 0.6, 0.7, 0.6]
+
+
+def rate(config: Group | None) -> float:
+    assert config is not None
+    return float(config.settings["optimizer.lr"])
+
+
+def test_the_best_has_all_its_seeds_or_says_how_many(tmp_path: Path) -> None:
+    plan = plan_of_rates()
+    configs = group_runs_by_config(plan, scored_runs(plan, tmp_path, SCORES))
+    assert [rate(config) for config in configs] == [0.003, 0.002, 0.001]
+    assert [len(config.counted) for config in configs] == [1, 3, 3]
+    assert rate(find_best_config(configs)) == 0.001 and configs[-1].finished_of_planned == ""
+    scores = SCORES | {0.001: [None, 0.7, 0.7], 0.002: [None] * 3}  # no config has all
+    best = find_best_config(
+        group_runs_by_config(plan, scored_runs(plan, tmp_path / "none", scores))
+    )
+    assert rate(best) == 0.003 and best is not None and best.finished_of_planned == "1 of 3"
+
+
+@pytest.mark.parametrize(("metric", "best"), [("mae", 0.002), ("r2", 0.001), ("brier", None)])
+def test_a_regression_by_its_first_metric(tmp_path: Path, metric: str, best: float | None) -> None:
+    """Not by the loss, which is 1 in all, unless nothing else has a direction."""
+    plan = plan_of_rates()
+    found = scored_runs(plan, tmp_path, SCORES | {0.003: [None] * 3}, metric)
+    configs = group_runs_by_config(plan, found)
+    if best is None:
+        assert (
+            configs[-1].validation_spread
+            and configs[-1].validation_spread.metric.name == "valid_loss"
+        )
+    else:
+        assert rate(find_best_config(configs)) == best
+
+
+def test_the_best_is_compared_with_the_runner_up_by_seed(tmp_path: Path) -> None:
+    plan = plan_of_rates(seeds=5)
+    scores: dict[float, list[float | None]] = {0.001: [*WORST], 0.002: [*RUNNER_UP], 0.003: [*BEST]}
+    configs = group_runs_by_config(plan, scored_runs(plan, tmp_path, scores))
+    assert rate(find_runner_up(configs)) == 0.002
+    found = compare_groups(configs[-1], configs[-2], "valid_accuracy")
+    ends = scipy.stats.ttest_rel(BEST, RUNNER_UP).confidence_interval()
+    assert found and found.interval_of_mean == pytest.approx((ends.low, ends.high))
+    few = plan_of_rates(rates=2)
+    found_runs = scored_runs(few, tmp_path / "few", {0.001: [*BEST], 0.002: [*WORST]})
+    results = SweepResults(Sweep(few, tmp_path / "sweeps" / "s"), SweepState(found_runs))
+    assert "too few seeds to say (3 of 5)" in results.describe_comparison()
+    assert find_runner_up(results.groups[-1:]) is None, "the others have no result"
+
+
+def test_validation_rows_that_are_the_test_rows_are_a_warning(tmp_path: Path) -> None:
+    plan = plan_of_rates(rates=2)
+    config = {"data": {"validation": "test"}}
+    configs = group_runs_by_config(plan, scored_runs(plan, tmp_path, SCORES, config=config))
+    (warning,) = warnings_of_selection(configs)
+    assert "best config" in warning
