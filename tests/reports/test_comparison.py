@@ -6,7 +6,12 @@ from typing import Any
 
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
-from dlrun.reports.comparison import COLOURED, DataSetComparison, compare_by_data, fill_in_sections
+from dlrun.reports.comparison import (
+    MAX_CURVES,
+    DataSetComparison,
+    compare_by_data,
+    fill_in_sections,
+)
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.run_section import RunSection
 from tests.reports.example_runs import a_classification, config, sections
@@ -53,13 +58,13 @@ def test_many_runs_are_means_and_the_best_configs_have_colours(tmp_path: Path) -
     (mean,) = found.charts[0].lines
     assert mean.name == "e, mean of 4 runs (validation)"
     assert mean.low == mean.high == mean.y
-    several = sections(*(a_run(9, 0.2 + n / 100) for n in range(COLOURED + 2)), *alike)
+    several = sections(*(a_run(9, 0.2 + n / 100) for n in range(MAX_CURVES + 2)), *alike)
     (found,) = compared(several)
     lines = found.charts[0].lines
     assert lines[0].name == "e lr=0.1, mean of 4 runs (validation)"
-    assert [line.name[:5] for line in lines[1:]] == [f"No. {n}" for n in range(1, COLOURED)]
+    assert [line.name[:5] for line in lines[1:]] == [f"No. {n}" for n in range(1, MAX_CURVES)]
     for words in zip(*(line.look.split() for line in lines), strict=True):
-        assert len({*words}) == COLOURED, "colours, and dashes"
+        assert len({*words}) == MAX_CURVES, "colours, and dashes"
 
 
 def test_a_title_has_the_runs_own_name_and_the_settings_that_differ(tmp_path: Path) -> None:
@@ -81,3 +86,13 @@ def test_runs_that_validated_no_epoch_are_compared_by_their_training(tmp_path: P
         one.table = {"epoch": [1, 2], "train_loss": [0.5, 0.4], "valid_loss": [math.nan, math.nan]}
     (found,) = compared(shown)
     assert [list(line.y) for line in found.charts[0].lines] == [[0.5, 0.4], [0.5, 0.4]]
+
+
+def test_a_mean_is_named_by_the_data_of_its_own_runs(tmp_path: Path) -> None:
+    finished = [run(tmp_path, str(n), seed=n, config=config(n)) for n in range(3)]
+    failed = run(tmp_path, "f", seed=3, config=config(3), status="failed")
+    shown = sections(*finished, failed)
+    shown[-1].table = {"epoch": [1, 2], "train_loss": [0.5, 0.4], "train_accuracy": [0.5, 0.6]}
+    (found,) = compared(shown)
+    names = [line.name for line in found.charts[0].lines]
+    assert names[0] == "e, mean of 3 runs (validation)" and names[1].endswith("(training)")

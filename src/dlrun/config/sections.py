@@ -70,7 +70,7 @@ S = TypeVar("S", bound=Section)
 
 
 class RangeOfRuns(Section):
-    """Holds the interval in which a metric lies in 95 % of a config's runs with other seeds."""
+    """Holds a metric's range of runs: the interval of 95 % of a config's runs with other seeds."""
 
     low: float
     high: float

@@ -15,7 +15,7 @@ from dlrun.reports.run_section import RunSection
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
 from dlrun.run_tables import GROUP_COLUMNS, Column, used_columns
 
-COLOURED = 5  # curves of a chart; the others are not drawn
+MAX_CURVES = 5  # of a chart, each in a colour; the others are not drawn
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
 Sections = Mapping[Path, RunSection]  # by the folder of their run
 
@@ -41,8 +41,10 @@ def sort_best_first(groups: Sequence[Group]) -> list[Group]:
     """Sort groups of runs, the best first by their main metric; those not ranked come last."""
 
     def rank(group: Group) -> tuple[bool, float]:
-        sign = group.main_spread.metric.sign if group.main_spread else 0
-        return not sign, -sign * group.main_spread.mean if group.main_spread else 0.0
+        if group.main_spread is None:
+            return True, 0.0
+        sign = group.main_spread.metric.sign
+        return not sign, -sign * group.main_spread.mean
 
     return sorted(groups, key=rank)
 
@@ -75,7 +77,7 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
     for data, groups_on_data in by_data.items():
         if sum(len(group.runs) for group in groups_on_data) > 1:
             rows = [row for group in groups_on_data for row in _rows_of_group(group)]
-            drawn = _charts_of_several_runs(groups_on_data, sections)
+            drawn = _charts_of_metrics(groups_on_data, sections)
             compared.append(DataSetComparison(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
     return compared
 
@@ -83,58 +85,59 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
 def _rows_of_group(group: Group) -> list[Values]:
     """Return a row for each test metric of a config; of a single run only for its main metric."""
     spreads = group.test_spreads[:1] if len(group.counted) == 1 else group.test_spreads
+    # Published numbers are grey if the runs cannot be compared with them.
     about = {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
     return [group_row(group, spread) | about for spread in spreads]
 
 
-def _charts_of_several_runs(groups: Sequence[Group], sections: Sections) -> list[Chart]:
+def _charts_of_metrics(groups: Sequence[Group], sections: Sections) -> list[Chart]:
     """Return a chart for each metric that two or more runs recorded by epoch or by penalty.
 
     groups: the best first, for the first have colours.
     """
-    panels: dict[tuple[str, str], None] = {}  # the steps and the metric of each, in order
+    steps_and_metrics: dict[tuple[str, str], None] = {}  # in order, each once
     for group in groups:
         for run in group.runs:
-            table = sections[run.folder].table
-            for metric in charts.metric_names_without_stage(table):
-                panels[next(iter(table)), metric] = None
-    drawn = (_chart_of_several_runs(groups, sections, step, metric) for step, metric in panels)
+            section = sections[run.folder]
+            for metric in charts.metric_names_without_stage(section.table):
+                steps_and_metrics[section.step_name, metric] = None
+    drawn = (_chart_of_metric(groups, sections, *names) for names in steps_and_metrics)
     return [chart for chart in drawn if chart]
 
 
-def _chart_of_several_runs(
+def _chart_of_metric(
     groups: Sequence[Group], sections: Sections, step: str, metric: str
 ) -> Chart | None:
     """Return the chart of one metric, with the means of configs; None of fewer than two runs."""
     curves: list[ChartCurve] = []
-    levels: dict[ReferenceLine, None] = {}  # in order, each once
+    published_lines: dict[ReferenceLine, None] = {}  # in order, each once
     for group in groups:
         curves_of_group = _curves_of_group(group, sections, step, metric)
         curves += curves_of_group
         if curves_of_group:
-            for level in charts.published_value_lines(group.record, metric):
-                levels[replace(level, name=f"{level.name} of {group.record.experiment}")] = None
-    is_single_run = len(curves) == 1 and not curves[0].low
+            for line in charts.published_value_lines(group.record, metric):
+                name = f"{line.name} of {group.record.experiment}"
+                published_lines[replace(line, name=name)] = None
+    is_single_run = len(curves) == 1 and not curves[0].has_band
     if not curves or is_single_run:
         return None
     coloured = [
         replace(curve, look=f"run{number} dash{number}")
-        for number, curve in enumerate(curves[:COLOURED])
+        for number, curve in enumerate(curves[:MAX_CURVES])
     ]
-    return Chart(f"{metric} by {step}", step, metric, coloured, list(levels))
+    return Chart(f"{metric} by {step}", step, metric, coloured, list(published_lines))
 
 
 def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -> list[ChartCurve]:
     """Return the curves of a config's runs in a chart; of several finished runs their mean."""
     curves: dict[Path, ChartCurve] = {}
-    part = ""
     for run in group.runs:
         section = sections[run.folder]
-        if not section.is_left_out and (found := _curve_of_run(section, step, metric)):
-            part, curves[run.folder] = found
+        if not section.is_left_out and (curve := _curve_of_run(section, step, metric)):
+            curves[run.folder] = curve
     counted = [run.folder for run in group.counted.values() if run.folder in curves]
     if len(counted) >= FEWEST_FOR_MEAN:
-        data = charts.label_of_data_part(part, group.record)
+        data = charts.label_of_data_part(curves[counted[0]].look, group.record)
         name = f"{group.name}, mean of {len(counted)} runs ({data})"
         mean = charts.mean_curve(name, [curves[folder] for folder in counted])
         if mean is not None:
@@ -143,15 +146,15 @@ def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -
     return list(curves.values())
 
 
-def _curve_of_run(section: RunSection, step: str, metric: str) -> tuple[str, ChartCurve] | None:
-    """Return the data (`valid`, ...) and the curve of a run in a chart of several runs, or None."""
-    if len(section.steps) < 2 or next(iter(section.table)) != step:
+def _curve_of_run(section: RunSection, step: str, metric: str) -> ChartCurve | None:
+    """Return a run's curve in a chart of several runs, or None; `look` is its data, as `valid`."""
+    if len(section.steps) < 2 or section.step_name != step:
         return None
     for part in ("valid", "test", "train"):  # the first that has a value is drawn
         if values := section.table.get(f"{part}_{metric}"):
             name = f"No. {section.number} {section.title}"
             name += f" ({charts.label_of_data_part(part, section.record)})"
-            curve = charts.curve_without_gaps(name, section.steps, values, "")
+            curve = charts.curve_without_gaps(name, section.steps, values, part)
             if curve.x:
-                return part, curve
+                return curve
     return None

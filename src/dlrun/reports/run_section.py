@@ -87,6 +87,11 @@ class RunSection:
         return bool(self.copy or self.repeated_by)
 
     @property
+    def step_name(self) -> str:
+        """Return what the table of curves counts, such as `epoch`; empty without a table."""
+        return next(iter(self.table), "")
+
+    @property
     def steps(self) -> Sequence[float]:
         """Return the steps of the table of curves, such as epochs."""
         return next(iter(self.table.values()), ())
