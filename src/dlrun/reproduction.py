@@ -1,6 +1,7 @@
-"""Reproduce ISLP's published numbers: a sweep over seeds per experiment, and one report."""
+"""Reproduce the book ISLP's published numbers: a sweep over seeds per experiment, and a report."""
 
 import contextlib
+import itertools
 import re
 import statistics
 import textwrap
@@ -11,7 +12,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import BaselineExperiment, PublishedVariant, Reference
+from dlrun.config.sections import BaselineExperiment, ExperimentConfig, PublishedVariant, Reference
 from dlrun.config.yaml_loader import (
     Values,
     flatten_keys_except,
@@ -31,20 +32,20 @@ from dlrun.reports.run_section import RunSection
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.output_paths import check_output_path
-from dlrun.run_tables import RANGE_OF_RUNS, Column, number, table_lines
+from dlrun.run_tables import RANGE_OF_RUNS, Column, number_column, table_lines
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, parse_seeds
 from dlrun.sweeps.sweep_folder import Sweep
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.console import LINE_WIDTH, Screen, pluralize, printable
 
-SCREEN_WIDTH = 80
 # On 80 columns: published numbers are rounded as ours, and the page has the standard deviation.
 COLUMNS = [
-    *(Column("metric"), number("book"), Column("book_is", "it is"), number("notebook")),
-    *(Column("notebook_is", "it is"), number("mean", "here"), RANGE_OF_RUNS),
+    *(Column("metric"), number_column("book"), Column("book_is", "it is")),
+    *(number_column("notebook"), Column("notebook_is", "it is")),
+    *(number_column("mean", "here"), RANGE_OF_RUNS),
 ]
 MISSING_HINT = "`pip install --no-deps islp` brings tables and photographs; see --data-dir"
 LEGEND = """\
@@ -56,7 +57,7 @@ or equal to a fit that depends on no seed; with fewer than 5 seeds nothing is sa
 
 
 @dataclass
-class ExperimentToReproduce:
+class Reproduction:
     """Holds an experiment, or a variant of it, to reproduce, and the runs of its sweep.
 
     variant: the values to which the published numbers belong, by dotted keys; empty for those of
@@ -88,6 +89,11 @@ class ExperimentToReproduce:
         settings = (format_override(key, value) for key, value in self.settings.items())
         return [*self.options.overrides, *settings]
 
+    def make_variant(self, variant: Settings) -> "Reproduction":
+        """Return the reproduction of a published variant of the experiment."""
+        settings = self.settings | variant
+        return Reproduction(self.name, self.options, self.seeds, variant, settings, self.missing)
+
     def make_plan(self, screen: Screen) -> SweepPlan:
         """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
         slug = re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
@@ -116,6 +122,7 @@ class ExperimentToReproduce:
                 state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
             finally:  # also the seeds that ended before an error
                 self._find_runs(sweep, points)
+        # Also the runs without a record of the error, such as those whose process was killed.
         failed = [point for point in points if point.number in state.failed]
         self.failed = {point.settings[SEED]: state.failed[point.number] for point in failed}
 
@@ -178,35 +185,33 @@ class ExperimentToReproduce:
 
     def _rows_of_photographs(self) -> list[Values]:
         """Return a row with the number of photographs whose most probable label is the book's."""
-        for run in self.runs[:1]:
-            section = RunSection(1, run, 1, with_published=True)
-            if counts := count_labels_as_in_book(section.photographs):
-                row = {"metric": f"first labels of {counts['photographs']}", "count": 1}
-                return [row | counts]
-        return []
+        if not self.runs:
+            return []
+        section = RunSection(1, self.runs[0], 1, with_published=True)
+        counts = count_labels_as_in_book(section.photographs)
+        if not counts:
+            return []
+        return [{"metric": f"first labels of {counts['photographs']}", "count": 1, **counts}]
 
-    def compare_with_baseline(self, fits: "Fits") -> Comparison | None:
-        """Compare the runs with those of the baseline in `fits`; None without such runs."""
+    def compare_with_baseline(self, reproductions: "Sequence[Reproduction]") -> Comparison | None:
+        """Compare the runs with those of the baseline among `reproductions`, or return None."""
         if self.baseline is None or not self.runs:
             return None
         wanted = self.baseline.experiment, self.baseline.set
-        for fit in fits:
-            if (fit.name, fit.variant) == wanted and fit.runs:
-                return compare_groups(self.groups[0], fit.groups[0], self.baseline.metric)
+        for reproduction in reproductions:
+            if (reproduction.name, reproduction.variant) == wanted and reproduction.runs:
+                return compare_groups(self.groups[0], reproduction.groups[0], self.baseline.metric)
         return None
 
-    def describe_baseline(self, fits: "Fits") -> str:
+    def describe_baseline(self, reproductions: "Sequence[Reproduction]") -> str:
         """Return whether the runs are better than those of the baseline; empty without one."""
         if self.baseline is None or not self.runs:
             return ""
         other = f"{self.baseline.experiment} {format_settings_briefly(self.baseline.set)}".rstrip()
-        comparison = self.compare_with_baseline(fits)
+        comparison = self.compare_with_baseline(reproductions)
         if comparison is None:
             return f"{self.title}: not compared with {other}, which has no such runs here"
         return comparison.describe(self.title, other)
-
-
-Fits = Sequence[ExperimentToReproduce]
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
@@ -244,35 +249,36 @@ def reproduce_published_numbers(
     reproduction.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
-    numbers = None if seeds is None else parse_seeds(seeds)
+    given_seeds = None if seeds is None else parse_seeds(seeds)
     chosen = _choose_experiments(names)
     check_output_path("--out", out, force=options.force, ours=OURS)
-    fits = prepare_reproduction(chosen, numbers, options, screen)
-    runnable = [fit for fit in fits if not fit.missing]
-    for fit in fits:
-        if fit.missing:
-            screen.warn(f"not run: {fit.title}: {fit.missing}")
+    reproductions = prepare_reproductions(chosen, given_seeds, options, screen)
+    runnable = [reproduction for reproduction in reproductions if not reproduction.missing]
+    for reproduction in reproductions:
+        if reproduction.missing:
+            screen.warn(f"not run: {reproduction.title}: {reproduction.missing}")
     if not runnable:
         raise DlrunError("no experiment could be run", MISSING_HINT)
-    plans = [fit.make_plan(screen) for fit in runnable]  # every config is checked first
-    preload_fork_server(fit.name for fit in runnable)
+    # Every config is checked before the first run.
+    plans = [reproduction.make_plan(screen) for reproduction in runnable]
+    preload_fork_server(reproduction.name for reproduction in runnable)
     try:
-        for number, (fit, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
-            runs = pluralize(len(fit.seeds), "run")
-            screen.note(f"[{number}/{len(runnable)}] {fit.title}: {runs}")
-            fit.run(plan, screen, jobs)
-            _write(fits, out, command)
+        for number, (reproduction, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
+            runs = pluralize(len(reproduction.seeds), "run")
+            screen.note(f"[{number}/{len(runnable)}] {reproduction.title}: {runs}")
+            reproduction.run(plan, screen, jobs)
+            _write(reproductions, out, command)
     except (Stopped, DlrunError):
         screen.warn(f"not done; continue with: {command}")
-        if any(fit.runs for fit in fits):
-            _write(fits, out, command)
+        if any(reproduction.runs for reproduction in reproductions):
+            _write(reproductions, out, command)
         raise
-    failed = any(fit.failed for fit in fits)
+    failed = any(reproduction.failed for reproduction in reproductions)
     if options.json:
-        _print_json(fits, out, command, "failed" if failed else "finished", screen)
+        _print_json(reproductions, out, command, "failed" if failed else "finished", screen)
     else:
-        _show(fits, out, run_context.resolve_data_dir(options.data_dir), screen)
-    return 1 if failed or (names and len(runnable) < len(fits)) else 0
+        _show(reproductions, out, run_context.resolve_data_dir(options.data_dir), screen)
+    return 1 if failed or (names and len(runnable) < len(reproductions)) else 0
 
 
 def _choose_experiments(names: Sequence[str]) -> list[str]:
@@ -285,103 +291,112 @@ def _choose_experiments(names: Sequence[str]) -> list[str]:
     return [*dict.fromkeys(names)] or published
 
 
-def prepare_reproduction(
+def prepare_reproductions(
     names: Sequence[str], seeds: Sequence[int] | None, options: RunSettings, screen: Screen
-) -> list[ExperimentToReproduce]:
-    """Prepare experiments for a reproduction of ISLP, and download missing data sets.
+) -> list[Reproduction]:
+    """Prepare the experiments that reproduce the book ISLP's numbers; download their missing data.
 
     If the download fails, `missing` says why; each data set is tried once. The variants of an
     experiment follow it.
     """
-    fits = []
-    failures = dict[str, str]()  # of each data set why it is missing
+    reproductions = []
+    failures: dict[str, str] = {}  # of each data set why it is missing
     data_dir = run_context.resolve_data_dir(options.data_dir)
     for name in names:
-        fit = ExperimentToReproduce(name, options, list(seeds or [0]))
-        source = name
+        reproduction = Reproduction(name, options, list(seeds or [0]))
+        data_name = name
         variants: list[PublishedVariant] = []
         try:
             experiment = registry.load_experiment(name)
             config = load_experiment_config(name, options)
+            reproduction.seeds = _choose_seeds(config, seeds)
             if isinstance(reference := config.reference_section, Reference):
-                fit.baseline = reference.baseline
+                reproduction.baseline = reference.baseline
                 variants = reference.variants
-                if seeds is None:
-                    fit.seeds = [*range(reference.seeds)]
-            if not config.depends_on_seed:
-                fit.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:
-                source = dataset.name
-            if source not in failures:
+                data_name = dataset.name
+            if data_name not in failures:
                 screen.note(f"data of {name}")
-                fit.settings = experiment.lab_setup(config, data_dir, screen)
+                reproduction.settings = experiment.lab_setup(config, data_dir, screen)
         except OSError as error:
-            failures[source] = f"its data: {error.strerror}"
+            failures[data_name] = f"its data: {error.strerror}"
         except DlrunError as error:
-            failures[source] = error.message
-        fit.missing = failures.get(source, "")
-        fits.append(fit)
-        for values in (variant.set for variant in variants):
-            settings = fit.settings | values
-            fits.append(replace(fit, variant=values, settings=settings, baseline=None))
-    return fits
+            failures[data_name] = error.message
+        reproduction.missing = failures.get(data_name, "")
+        reproductions.append(reproduction)
+        reproductions += (reproduction.make_variant(variant.set) for variant in variants)
+    return reproductions
 
 
-def _write(fits: Fits, out: Path, command: str) -> None:
+def _choose_seeds(config: ExperimentConfig, seeds: Sequence[int] | None) -> list[int]:
+    """Return an experiment's seeds: those given, or else as many as its `reference` says."""
+    if not config.depends_on_seed:
+        return [config.seed]
+    if seeds is None and isinstance(config.reference_section, Reference):
+        return [*range(config.reference_section.seeds)]
+    return list(seeds or [0])
+
+
+def _write(reproductions: Sequence[Reproduction], out: Path, command: str) -> None:
     """Write the page about the runs. Raises OSError if it cannot be written."""
+    notes = [note for reproduction in reproductions for note in reproduction.notes]
     content = PageContent(
-        [run for fit in fits for run in fit.runs],
+        [run for reproduction in reproductions for run in reproduction.runs],
         note=f"`{command}` does it again, or goes on.",
-        warnings=[note for fit in fits for note in fit.notes] + _compare_with_baselines(fits),
+        warnings=notes + _baseline_sentences(reproductions),
         title="The lab, reproduced",
         with_published=True,
     )
     write_report_page(content, out)
 
 
-def _compare_with_baselines(fits: Fits) -> list[str]:
+def _baseline_sentences(reproductions: Sequence[Reproduction]) -> list[str]:
     """Return in words whether each experiment with a baseline is better than the baseline."""
-    return [text for fit in fits if (text := fit.describe_baseline(fits))]
+    sentences = (reproduction.describe_baseline(reproductions) for reproduction in reproductions)
+    return [*filter(None, sentences)]
 
 
-def _show(fits: Fits, out: Path, data_dir: Path, screen: Screen) -> None:
+def _show(reproductions: Sequence[Reproduction], out: Path, data_dir: Path, screen: Screen) -> None:
     """Print the comparison, the experiments that were not run, and the paths of the files."""
-    rows_of_parts = [fit.rows for fit in fits]
-    head, *lines = table_lines(COLUMNS, [row for rows in rows_of_parts for row in rows], screen)
+    with_rows = [(reproduction, reproduction.rows) for reproduction in reproductions]
+    head, *lines = table_lines(COLUMNS, [row for _, rows in with_rows for row in rows], screen)
+    next_lines = iter(lines)
     shown: list[str] = []
-    for fit, rows in zip(fits, rows_of_parts, strict=True):
+    for reproduction, rows in with_rows:
         if rows:
             note = f"; {rows[0]['note']}" if rows[0].get("note") else ""
-            runs = pluralize(len(fit.runs), "run")
-            shown.append(f"{fit.title}, {runs} of {fit.seconds:.1f} s{note}")
-        shown += [lines.pop(0) for _ in rows]
-    notes = (note for fit in fits for note in fit.notes)
-    for text in (LEGEND, *_compare_with_baselines(fits), *notes):
+            runs = pluralize(len(reproduction.runs), "run")
+            shown.append(f"{reproduction.title}, {runs} of {reproduction.seconds:.1f} s{note}")
+        shown += itertools.islice(next_lines, len(rows))
+    notes = (note for reproduction in reproductions for note in reproduction.notes)
+    for text in (LEGEND, *_baseline_sentences(reproductions), *notes):
         shown += textwrap.wrap(
-            printable(text), SCREEN_WIDTH, subsequent_indent="  ", break_long_words=False
+            printable(text), LINE_WIDTH, subsequent_indent="  ", break_long_words=False
         )
-    if any(fit.missing for fit in fits):
+    if any(reproduction.missing for reproduction in reproductions):
         shown.append(f"put what is missing into {data_dir}, and run the same command")
     screen.show(Text(head, style="bold"))
     screen.show(Text("\n".join(shown)))
     screen.labelled(("page", str(out)))
 
 
-def _print_json(fits: Fits, out: Path, command: str, status: str, screen: Screen) -> None:
+def _print_json(
+    reproductions: Sequence[Reproduction], out: Path, command: str, status: str, screen: Screen
+) -> None:
     experiments = []
-    for fit in fits:
-        comparison = fit.compare_with_baseline(fits)
+    for reproduction in reproductions:
+        comparison = reproduction.compare_with_baseline(reproductions)
         experiments.append(
             {
-                "experiment": fit.name,
-                "variant": fit.variant,
-                "seeds": fit.seeds,
-                "not_run": fit.missing or None,
-                "failed": fit.failed,
-                "runs": [str(run.folder) for run in fit.runs],
-                "not_comparable": fit.not_comparable or None,
-                "seconds": fit.seconds,
-                "rows": fit.rows,
+                "experiment": reproduction.name,
+                "variant": reproduction.variant,
+                "seeds": reproduction.seeds,
+                "not_run": reproduction.missing or None,
+                "failed": reproduction.failed,
+                "runs": [str(run.folder) for run in reproduction.runs],
+                "not_comparable": reproduction.not_comparable or None,
+                "seconds": reproduction.seconds,
+                "rows": reproduction.rows,
                 "baseline": comparison and comparison.as_object(),
             }
         )

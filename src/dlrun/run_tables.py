@@ -46,7 +46,7 @@ class Column:
         return "" if value is None else self.format(value)
 
 
-def number(name: str, title: str = "") -> Column:
+def number_column(name: str, title: str = "") -> Column:
     """Return a right-aligned table column for a metric or a count."""
     return Column(name, title, format_metric, is_number=True)
 
@@ -73,7 +73,7 @@ def _one_line(value: object) -> str:
 
 SECONDS = Column("seconds", "sec", _format_seconds, is_number=True)
 # What is known of a group of runs and a metric: `group_row`.
-MEAN, SD = number("mean"), number("sd")
+MEAN, SD = number_column("mean"), number_column("sd")
 INTERVAL_OF_MEAN = Column("interval_of_mean", "interval of the mean", _format_ends, True)
 RANGE_OF_RUNS = Column("range_of_runs", "range of runs", _format_ends, True)
 INTERVAL_OF_TEST_SET = Column("interval_of_test_set", "interval of a test set", _format_ends, True)
@@ -85,7 +85,7 @@ PUBLISHED = (
     Column("notebook_is", "the notebook is"),
 )
 GROUP_COLUMNS = (
-    *(Column("config"), Column("metric"), number("count", "n"), MEAN, SD),
+    *(Column("config"), Column("metric"), number_column("count", "n"), MEAN, SD),
     *(INTERVAL_OF_MEAN, RANGE_OF_RUNS, INTERVAL_OF_TEST_SET, *PUBLISHED),
 )
 # What is known of a run: `run_row`.
@@ -94,9 +94,9 @@ RUN_COLUMNS = (
     Column("experiment"),
     Column("state"),
     Column("metric"),
-    number("value"),
+    number_column("value"),
     INTERVAL_OF_TEST_SET,
-    number("book"),
+    number_column("book"),
     Column("reference_differs"),
     SECONDS,
     Column("tags", format=_join),

@@ -10,7 +10,7 @@ from dlrun.config.sections import BaselineExperiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.group_rows import position_relative_to
-from dlrun.reproduction import ExperimentToReproduce
+from dlrun.reproduction import Reproduction
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
 from tests.reproduction.lab import published
@@ -22,7 +22,7 @@ COLUMNS = ["what", "book", "book_is", "notebook", "notebook_is", "mean", "sd", "
 
 def a_part(
     folder: Path, mae: list[float], name: str = "hitters-dense", **fields: Any
-) -> ExperimentToReproduce:
+) -> Reproduction:
     shipped = registry.experiment_entry(name).shipped.values
     about: dict[str, Any] = {"reference": REFERENCE, "seconds": {"total": 2.0}}
     runs = []
@@ -30,7 +30,7 @@ def a_part(
         place = folder / "runs" / name / f"20261125T12000{seed}Z-0000"
         about |= {"config": shipped | {"seed": seed}, "metrics": {"test_mae": value}, "seed": seed}
         runs.append(Run.open(a_run(place, **about)))
-    return ExperimentToReproduce(name, RunSettings(), [*range(len(mae))], runs=runs, **fields)
+    return Reproduction(name, RunSettings(), [*range(len(mae))], runs=runs, **fields)
 
 
 def test_a_fit_is_compared_with_its_baseline(tmp_path: Path) -> None:

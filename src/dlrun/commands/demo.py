@@ -19,13 +19,12 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reproduction import ExperimentToReproduce, prepare_reproduction
+from dlrun.reproduction import Reproduction, prepare_reproductions
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import LATEST
 from dlrun.run_folder.recorded_metrics import EDITIONS, format_metric, main_metric
-from dlrun.system.console import Screen, format_position, format_text_table, printable
+from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
-WIDTH = 80
 HEADS = ["fit", "metric", "here", "book", "notebook"]
 MISSING = "The book's tables are missing; `pip install --no-deps islp` brings them."
 NEXT = "`dlrun reproduce` runs all of it for real, and downloads the data."
@@ -67,7 +66,7 @@ class _Fit:
         metric = main_metric(record) or next(iter(record.metrics), "")
         row: Values = {"metric": metric, "mean": record.metrics.get(metric)}
         if self.is_real:
-            rows = ExperimentToReproduce(self.name, self.settings, [0], runs=[self.run]).rows
+            rows = Reproduction(self.name, self.settings, [0], runs=[self.run]).rows
             row = next((other for other in rows if other["metric"] == metric), (rows or [row])[0])
         note = " (*)" if self.is_real and record.reference_differs else ""
         if not self.is_real and record.source == GENERATED:
@@ -86,7 +85,7 @@ def run_demo(
     settings: RunSettings,
     experiments: opt.Experiments = None,
 ) -> int:
-    """Run ISLP's chapter 10 in about two minutes, without a download, beside the book's numbers.
+    """Run the book ISLP's chapter 10 in about two minutes, without a download, beside its numbers.
 
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated
     data. Exits with 1 if an experiment could not be run; the others are run anyway.
@@ -113,7 +112,7 @@ def run_demo(
     write_report_page(PageContent(runs, title="The chapter, by dlrun demo"), page)
     head, *lines = format_text_table([HEADS, *(fit.cells for fit in fits)], left=(0, 1, 2), gap=1)
     for text in _remarks(fits):
-        lines += textwrap.wrap(printable(text), WIDTH, break_on_hyphens=False)
+        lines += textwrap.wrap(printable(text), LINE_WIDTH, break_on_hyphens=False)
     screen.show(Text(f"\n{head}", style="bold"))
     screen.show(Text("\n".join(lines)))
     screen.labelled(("figure", f"{runs_dir}/*/{LATEST}/*.png"), ("page", str(page)))
@@ -122,18 +121,22 @@ def run_demo(
 
 def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
     """Return an experiment and its variants as the demo runs them; none without a small config."""
-    prepared: list[ExperimentToReproduce] = []
+    prepared: list[Reproduction] = []
     epochs: list[str] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
-            prepared = prepare_reproduction([name], [0], settings, screen)
+            prepared = prepare_reproductions([name], [0], settings, screen)
             epochs = [f"{EPOCHS}={schema.epochs_in_demo}"] if schema.epochs_in_demo else []
     if prepared and not prepared[0].missing:
-        overrides = [[*fit.overrides, *epochs] for fit in prepared]
         return [
-            _Fit(name, fit.title, replace(settings, overrides=values), is_real=True)
-            for fit, values in zip(prepared, overrides, strict=True)
+            _Fit(
+                name,
+                reproduction.title,
+                replace(settings, overrides=[*reproduction.overrides, *epochs]),
+                is_real=True,
+            )
+            for reproduction in prepared
         ]
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
     small = _Fit(

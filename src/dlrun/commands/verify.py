@@ -27,7 +27,7 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.csv_tables import parse_csv
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT
 from dlrun.run_folder.recorded_metrics import SECONDS, main_metric
-from dlrun.run_tables import Column, number
+from dlrun.run_tables import Column, number_column
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
 
@@ -46,8 +46,8 @@ COLUMNS = (
     Column("run"),
     Column("experiment"),
     Column("metric"),
-    number("stated"),
-    number("repeated"),
+    number_column("stated"),
+    number_column("repeated"),
     Column("result"),
 )
 

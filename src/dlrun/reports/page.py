@@ -29,8 +29,7 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     remarks_on_metrics,
 )
-from dlrun.run_tables import RUN_COLUMNS, Column, Row, run_row, used_columns
-from dlrun.run_tables import number as number_column
+from dlrun.run_tables import RUN_COLUMNS, Column, Row, number_column, run_row, used_columns
 from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
 

@@ -17,7 +17,15 @@ from dlrun.reports.group_rows import group_row
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.recorded_metrics import shorten_metric
-from dlrun.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, number, table_csv, table_lines
+from dlrun.run_tables import (
+    INTERVAL_OF_MEAN,
+    MEAN,
+    SD,
+    Column,
+    number_column,
+    table_csv,
+    table_lines,
+)
 from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.plan_file import read_sweep_plan
 from dlrun.sweeps.selection import (
@@ -173,9 +181,14 @@ class SweepResults:
                 titles["validated"] = shorten_metric(validation.metric.name)
             row["n"] = group.finished_of_planned or str(row.get("count", ""))
             rows.append(row)
-        columns = [Column("config"), Column("n", is_number=True)]
-        columns += [number("validated", titles["validated"]), replace(MEAN, title=titles["mean"])]
-        columns += [SD, INTERVAL_OF_MEAN, number("book")]
+        validated = number_column("validated", titles["validated"])
+        columns = [Column("config"), Column("n", is_number=True), validated]
+        columns += [
+            replace(MEAN, title=titles["mean"]),
+            SD,
+            INTERVAL_OF_MEAN,
+            number_column("book"),
+        ]
         return table_lines(columns, rows, screen)
 
     def print_json(self, status: str, files: Mapping[str, str], screen: Screen) -> None:
