@@ -16,8 +16,8 @@ from dlrun.plots import draw_learning_curves, escape_figure_text, figure_to_png
 VALUES = {"epoch": [1, 2], "train_loss": [0.6, 0.4], "train_accuracy": [0.7, 0.8]}
 VALUES |= {"valid_loss": [0.65, 0.5], "valid_accuracy": [0.6, 0.7], "seconds": [1.0, 1.0]}
 EPOCHS = pd.DataFrame(VALUES)
-PARTS = ("train_accuracy", "valid_accuracy", "test_accuracy")
-PATH = {"lambda": [9, 3], **{part: [0.5, 0.8] for part in PARTS}}
+SPLITS = ("train_accuracy", "valid_accuracy", "test_accuracy")
+PATH = {"lambda": [9, 3], **{split: [0.5, 0.8] for split in SPLITS}}
 
 
 def is_drawn(figure: Figure) -> bool:
@@ -38,9 +38,9 @@ def test_learning_curves_have_a_panel_for_each_metric() -> None:
     assert len(loss.lines) == 2
     assert list(accuracy.lines[1].get_ydata()) == [0.6, 0.7]
     pd.testing.assert_frame_equal(before, EPOCHS)
-    marked = draw_learning_curves(EPOCHS, test, title="", kept=1).axes[1]
+    marked = draw_learning_curves(EPOCHS, test, title="", kept_epoch=1).axes[1]
     assert list(marked.lines[-1].get_xdata()) == [1, 1] and marked.get_legend() is not None
-    lab = draw_learning_curves(EPOCHS, test, title="", on_test=True).axes[1]
+    lab = draw_learning_curves(EPOCHS, test, title="", valid_is_test=True).axes[1]
     assert lab.lines[1].get_label() == "validation = test"
     assert marked.get_xlim() == accuracy.get_xlim() and marked.get_ylim() == accuracy.get_ylim()
 
@@ -49,9 +49,9 @@ def test_lasso_path() -> None:
     figure = plots.draw_accuracy_along_lasso_path(PATH, 100, 1, title="x")
     assert is_drawn(figure)
     (axes,) = figure.axes
-    *parts, chosen = axes.lines
-    assert [list(line.get_ydata()) for line in parts] == [[0.5, 0.8]] * 3
-    assert list(parts[0].get_xdata()) == [-math.log(0.09), -math.log(0.03)]
+    *curves, chosen = axes.lines
+    assert [list(line.get_ydata()) for line in curves] == [[0.5, 0.8]] * 3
+    assert list(curves[0].get_xdata()) == [-math.log(0.09), -math.log(0.03)]
     assert list(chosen.get_xdata()) == [-math.log(0.03)] * 2
 
 

@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 from dlrun.system.console import cut
 
-Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
+ColumnsByName = Mapping[str, Sequence[float]]  # of a CSV file
 Values = NDArray[np.float64]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
 COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
-NAMES = {"train": "training", "valid": "validation", "test": "test"}
+SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 PANELS_PER_ROW = 3
 DPI = 120
 COMPRESSION = 2  # zlib's level: four times as fast as 6 for photographs, and 14 % larger
-LETTER, LINE = 0.1, 0.18  # inches, of a title
-SPLITS = ("train", "valid")  # parts of the data with a value for each epoch
-LABELLED = 8  # coefficients of a path that are named
+LETTER_WIDTH, LINE_HEIGHT = 0.1, 0.18  # inches, of a title
+EPOCH_SPLITS = ("train", "valid")  # those with a value for each epoch
+MOST_LABELLED = 8  # coefficients of a path that are named
 # Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
 # for each takes far longer.
 CARDS_PER_ROW = 3
@@ -78,9 +78,9 @@ def _create_panel_grid(
 
 def _add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
     """Add a title above a figure, wrapped to its width; the figure grows by the title's lines."""
-    width = int(figure.get_figwidth() / LETTER)
+    width = int(figure.get_figwidth() / LETTER_WIDTH)
     lines = [part for line in title.split("\n") for part in textwrap.wrap(line, width)]
-    figure.set_figheight(figure.get_figheight() + LINE * len(lines))
+    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * len(lines))
     figure.suptitle("\n".join(escape_figure_text(line, width) for line in lines), fontsize=11)
 
 
@@ -92,18 +92,17 @@ def escape_figure_text(text: str, length: int) -> str:
 
 @_matplotlib_defaults()
 def draw_learning_curves(
-    table: Table,
-    test: Mapping[str, float | None],
+    table: ColumnsByName,
+    test_metrics: Mapping[str, float | None],
     *,
     title: str,
-    kept: int | None = None,
-    on_test: bool = False,
+    kept_epoch: int | None = None,
+    valid_is_test: bool = False,
 ) -> Figure:
-    """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
+    """Draw the learning curves of a run as in the book ISLP, 10.9: one panel for each metric.
 
-    table: metrics.csv, where a column without `train_` or `valid_` is a metric of its own. kept:
-    the epoch whose weights were kept, if it is not the last. on_test: whether the validation rows
-    are the test rows.
+    table: metrics.csv, where a column without `train_` or `valid_` is a metric of its own.
+    kept_epoch: the epoch whose weights were kept, if it is not the last.
     """
     metrics = dict.fromkeys(
         name.removeprefix("train_").removeprefix("valid_")
@@ -112,36 +111,38 @@ def draw_learning_curves(
     )
     figure, panels = _create_panel_grid(len(metrics), 5.5, 3.9, title=title)
     for axes, metric in zip(panels, metrics, strict=True):
-        _draw_metric(axes, table, metric, test.get(f"test_{metric}"), on_test=on_test)
-        if kept is not None:
-            axes.axvline(kept, linestyle=":", color="grey", label=f"kept (epoch {kept})")
-            axes.legend()
+        test_value = test_metrics.get(f"test_{metric}")
+        _draw_metric(axes, table, metric, test_value, valid_is_test=valid_is_test)
+        if kept_epoch is not None:
+            label = f"kept (epoch {kept_epoch})"
+            axes.axvline(kept_epoch, linestyle=":", color="grey", label=label)
+        axes.legend()
     return figure
 
 
 def _draw_metric(
-    axes: Axes, table: Table, metric: str, test: float | None, *, on_test: bool = False
+    axes: Axes, table: ColumnsByName, metric: str, test_value: float | None, *, valid_is_test: bool
 ) -> None:
+    """Draw a metric by epoch, with a horizontal line at its value on the test rows."""
     if metric in table:
         points = _known_points(table["epoch"], table[metric])
         axes.plot(*points, marker="o", markersize=3, label=metric)
-    splits = {split: NAMES[split] for split in SPLITS if f"{split}_{metric}" in table}
-    if on_test and "valid" in splits:
-        splits["valid"] = f"{NAMES['valid']} = test"
-    _draw_metric_by_part(axes, table["epoch"], table, metric, splits)
-    if test is not None:
-        label = f"test ({test:.{3 if abs(test) < 1000 else 0}f})"
-        axes.axhline(test, linestyle="--", color=COLOURS["test"], label=label)
+    splits = {split: SPLIT_NAMES[split] for split in EPOCH_SPLITS if f"{split}_{metric}" in table}
+    if valid_is_test and "valid" in splits:
+        splits["valid"] = f"{SPLIT_NAMES['valid']} = test"
+    _draw_metric_by_split(axes, table["epoch"], table, metric, splits)
+    if test_value is not None:
+        label = f"test ({test_value:.{3 if abs(test_value) < 1000 else 0}f})"
+        axes.axhline(test_value, linestyle="--", color=COLOURS["test"], label=label)
     axes.set(xlabel="epoch", ylabel=escape_figure_text(metric, 40))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(min(table["epoch"]) - 0.5, max(table["epoch"]) + 0.5)
-    axes.legend()
 
 
-def _draw_metric_by_part(
-    axes: Axes, x: Sequence[float], table: Table, metric: str, splits: Mapping[str, str]
+def _draw_metric_by_split(
+    axes: Axes, x: Sequence[float], table: ColumnsByName, metric: str, splits: Mapping[str, str]
 ) -> None:
-    """Draw one curve per part of the data (train, valid, ...) for a metric."""
+    """Draw one curve per split of the data (train, valid, ...) for a metric."""
     for split, label in splits.items():
         points = _known_points(x, table[f"{split}_{metric}"])
         axes.plot(*points, marker="o", markersize=3, color=COLOURS[split], label=label)
@@ -154,12 +155,14 @@ def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], 
 
 
 @_matplotlib_defaults()
-def draw_accuracy_along_lasso_path(table: Table, rows: int, chosen: int, *, title: str) -> Figure:
-    """Plot the accuracy on each part of the data along the lasso path."""
+def draw_accuracy_along_lasso_path(
+    table: ColumnsByName, training_rows: int, chosen_index: int, *, title: str
+) -> Figure:
+    """Draw the accuracy on each split of the data by lambda / n, for n training rows."""
     figure, (axes,) = _create_panel_grid(1, 5.5, 4.3, title=title)
-    x = [-math.log(value / rows) for value in table["lambda"]]
-    _draw_metric_by_part(axes, x, table, "accuracy", NAMES)
-    axes.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
+    x = [-math.log(value / training_rows) for value in table["lambda"]]
+    _draw_metric_by_split(axes, x, table, "accuracy", SPLIT_NAMES)
+    axes.axvline(x[chosen_index], linestyle=":", color="grey", label="chosen by validation")
     axes.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
     axes.legend()
     return figure
@@ -167,26 +170,27 @@ def draw_accuracy_along_lasso_path(table: Table, rows: int, chosen: int, *, titl
 
 @_matplotlib_defaults()
 def draw_true_and_predicted(
-    targets: Values, predicted: Values, target: str, *, title: str
+    true: Values, predicted: Values, target_name: str, *, title: str
 ) -> Figure:
     """Draw the prediction of each test row against its true value, and the line of equality."""
     figure, (axes,) = _create_panel_grid(1, 5.5, 4.9, title=title)
-    axes.plot(targets, predicted, "o", markersize=3, color=COLOURS["train"])
-    axes.axline((float(targets.mean()), float(targets.mean())), slope=1, color="grey", linewidth=1)
-    name = escape_figure_text(target, 40)
+    axes.plot(true, predicted, "o", markersize=3, color=COLOURS["train"])
+    mean = float(true.mean())
+    axes.axline((mean, mean), slope=1, color="grey", linewidth=1)
+    name = escape_figure_text(target_name, 40)
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     return figure
 
 
 @_matplotlib_defaults()
 def draw_predicted_series(
-    targets: Values, predicted: Values, target: str, note: str, *, title: str
+    true: Values, predicted: Values, target_name: str, note: str, *, title: str
 ) -> Figure:
     """Draw the true and the predicted values of test rows as a time series, below a note."""
     figure, (axes,) = _create_panel_grid(1, 11, 4, title=title)
-    axes.plot(targets, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
+    axes.plot(true, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
     axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
-    axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target, 40))
+    axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target_name, 40))
     axes.set_title(note, fontsize=11)
     axes.margins(x=0.01)
     axes.legend()
@@ -195,28 +199,28 @@ def draw_predicted_series(
 
 @_matplotlib_defaults()
 def draw_penalty_path(
-    table: Table,
+    table: ColumnsByName,
     metric: str,
     coefficients: Values,
     names: Sequence[str],
-    chosen: int,
+    chosen_index: int,
     *,
     title: str,
 ) -> Figure:
     """Draw a metric and the standardised coefficients (penalties, columns) by penalty."""
     figure, (left, right) = _create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(alpha) for alpha in table["alpha"]]
-    _draw_metric_by_part(left, x, table, metric, NAMES)
+    _draw_metric_by_split(left, x, table, metric, SPLIT_NAMES)
     left.set(ylabel="mean absolute error" if metric == "mae" else metric)
-    order = np.argsort(-np.abs(coefficients[chosen]))
+    order = np.argsort(-np.abs(coefficients[chosen_index]))
     for place, column in enumerate(order.tolist()):
-        label = escape_figure_text(names[column], 20) if place < LABELLED else None
+        label = escape_figure_text(names[column], 20) if place < MOST_LABELLED else None
         colour = f"C{place}" if label else "lightgrey"
         right.plot(x, coefficients[:, column], label=label, color=colour, linewidth=1)
     right.set(ylabel="standardised coefficient")
-    label = rf"chosen: $\alpha$ = {table['alpha'][chosen]:.4g}"
+    label = rf"chosen: $\alpha$ = {table['alpha'][chosen_index]:.4g}"
     for axes in (left, right):
-        axes.axvline(x[chosen], linestyle=":", color="grey", label=label)
+        axes.axvline(x[chosen_index], linestyle=":", color="grey", label=label)
         axes.set(xlabel=r"$-\log(\alpha)$")
         axes.legend(fontsize=8)
     return figure
@@ -231,7 +235,9 @@ def draw_contact_sheet(
 ) -> Figure:
     """Draw photographs, each with its name above and its labels and probabilities below."""
     columns = min(CARDS_PER_ROW, len(thumbnails))
-    card = PHOTOGRAPH_HEIGHT + LINE * (2 + max(len(labels) for labels in predictions.values()))
+    card = PHOTOGRAPH_HEIGHT + LINE_HEIGHT * (
+        2 + max(len(labels) for labels in predictions.values())
+    )
     width, height = CARD_WIDTH * columns, card * math.ceil(len(thumbnails) / columns)
     figure = Figure(figsize=(width, height))
     _add_figure_title(figure, title)
@@ -240,16 +246,24 @@ def draw_contact_sheet(
     axes = figure.add_axes((0, 0, 1, height / whole))
     for place, (file, pixels) in enumerate(thumbnails):
         row, column = divmod(place, columns)
-        left, bottom = CARD_WIDTH * column + GAP, card * row + 1.5 * LINE + PHOTOGRAPH_HEIGHT
-        tall, wide, _ = pixels.shape
-        scale = min((CARD_WIDTH - 2 * GAP) / wide, PHOTOGRAPH_HEIGHT / tall)
-        top = bottom - scale * tall
-        axes.imshow(pixels, extent=(left, left + scale * wide, bottom, top), aspect="auto")
-        axes.text(left, top, escape_figure_text(Path(file).name, 40), va="bottom", fontsize=10)
-        lines = [
-            f"{value:.3f}  {escape_figure_text(label, 44)}" for label, value in predictions[file]
-        ]
-        axes.text(left, bottom + GAP / 2, "\n".join(lines), va="top", fontsize=9)
-    axes.set(xlim=(0, width), ylim=(height, 0))
+        corner = CARD_WIDTH * column, card * row
+        _draw_card(axes, corner, pixels, Path(file).name, predictions[file])
+    axes.set(xlim=(0, width), ylim=(height, 0))  # y grows downwards
     axes.axis("off")
     return figure
+
+
+def _draw_card(
+    axes: Axes, corner: tuple[float, float], pixels: NDArray[np.uint8], name: str, labels: Labels
+) -> None:
+    """Draw a photograph, its name above, its labels below; `corner` is the upper left of all."""
+    x, y = corner
+    left = x + GAP
+    bottom = y + 1.5 * LINE_HEIGHT + PHOTOGRAPH_HEIGHT
+    tall, wide, _ = pixels.shape
+    scale = min((CARD_WIDTH - 2 * GAP) / wide, PHOTOGRAPH_HEIGHT / tall)
+    top = bottom - scale * tall
+    axes.imshow(pixels, extent=(left, left + scale * wide, bottom, top), aspect="auto")
+    axes.text(left, top, escape_figure_text(name, 40), va="bottom", fontsize=10)
+    lines = [f"{value:.3f}  {escape_figure_text(label, 44)}" for label, value in labels]
+    axes.text(left, bottom + GAP / 2, "\n".join(lines), va="top", fontsize=9)

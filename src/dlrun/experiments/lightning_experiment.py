@@ -98,6 +98,9 @@ class LightningExperiment(Experiment[L], Generic[L]):
         if run.table.keys() <= {*NO_METRICS}:
             return {}
         figure = draw_learning_curves(
-            run.table, run.record.metrics, title=self.title(run), kept=run.record.earlier_epoch
+            run.table,
+            run.record.metrics,
+            title=self.title(run),
+            kept_epoch=run.record.earlier_epoch,
         )
         return {"learning_curves.png": figure}

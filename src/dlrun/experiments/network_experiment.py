@@ -218,8 +218,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             run.table,
             run.record.metrics,
             title=self.title(run),
-            kept=run.record.earlier_epoch,
-            on_test=config.validates_on_test,
+            kept_epoch=run.record.earlier_epoch,
+            valid_is_test=config.validates_on_test,
         )
         return {"learning_curves.png": figure}
 

@@ -21,7 +21,7 @@ STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a result, in SVG 
 LEAST_WIDTH = 0.005  # of the axis of such a picture, as a share: rounding must not fill it
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
-Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
+ColumnsByName = Mapping[str, Sequence[float]]  # of metrics.csv, the first counts steps
 
 
 @dataclass(frozen=True)
@@ -202,12 +202,12 @@ def curve_of_means(
     return ChartCurve(name, x, means, look, low=[*map(min, values)], high=[*map(max, values)])
 
 
-def metric_names_without_stage(table: Table) -> list[str]:
+def metric_names_without_stage(table: ColumnsByName) -> list[str]:
     """Return a table's metric names without train, valid or test: `loss` for `train_loss`."""
     return list(dict.fromkeys(without_stage(name) for name in table if name.startswith(STAGES)))
 
 
-def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
+def thin_out_table(table: ColumnsByName, cells: int) -> dict[str, list[float]]:
     """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included.
 
     If the table has empty cells (NaN), such as epochs without validation, as many of the full rows
@@ -221,7 +221,7 @@ def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
     return {name: [values[row] for row in sorted(kept_rows)] for name, values in table.items()}
 
 
-def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
+def charts_of_run(table: ColumnsByName, record: RunRecord) -> list[Chart]:
     """Return the charts of one run, such as accuracy by epoch: one per metric or other result."""
     step = next(iter(table), "")
     metrics = metric_names_without_stage(table)
@@ -267,7 +267,7 @@ def _mark_of_chosen_step(
     return None
 
 
-def _levels_of_metric(table: Table, record: RunRecord, metric: str) -> list[ReferenceLine]:
+def _levels_of_metric(table: ColumnsByName, record: RunRecord, metric: str) -> list[ReferenceLine]:
     """Return the horizontal lines of a chart: published values, and the run's own at the end."""
     levels = published_value_lines(record, metric)
     name = f"{TESTED}{metric}"

@@ -14,7 +14,7 @@ from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run, find_damage
 from dlrun.reports import run_files
 from dlrun.reports import warning_tags as tags
-from dlrun.reports.charts import Table, charts_of_run, thin_out_table
+from dlrun.reports.charts import ColumnsByName, charts_of_run, thin_out_table
 from dlrun.reports.run_files import ClassifiedPhotograph, MispredictedRow, Weights
 from dlrun.reports.warning_tags import WarningTag
 from dlrun.run_folder.find import run_name_without_time
@@ -62,7 +62,7 @@ class RunSection:
         self.with_published = with_published
         self.not_compared = self.record.reference_differs or ""
         self.published = published_metrics(self.record, ignoring_differences=with_published)
-        self.table: Table = {}
+        self.table: ColumnsByName = {}
         if (run.folder / METRICS).exists():
             self.table = self._read_or_note(lambda: thin_out_table(run.table, max_cells), {})
         self.charts = charts_of_run(self.table, self.record)
