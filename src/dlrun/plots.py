@@ -235,10 +235,8 @@ def draw_contact_sheet(
 ) -> Figure:
     """Draw photographs, each with its name above and its labels and probabilities below."""
     columns = min(CARDS_PER_ROW, len(thumbnails))
-    card = PHOTOGRAPH_HEIGHT + LINE_HEIGHT * (
-        2 + max(len(labels) for labels in predictions.values())
-    )
-    width, height = CARD_WIDTH * columns, card * math.ceil(len(thumbnails) / columns)
+    card_height = PHOTOGRAPH_HEIGHT + LINE_HEIGHT * (2 + max(map(len, predictions.values())))
+    width, height = CARD_WIDTH * columns, card_height * math.ceil(len(thumbnails) / columns)
     figure = Figure(figsize=(width, height))
     _add_figure_title(figure, title)
     whole = figure.get_figheight()  # includes the lines of the title
@@ -246,7 +244,7 @@ def draw_contact_sheet(
     axes = figure.add_axes((0, 0, 1, height / whole))
     for place, (file, pixels) in enumerate(thumbnails):
         row, column = divmod(place, columns)
-        corner = CARD_WIDTH * column, card * row
+        corner = CARD_WIDTH * column, card_height * row
         _draw_card(axes, corner, pixels, Path(file).name, predictions[file])
     axes.set(xlim=(0, width), ylim=(height, 0))  # y grows downwards
     axes.axis("off")

@@ -31,13 +31,13 @@ from dlrun.run_tables import Column, number_column
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
 
-# Fields of the record that say which run it is, when and where it was done, or hold digests (that
-# of photographs has their times). All other fields and files are compared, but for figures.
+# Fields of the record that say which run it is, when and where it was done, or hold digests.
+# `data_digest`: that of photographs has their times. All other fields are compared.
 FIELDS_THAT_MAY_DIFFER = {
     "id", "run", "started", "resumed", "ended", "seconds", "threads", "accelerator", "sweep",
     "continues", "files", "data_digest",
 }  # fmt: skip
-FILES_THAT_MAY_DIFFER = {ENVIRONMENT}
+FILES_THAT_MAY_DIFFER = {ENVIRONMENT}  # and figures
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
 LONGEST = 60  # characters of a value
@@ -61,7 +61,8 @@ def verify_runs(
 ) -> int:
     """Repeat runs from their own configs, and compare each with its repetition bit for bit.
 
-    Exits with 1 unless all are identical. A table has what each run and its repetition state.
+    Exits with 1 unless all are identical, and none is a copy of another. A table has what each run
+    and its repetition state.
 
     Examples:
     dlrun verify imdb-lasso/latest --json
@@ -74,7 +75,7 @@ def verify_runs(
     try:
         for number, (name, run) in enumerate(opened, start=1):
             row = {"run": name, **_verify_run(run, data_dir)}
-            if copy := copies.get(run.folder):
+            if copy := copies.get(run.folder):  # the exit code is then 1
                 row["why"] = "; ".join(filter(None, (copy, row["why"])))
                 row["result"] = row["result"].replace("identical", "copy")
             screen.note(f"{format_position(number, len(opened))} {name}: {row['result']}")
@@ -105,9 +106,10 @@ def _describe_result(row: Values) -> list[str]:
 def _verify_run(run: Run, data_dir: Path | None) -> Values:
     """Return what the JSON output says of a run and its repetition.
 
-    result: identical or different; if the run was not repeated, its state or `not repeated`, and
-    `why`. differences: the name, the stated and the repeated value of fields of the record, and of
-    files, whose values are digests. causes: which of code, packages, machine, data differ.
+    result: identical or different; if the run was not repeated, its state (such as damaged) or
+    `not repeated`, and `why`. differences: the name, the stated and the repeated value of fields of
+    the record, and of files, whose values are digests. causes: which of code, packages, machine,
+    data differ.
     """
     metric = main_metric(run.record) or ""
     row: Values = {
@@ -128,7 +130,7 @@ def _verify_run(run: Run, data_dir: Path | None) -> Values:
         return row | {"result": "damaged", "why": "; ".join(problems)}
     try:
         return row | _repeat_and_compare(run, metric, data_dir)
-    except Exception as error:  # a wrong run of a class hides no other
+    except Exception as error:  # one student's broken run must not hide the other results
         hint = f" ({error.hint})" if isinstance(error, DlrunError) and error.hint else ""
         text = first_line(error).removeprefix(f"{run.folder}/")
         return row | {"result": "not repeated", "why": f"{text}{hint}"}
@@ -140,7 +142,7 @@ def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
     replaced: Values = {"threads": run.record.threads or 1, "logger": []}
     ignored = KEYS_THAT_MAY_DIFFER | replaced.keys()
     # Before the repetition, which may take hours.
-    stated = _read_stated(run, ignored)
+    original = _comparable_values(run, ignored)
     provenance = run_provenance(run)
     stop = StopRequest()
     with stop.handle_signals(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
@@ -155,7 +157,7 @@ def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
             _, folder = run_experiment(run.record.experiment, settings)
             assert folder is not None  # not a dry run
             repetition = Run.open(folder)
-            differences = _find_differences(stated, _read_stated(repetition, ignored))
+            differences = _find_differences(original, _comparable_values(repetition, ignored))
             again = run_provenance(repetition)
         finally:
             stop.ignore_signals()  # no signal interrupts the removal
@@ -175,25 +177,25 @@ def _layers_of_repetition(run: Run, replaced: Values) -> list[ConfigLayer]:
     return [own, config_layer_from_values(replaced, "dlrun verify")]
 
 
-def _read_stated(run: Run, ignored: Collection[str]) -> Values:
-    """Return what a run states: its metrics, the other fields of its record, digests of its files.
+def _comparable_values(run: Run, ignored: Collection[str]) -> Values:
+    """Return a run's metrics, the other fields of its record, and digests of its files.
 
     By dotted keys, without what may differ, and without the `ignored` keys of its config.
     """
     record = run.record.model_dump(exclude=FIELDS_THAT_MAY_DIFFER)
     for key in BY_PATH:
-        if isinstance(values := record.get(key), dict):
-            record[key] = [(Path(path).name, value) for path, value in values.items()]
+        if isinstance(by_path := record.get(key), dict):
+            record[key] = [(Path(path).name, value) for path, value in by_path.items()]
     record["config"] = flatten_keys_except(record["config"], ignored)
-    stated = flatten_keys({"metrics": record.pop("metrics"), **record})
+    values = flatten_keys({"metrics": record.pop("metrics"), **record})
     for name in sorted(run.record.files.keys() - FILES_THAT_MAY_DIFFER - {*run.record.figures}):
         content = run.read(name)
         try:
             comparable = _comparable_content(run, name, content, ignored)
         except Exception:  # a file with a right checksum can hold anything
             comparable = content
-        stated[f"files.{name}"] = hashlib.sha256(repr(comparable).encode()).hexdigest()[:12]
-    return stated
+        values[f"files.{name}"] = hashlib.sha256(repr(comparable).encode()).hexdigest()[:12]
+    return values
 
 
 def _comparable_content(run: Run, name: str, content: bytes, ignored: Collection[str]) -> object:
@@ -210,14 +212,14 @@ def _comparable_content(run: Run, name: str, content: bytes, ignored: Collection
     ]
 
 
-def _find_differences(stated: Values, repeated: Values) -> list[Values]:
-    """Return every value that only one states, or that differs as text: 1 is not 1.0."""
+def _find_differences(original: Values, repeated: Values) -> list[Values]:
+    """Return every value that only one run states, or that differs as text: 1 is not 1.0."""
     return [
         {
             "name": key.removeprefix("metrics.").removeprefix("files."),
-            "stated": stated.get(key),
+            "stated": original.get(key),
             "repeated": repeated.get(key),
         }
-        for key in stated | repeated
-        if repr(stated.get(key, ...)) != repr(repeated.get(key, ...))
+        for key in original | repeated
+        if repr(original.get(key, ...)) != repr(repeated.get(key, ...))
     ]
