@@ -27,8 +27,8 @@ from dlrun.groups import Group, group_runs
 from dlrun.paired_comparison import Comparison, compare_groups
 from dlrun.reports.group_rows import group_row, published_values
 from dlrun.reports.page import OURS, PageContent, write_report_page
+from dlrun.reports.report_section import ReportSection
 from dlrun.reports.run_files import count_labels_as_in_book
-from dlrun.reports.run_section import RunSection
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.output_paths import check_output_path
@@ -187,7 +187,7 @@ class Reproduction:
         """Return a row with the number of photographs whose most probable label is the book's."""
         if not self.runs:
             return []
-        section = RunSection(1, self.runs[0], 1, with_published=True)
+        section = ReportSection(1, self.runs[0], 1, with_published=True)
         counts = count_labels_as_in_book(section.photographs)
         if not counts:
             return []

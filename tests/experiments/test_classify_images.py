@@ -12,7 +12,7 @@ from PIL import Image
 from dlrun.data import photographs
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.report_section import ReportSection
 from dlrun.run_context import RunSettings
 from tests.conftest import Dlrun, Patch, setting, smoke
 from tests.experiments.use import latest, moved, results, table
@@ -128,7 +128,7 @@ def test_without_images_it_takes_the_books(
         (folder / name).rename(tmp_path / place)
     done = forked(NAME, "ISLP", *BUNDLED).is_told(0)
     assert "Cape_Weaver.jpg" in done.stdout and "weaver.jpg" not in done.stdout
-    shown = RunSection(1, Run.open(latest(tmp_path, NAME)), 1, with_published=True).photographs
+    shown = ReportSection(1, Run.open(latest(tmp_path, NAME)), 1, with_published=True).photographs
     assert {one.name for one in shown} == reference.book.keys()
     assert all(one.published["book"] for one in shown)
 

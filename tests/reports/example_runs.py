@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.report_section import ReportSection
 from dlrun.run_folder.csv_tables import to_csv
 from dlrun.run_folder.folder import RunFolder
 from tests.run_folder.making import a_run
@@ -68,9 +68,9 @@ def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = 
     return Run.open(folder)
 
 
-def sections(*runs: Run) -> list[RunSection]:
+def sections(*runs: Run) -> list[ReportSection]:
     """The sections of a page."""
-    return [RunSection(place, run, 1_000) for place, run in enumerate(runs, start=1)]
+    return [ReportSection(place, run, 1_000) for place, run in enumerate(runs, start=1)]
 
 
 def config(seed: int, lr: float = 0.1, **more: Any) -> dict[str, Any]:

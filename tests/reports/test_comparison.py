@@ -10,17 +10,17 @@ from dlrun.reports.comparison import (
     MAX_CURVES,
     DataSetComparison,
     compare_by_data,
-    fill_in_sections,
+    complete_report_sections,
 )
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.report_section import ReportSection
 from tests.reports.example_runs import a_classification, config, sections
 
 
-def compared(shown: list[RunSection]) -> list[DataSetComparison]:
+def compared(shown: list[ReportSection]) -> list[DataSetComparison]:
     groups = group_runs([section.run for section in shown])
     by_folder = {section.run.folder: section for section in shown}
-    fill_in_sections(groups, by_folder)
+    complete_report_sections(groups, by_folder)
     return compare_by_data(groups, by_folder)
 
 

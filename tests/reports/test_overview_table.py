@@ -9,17 +9,17 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.reports import warning_tags
-from dlrun.reports.comparison import fill_in_sections
+from dlrun.reports.comparison import complete_report_sections
 from dlrun.reports.overview_table import Overview, make_overview_table
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import WarningTag, tags_as_html
 from tests.reports.example_runs import a_classification, config, sections
 
 
-def overview(shown: list[RunSection]) -> Overview:
+def overview(shown: list[ReportSection]) -> Overview:
     groups = group_runs([section.run for section in shown], with_published=True)
     by_folder = {section.run.folder: section for section in shown}
-    fill_in_sections(groups, by_folder)
+    complete_report_sections(groups, by_folder)
     return make_overview_table(groups, by_folder)
 
 

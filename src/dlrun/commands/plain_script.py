@@ -1,4 +1,4 @@
-"""`dlrun script`: print an experiment of ISLP as a script in plain PyTorch or scikit-learn."""
+"""`dlrun script`: print an experiment of the book ISLP as a script in plain PyTorch or sklearn."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`dlrun report`, `dlrun reproduce`: report on runs, or redo ISLP's experiments and compare."""
+"""`dlrun report`, `dlrun reproduce`: report on runs, or reproduce the book ISLP's numbers."""
 
 import shlex
 import sys

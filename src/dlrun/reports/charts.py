@@ -278,7 +278,7 @@ def _levels_of_metric(table: ColumnsByName, record: RunRecord, metric: str) -> l
 
 
 def published_value_lines(record: RunRecord, metric: str) -> list[ReferenceLine]:
-    """Return a chart's lines at a metric's published test values, one per edition of ISLP."""
+    """Return a chart's lines at a metric's published test values, by edition of the book ISLP."""
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
         for edition, values in published_metrics(record).items()

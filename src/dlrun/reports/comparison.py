@@ -11,17 +11,17 @@ from dlrun.groups import Group, seed_and_fold
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.group_rows import group_row
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
 from dlrun.run_tables import GROUP_COLUMNS, Column, used_columns
 
 MAX_CURVES = 5  # of a chart, each in a colour; the others are not drawn
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-Sections = Mapping[Path, RunSection]  # by the folder of their run
+Sections = Mapping[Path, ReportSection]  # by the folder of their run
 
 
-def fill_in_sections(groups: Sequence[Group], sections: Sections) -> None:
-    """Add to each run's section of a report its settings, and which run stands for its group."""
+def complete_report_sections(groups: Sequence[Group], sections: Sections) -> None:
+    """Add to each run's report section its settings, and the run that represents its group."""
     for group in groups:
         for run in group.runs:
             section = sections[run.folder]
@@ -146,7 +146,7 @@ def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -
     return list(curves.values())
 
 
-def _curve_of_run(section: RunSection, step: str, metric: str) -> ChartCurve | None:
+def _curve_of_run(section: ReportSection, step: str, metric: str) -> ChartCurve | None:
     """Return a run's curve in a chart of several runs, or None; `look` is its data, as `valid`."""
     if len(section.steps) < 2 or section.step_name != step:
         return None

@@ -1,4 +1,4 @@
-"""Describe a metric of a group of runs as a row of tables, beside its published values."""
+"""Make rows of results, each a metric of a group of runs beside its published values."""
 
 from decimal import Decimal
 

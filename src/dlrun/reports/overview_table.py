@@ -17,8 +17,8 @@ from dlrun.reports.group_rows import (
     position_of_published,
     published_values,
 )
+from dlrun.reports.report_section import ReportSection
 from dlrun.reports.run_files import count_labels_as_in_book
-from dlrun.reports.run_section import RunSection
 from dlrun.reports.warning_tags import WarningTag, tags_as_html
 from dlrun.run_folder.recorded_metrics import format_interval, format_metric
 from dlrun.run_tables import Column, used_columns
@@ -60,21 +60,21 @@ class Overview:
         return LEGEND if any(row.get("picture") for row in self.rows) else {}
 
 
-def sections_by_experiment(sections: Sequence[RunSection]) -> dict[str, list[RunSection]]:
-    """Group a report's runs by experiment, in ISLP's order; other experiments follow."""
-    by_name: dict[str, list[RunSection]] = {}
+def sections_by_experiment(sections: Sequence[ReportSection]) -> dict[str, list[ReportSection]]:
+    """Group a report's runs by experiment, in the order of the book ISLP; others follow."""
+    by_name: dict[str, list[ReportSection]] = {}
     for section in sections:
         by_name.setdefault(section.record.experiment, []).append(section)
     return dict(sorted(by_name.items(), key=lambda item: _place_in_book(item[1])))
 
 
-def _place_in_book(sections: Sequence[RunSection]) -> tuple[float, ...]:
+def _place_in_book(sections: Sequence[ReportSection]) -> tuple[float, ...]:
     """Return the place of an experiment in the book, by its runs."""
     return min(tuple(section.record.reference.get("place") or [math.inf]) for section in sections)
 
 
 def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview:
-    """Return a report's first table, with a row per config, sorted as ISLP orders experiments."""
+    """Return a report's first table, with a row per config, in the order of the book ISLP."""
     experiments = sections_by_experiment([*sections.values()])
     rows: list[Values] = []
     for number, name in enumerate(experiments, start=1):

@@ -20,8 +20,8 @@ from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
 from dlrun.reports.group_rows import group_row
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
+from dlrun.reports.report_section import ReportSection
 from dlrun.reports.run_files import PHOTOGRAPHS_SHOWN
-from dlrun.reports.run_section import RunSection
 from dlrun.reports.warning_tags import tags_as_html
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
@@ -73,12 +73,12 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     # At least one cell of many runs; no runs, if all of a sweep failed.
     cells = min(CELLS_OF_ONE, max(1, CELLS // max(1, count)))
     sections = [
-        RunSection(number, run, cells, with_published=content.with_published)
+        ReportSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
     ]
     groups = group_runs(content.runs, with_published=content.with_published)
     by_folder = {section.run.folder: section for section in sections}
-    comparison.fill_in_sections(groups, by_folder)
+    comparison.complete_report_sections(groups, by_folder)
     for section in sections:
         section.read_predictions()
     rows = [_row_of_run(section) for section in sections]
@@ -104,7 +104,7 @@ def report_rows(runs: Sequence[Run]) -> list[Values]:
     return [group_row(group, spread) for group in groups for spread in group.test_spreads]
 
 
-def _row_of_run(section: RunSection) -> Row:
+def _row_of_run(section: ReportSection) -> Row:
     """Return a run's row of the table of all runs."""
     number = section.number
     metric = main_metric(section.record) or ""

@@ -61,7 +61,7 @@ class ClassifiedPhotograph:
 
 
 def parse_worst_rows(content: bytes) -> list[MispredictedRow]:
-    """Return a mistakes.json's worst test rows, with long texts cut; raise ValueError if wrong."""
+    """Return mistakes.json's worst test rows, long texts cut; raise ValueError if malformed."""
     rows = _WorstRows.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
     for row in rows:
         row.text = cut(row.text, MAX_TEXT)

@@ -33,7 +33,7 @@ MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile)
 T = TypeVar("T")
 
 
-class RunSection:
+class ReportSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
     max_cells: of the table of its curves. with_published: whether published numbers are shown that
@@ -48,10 +48,10 @@ class RunSection:
         self.number = number
         self.run = run
         self.record = run.record
-        # `comparison.fill_in_sections` sets the next three later, and adds to the title.
+        # `comparison.complete_report_sections` sets the next three later, and adds to the title.
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
-        self.representative: RunSection = self  # its config's run whose predictions are shown
+        self.representative: ReportSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
         self.title = self._title()
         self.settings: Values = run.settings

@@ -9,7 +9,7 @@ from PIL import Image
 
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import run_files
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.report_section import ReportSection
 from dlrun.run_folder.csv_tables import to_csv
 from dlrun.run_folder.folder import RunFolder
 from tests.reports.example_runs import a_classification
@@ -18,8 +18,8 @@ from tests.run_folder.making import a_run
 MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability": 0.99}
 
 
-def section(run: Run) -> RunSection:
-    return RunSection(1, run, 1_000)
+def section(run: Run) -> ReportSection:
+    return ReportSection(1, run, 1_000)
 
 
 def test_long_texts_of_mistakes_are_cut(tmp_path: Path) -> None:
