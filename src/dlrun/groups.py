@@ -158,14 +158,10 @@ class Group:
         return self.spreads[metric.name] if metric else None
 
     @property
-    def is_complete(self) -> bool:
-        """Return whether all planned runs of the config have finished."""
-        return len(self.counted) >= self.planned
-
-    @property
     def finished_of_planned(self) -> str:
         """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
-        return "" if self.is_complete else f"{len(self.counted)} of {self.planned}"
+        count = len(self.counted)
+        return f"{count} of {self.planned}" if count < self.planned else ""
 
     @property
     def test_spreads(self) -> list[Spread]:

@@ -27,7 +27,7 @@ PANELS_PER_ROW = 3
 DPI = 120
 COMPRESSION = 2  # zlib's level: four times as fast as 6 for photographs, and 14 % larger
 LETTER_WIDTH, LINE_HEIGHT = 0.1, 0.18  # inches, of a title
-EPOCH_SPLITS = ("train", "valid")  # those with a value for each epoch
+EPOCH_SPLITS = ("train", "valid")  # which have a value for each epoch
 MOST_LABELLED = 8  # coefficients of a path that are named
 # Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
 # for each takes far longer.
@@ -175,8 +175,7 @@ def draw_true_and_predicted(
     """Draw the prediction of each test row against its true value, and the line of equality."""
     figure, (axes,) = _create_panel_grid(1, 5.5, 4.9, title=title)
     axes.plot(true, predicted, "o", markersize=3, color=COLOURS["train"])
-    mean = float(true.mean())
-    axes.axline((mean, mean), slope=1, color="grey", linewidth=1)
+    axes.axline((float(true.mean()), float(true.mean())), slope=1, color="grey", linewidth=1)
     name = escape_figure_text(target_name, 40)
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     return figure
@@ -244,7 +243,7 @@ def draw_contact_sheet(
     axes = figure.add_axes((0, 0, 1, height / whole))
     for place, (file, pixels) in enumerate(thumbnails):
         row, column = divmod(place, columns)
-        corner = CARD_WIDTH * column, card_height * row
+        corner = CARD_WIDTH * column + GAP, card_height * row
         _draw_card(axes, corner, pixels, Path(file).name, predictions[file])
     axes.set(xlim=(0, width), ylim=(height, 0))  # y grows downwards
     axes.axis("off")
@@ -255,9 +254,8 @@ def _draw_card(
     axes: Axes, corner: tuple[float, float], pixels: NDArray[np.uint8], name: str, labels: Labels
 ) -> None:
     """Draw a photograph, its name above, its labels below; `corner` is the upper left of all."""
-    x, y = corner
-    left = x + GAP
-    bottom = y + 1.5 * LINE_HEIGHT + PHOTOGRAPH_HEIGHT
+    left, top_of_card = corner
+    bottom = top_of_card + 1.5 * LINE_HEIGHT + PHOTOGRAPH_HEIGHT
     tall, wide, _ = pixels.shape
     scale = min((CARD_WIDTH - 2 * GAP) / wide, PHOTOGRAPH_HEIGHT / tall)
     top = bottom - scale * tall

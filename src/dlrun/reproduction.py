@@ -32,7 +32,7 @@ from dlrun.reports.run_files import count_labels_as_in_book
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.output_paths import check_output_path
-from dlrun.run_tables import RANGE_OF_RUNS, Column, number_column, table_lines
+from dlrun.run_tables import RANGE_OF_RUNS, Column, table_lines
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
@@ -43,9 +43,9 @@ from dlrun.system.console import LINE_WIDTH, Screen, pluralize, printable
 
 # On 80 columns: published numbers are rounded as ours, and the page has the standard deviation.
 COLUMNS = [
-    *(Column("metric"), number_column("book"), Column("book_is", "it is")),
-    *(number_column("notebook"), Column("notebook_is", "it is")),
-    *(number_column("mean", "here"), RANGE_OF_RUNS),
+    *(Column("metric"), Column.number("book"), Column("book_is", "it is")),
+    *(Column.number("notebook"), Column("notebook_is", "it is")),
+    *(Column.number("mean", "here"), RANGE_OF_RUNS),
 ]
 MISSING_HINT = "`pip install --no-deps islp` brings tables and photographs; see --data-dir"
 LEGEND = """\
@@ -88,11 +88,6 @@ class Reproduction:
         """Return the `--set` texts of the experiment's runs."""
         settings = (format_override(key, value) for key, value in self.settings.items())
         return [*self.options.overrides, *settings]
-
-    def make_variant(self, variant: Settings) -> "Reproduction":
-        """Return the reproduction of a published variant of the experiment."""
-        settings = self.settings | variant
-        return Reproduction(self.name, self.options, self.seeds, variant, settings, self.missing)
 
     def make_plan(self, screen: Screen) -> SweepPlan:
         """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
@@ -188,10 +183,9 @@ class Reproduction:
         if not self.runs:
             return []
         section = ReportSection(1, self.runs[0], 1, with_published=True)
-        counts = count_labels_as_in_book(section.photographs)
-        if not counts:
-            return []
-        return [{"metric": f"first labels of {counts['photographs']}", "count": 1, **counts}]
+        if counts := count_labels_as_in_book(section.photographs):
+            return [{"metric": f"first labels of {counts['photographs']}", "count": 1, **counts}]
+        return []
 
     def compare_with_baseline(self, reproductions: "Sequence[Reproduction]") -> Comparison | None:
         """Compare the runs with those of the baseline among `reproductions`, or return None."""
@@ -212,6 +206,22 @@ class Reproduction:
         if comparison is None:
             return f"{self.title}: not compared with {other}, which has no such runs here"
         return comparison.describe(self.title, other)
+
+    def as_object(self, reproductions: "Sequence[Reproduction]") -> dict[str, object]:
+        """Return the experiment and its rows as an object for the JSON output."""
+        comparison = self.compare_with_baseline(reproductions)
+        return {
+            "experiment": self.name,
+            "variant": self.variant,
+            "seeds": self.seeds,
+            "not_run": self.missing or None,
+            "failed": self.failed,
+            "runs": [str(run.folder) for run in self.runs],
+            "not_comparable": self.not_comparable or None,
+            "seconds": self.seconds,
+            "rows": self.rows,
+            "baseline": comparison and comparison.as_object(),
+        }
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
@@ -322,9 +332,13 @@ def prepare_reproductions(
             failures[data_name] = f"its data: {error.strerror}"
         except DlrunError as error:
             failures[data_name] = error.message
-        reproduction.missing = failures.get(data_name, "")
+        missing = failures.get(data_name, "")
+        reproduction.missing = missing
         reproductions.append(reproduction)
-        reproductions += (reproduction.make_variant(variant.set) for variant in variants)
+        for values in (published.set for published in variants):
+            settings = reproduction.settings | values
+            variant = Reproduction(name, options, reproduction.seeds, values, settings, missing)
+            reproductions.append(variant)
     return reproductions
 
 
@@ -383,23 +397,7 @@ def _show(reproductions: Sequence[Reproduction], out: Path, data_dir: Path, scre
 def _print_json(
     reproductions: Sequence[Reproduction], out: Path, command: str, status: str, screen: Screen
 ) -> None:
-    experiments = []
-    for reproduction in reproductions:
-        comparison = reproduction.compare_with_baseline(reproductions)
-        experiments.append(
-            {
-                "experiment": reproduction.name,
-                "variant": reproduction.variant,
-                "seeds": reproduction.seeds,
-                "not_run": reproduction.missing or None,
-                "failed": reproduction.failed,
-                "runs": [str(run.folder) for run in reproduction.runs],
-                "not_comparable": reproduction.not_comparable or None,
-                "seconds": reproduction.seconds,
-                "rows": reproduction.rows,
-                "baseline": comparison and comparison.as_object(),
-            }
-        )
+    experiments = [reproduction.as_object(reproductions) for reproduction in reproductions]
     about = {"status": status, "command": command, "page": str(out)}
     with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done
         screen.print_json(about | {"experiments": experiments})

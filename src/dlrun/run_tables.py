@@ -35,6 +35,11 @@ class Column:
     format: Callable[[object], str] = format_setting
     is_number: bool = False
 
+    @classmethod
+    def number(cls, name: str, title: str = "") -> "Column":
+        """Return a right-aligned table column for a metric or a count."""
+        return cls(name, title, format_metric, is_number=True)
+
     @property
     def heading(self) -> str:
         """Return the text above the column."""
@@ -44,11 +49,6 @@ class Column:
         """Return the text of the column's cell in a row; empty without a value."""
         value = row.get(self.name)
         return "" if value is None else self.format(value)
-
-
-def number_column(name: str, title: str = "") -> Column:
-    """Return a right-aligned table column for a metric or a count."""
-    return Column(name, title, format_metric, is_number=True)
 
 
 def _format_ends(value: object) -> str:
@@ -73,7 +73,7 @@ def _one_line(value: object) -> str:
 
 SECONDS = Column("seconds", "sec", _format_seconds, is_number=True)
 # What is known of a group of runs and a metric: `group_row`.
-MEAN, SD = number_column("mean"), number_column("sd")
+MEAN, SD = Column.number("mean"), Column.number("sd")
 INTERVAL_OF_MEAN = Column("interval_of_mean", "interval of the mean", _format_ends, True)
 RANGE_OF_RUNS = Column("range_of_runs", "range of runs", _format_ends, True)
 INTERVAL_OF_TEST_SET = Column("interval_of_test_set", "interval of a test set", _format_ends, True)
@@ -85,7 +85,7 @@ PUBLISHED = (
     Column("notebook_is", "the notebook is"),
 )
 GROUP_COLUMNS = (
-    *(Column("config"), Column("metric"), number_column("count", "n"), MEAN, SD),
+    *(Column("config"), Column("metric"), Column.number("count", "n"), MEAN, SD),
     *(INTERVAL_OF_MEAN, RANGE_OF_RUNS, INTERVAL_OF_TEST_SET, *PUBLISHED),
 )
 # What is known of a run: `run_row`.
@@ -94,9 +94,9 @@ RUN_COLUMNS = (
     Column("experiment"),
     Column("state"),
     Column("metric"),
-    number_column("value"),
+    Column.number("value"),
     INTERVAL_OF_TEST_SET,
-    number_column("book"),
+    Column.number("book"),
     Column("reference_differs"),
     SECONDS,
     Column("tags", format=_join),

@@ -41,15 +41,6 @@ COMMANDS = {
         "check": "check_and_remove:check",
     },
 }
-HELP = """Runs the deep-learning lab of An Introduction to Statistical Learning with Python.
-
-Examples:
-dlrun demo                         # the whole chapter in two minutes
-dlrun hitters-linear               # an experiment
-dlrun sweep imdb-dense --seeds 5   # another, for five seeds
-dlrun runs list                    # what was run, and how well
-dlrun sweep --help                 # the options of a command
-"""
 GROUPS = {
     "data": """Download, check and prepare the data.
 
@@ -65,8 +56,7 @@ dlrun runs compare imdb-dense/latest imdb-lstm/latest
 """,
 }
 # The headings of `dlrun --help`: first those of the experiments, then these with their commands.
-OF_BOOK = "The book's experiments"
-OWN_DATA = "Your own data"
+OF_BOOK, OWN_DATA = "The book's experiments", "Your own data"
 OF_OTHERS = "Experiments of other packages"
 PANELS = {
     "Many runs": ("demo", "sweep", "reproduce"),
@@ -87,6 +77,7 @@ class LazyCommandGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
+        self.help = _keep_lines_of_examples(self.help or "")
         self.places = COMMANDS[str(self.name)]
         if self.name == "dlrun":
             for panel, entries in _experiments_by_panel().items():
@@ -183,7 +174,15 @@ def _read_help(place: str) -> str:
 app = typer.Typer(
     name="dlrun",
     cls=LazyCommandGroup,
-    help=_keep_lines_of_examples(HELP),
+    help="""Runs the deep-learning lab of An Introduction to Statistical Learning with Python.
+
+Examples:
+dlrun demo                         # the whole chapter in two minutes
+dlrun hitters-linear               # an experiment
+dlrun sweep imdb-dense --seeds 5   # another, for five seeds
+dlrun runs list                    # what was run, and how well
+dlrun sweep --help                 # the options of a command
+""",
     no_args_is_help=True,
     rich_markup_mode=None,  # rich's help takes 0.1 s to import
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -219,10 +218,9 @@ def _root(
     """Declare the options of `dlrun` itself; main.py reads --debug."""
 
 
-for _name, _text in GROUPS.items():
-    _help = _keep_lines_of_examples(_text)
+for _group, _help in GROUPS.items():
     app.add_typer(
         typer.Typer(cls=LazyCommandGroup, help=_help, no_args_is_help=True, rich_markup_mode=None),
-        name=_name,
-        rich_help_panel=PANEL_OF[_name],
+        name=_group,
+        rich_help_panel=PANEL_OF[_group],
     )

@@ -72,19 +72,12 @@ class _Fit:
         if not self.is_real and record.source == GENERATED:
             note = " (generated)"
         published = [format_metric(row.get(edition)) for edition in EDITIONS]
-        return [
-            title,
-            row["metric"].removeprefix(TESTED),
-            format_metric(row["mean"]) + note,
-            *published,
-        ]
+        here = format_metric(row["mean"]) + note
+        return [title, row["metric"].removeprefix(TESTED), here, *published]
 
 
 @opt.with_run_options("runs_dir", "data_dir")
-def run_demo(
-    settings: RunSettings,
-    experiments: opt.Experiments = None,
-) -> int:
+def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     """Run the book ISLP's chapter 10 in about two minutes, without a download, beside its numbers.
 
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated
@@ -129,24 +122,15 @@ def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
             prepared = prepare_reproductions([name], [0], settings, screen)
             epochs = [f"{EPOCHS}={schema.epochs_in_demo}"] if schema.epochs_in_demo else []
     if prepared and not prepared[0].missing:
+        overrides = [[*reproduction.overrides, *epochs] for reproduction in prepared]
         return [
-            _Fit(
-                name,
-                reproduction.title,
-                replace(settings, overrides=[*reproduction.overrides, *epochs]),
-                is_real=True,
-            )
-            for reproduction in prepared
+            _Fit(name, reproduction.title, replace(settings, overrides=values), is_real=True)
+            for reproduction, values in zip(prepared, overrides, strict=True)
         ]
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
-    small = _Fit(
-        name,
-        name,
-        replace(settings, config=overlays),
-        is_real=False,
-        lacks_data=bool(prepared and prepared[0].missing),
-    )
-    return [small] if overlays else []
+    small = replace(settings, config=overlays)
+    lacks_data = bool(prepared and prepared[0].missing)
+    return [_Fit(name, name, small, is_real=False, lacks_data=lacks_data)] if overlays else []
 
 
 def _remarks(fits: Sequence[_Fit]) -> list[str]:

@@ -20,7 +20,7 @@ from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describ
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes, check_tag
 from dlrun.run_folder.recorded_metrics import format_metric
-from dlrun.run_tables import RUN_COLUMNS, Column, number_column, run_row, table_csv, table_lines
+from dlrun.run_tables import RUN_COLUMNS, Column, run_row, table_csv, table_lines
 from dlrun.system.console import Screen, cut, pluralize
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
@@ -257,5 +257,5 @@ def _columns_to_show(rows: Sequence[Row], sort_key: str, common_metric: str | No
     if sort_key and sort_key not in names and not value_column_shows_key:
         names.insert(names.index("value"), sort_key)
         is_metric = sort_key.startswith("metrics.")
-        columns.setdefault(sort_key, number_column(sort_key) if is_metric else Column(sort_key))
+        columns.setdefault(sort_key, Column.number(sort_key) if is_metric else Column(sort_key))
     return [columns[name] for name in names]

@@ -27,7 +27,7 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.csv_tables import parse_csv
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT
 from dlrun.run_folder.recorded_metrics import SECONDS, main_metric
-from dlrun.run_tables import Column, number_column
+from dlrun.run_tables import Column
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
 
@@ -43,12 +43,8 @@ BY_PATH = ("predictions", "errors")  # fields of the record by the path of a pho
 LONGEST = 60  # characters of a value
 SHOWN = 3  # differences of a run on the screen
 COLUMNS = (
-    Column("run"),
-    Column("experiment"),
-    Column("metric"),
-    number_column("stated"),
-    number_column("repeated"),
-    Column("result"),
+    *(Column("run"), Column("experiment"), Column("metric")),
+    *(Column.number("stated"), Column.number("repeated"), Column("result")),
 )
 
 

@@ -97,10 +97,8 @@ class LightningExperiment(Experiment[L], Generic[L]):
         """Draw the curves of everything that the module logged for each epoch, if anything."""
         if run.table.keys() <= {*NO_METRICS}:
             return {}
+        kept_epoch = run.record.earlier_epoch
         figure = draw_learning_curves(
-            run.table,
-            run.record.metrics,
-            title=self.title(run),
-            kept_epoch=run.record.earlier_epoch,
+            run.table, run.record.metrics, title=self.title(run), kept_epoch=kept_epoch
         )
         return {"learning_curves.png": figure}

@@ -39,11 +39,6 @@ class ChartCurve:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
 
-    @property
-    def has_band(self) -> bool:
-        """Return whether the curve is a mean with a band around it."""
-        return bool(self.low)
-
 
 @dataclass(frozen=True)
 class ReferenceLine:
@@ -98,7 +93,7 @@ class Chart:
     @property
     def bands(self) -> list[ChartCurve]:
         """Return the curves that have a band around them."""
-        return [line for line in self.lines if line.has_band]
+        return [line for line in self.lines if line.low]
 
     @cached_property
     def x(self) -> Axis:

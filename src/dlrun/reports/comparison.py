@@ -118,7 +118,7 @@ def _chart_of_metric(
             for line in charts.published_value_lines(group.record, metric):
                 name = f"{line.name} of {group.record.experiment}"
                 published_lines[replace(line, name=name)] = None
-    is_single_run = len(curves) == 1 and not curves[0].has_band
+    is_single_run = len(curves) == 1 and not curves[0].low  # a mean has a band
     if not curves or is_single_run:
         return None
     coloured = [

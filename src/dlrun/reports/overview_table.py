@@ -12,11 +12,7 @@ from dlrun.groups import FEWEST, Group, Spread
 from dlrun.metrics import TESTED
 from dlrun.reports.charts import Strip
 from dlrun.reports.comparison import Sections, sort_best_first, warning_tags_of_group
-from dlrun.reports.group_rows import (
-    interval_of_test_set,
-    position_of_published,
-    published_values,
-)
+from dlrun.reports.group_rows import interval_of_test_set, position_of_published, published_values
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.run_files import count_labels_as_in_book
 from dlrun.reports.warning_tags import WarningTag, tags_as_html

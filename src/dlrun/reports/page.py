@@ -29,7 +29,7 @@ from dlrun.run_folder.recorded_metrics import (
     main_metric,
     remarks_on_metrics,
 )
-from dlrun.run_tables import RUN_COLUMNS, Column, Row, number_column, run_row, used_columns
+from dlrun.run_tables import RUN_COLUMNS, Column, Row, run_row, used_columns
 from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
 
@@ -37,9 +37,9 @@ CELLS, CELLS_OF_ONE = 6_000, 2_000  # numbers in the curves' tables: 20 runs tak
 RUN_COLUMN = {column.name: column for column in RUN_COLUMNS}
 # Of the table of all runs.
 COLUMNS = [
-    number_column("number", "No."),
+    Column.number("number", "No."),
     *(RUN_COLUMN[name] for name in ("name", "experiment", "state", "tags", "note", "metric")),
-    number_column("value", "result"),
+    Column.number("value", "result"),
     *(RUN_COLUMN[name] for name in ("interval_of_test_set", "book", "seconds")),
     Column("differs", "not the default", format=Markup),
 ]

@@ -17,33 +17,16 @@ from dlrun.reports.group_rows import group_row
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.recorded_metrics import shorten_metric
-from dlrun.run_tables import (
-    INTERVAL_OF_MEAN,
-    MEAN,
-    SD,
-    Column,
-    number_column,
-    table_csv,
-    table_lines,
-)
+from dlrun.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_csv, table_lines
+from dlrun.sweeps import selection
 from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.plan_file import read_sweep_plan
-from dlrun.sweeps.selection import (
-    describe_config_result,
-    find_best_config,
-    find_runner_up,
-    group_runs_by_config,
-    warnings_of_selection,
-)
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import LABEL_WIDTH, LINE_WIDTH, Screen, printable
 
 TABLE, PAGE = "table.csv", "report.html"
 # Columns of table.csv after those of the keys that vary.
-RESULT_COLUMNS = (
-    *("metric", "count", "mean", "sd", "min", "max", "interval_of_mean", "range_of_runs"),
-    *("book", "is_best"),
-)
+RESULT_COLUMNS = "metric count mean sd min max interval_of_mean range_of_runs book is_best".split()
 
 
 def read_sweep_report_content(folder: Path) -> PageContent:
@@ -69,10 +52,10 @@ class SweepResults:
         self.sweep = sweep
         self.plan = sweep.plan
         self.state = state
-        self.groups = group_runs_by_config(sweep.plan, state.runs)
-        self.best = find_best_config(self.groups)
-        self.runner_up = find_runner_up(self.groups)
-        self.warnings = [*sweep.describe_damaged(), *warnings_of_selection(self.groups)]
+        self.groups = selection.group_runs_by_config(sweep.plan, state.runs)
+        self.best = selection.find_best_config(self.groups)
+        self.runner_up = selection.find_runner_up(self.groups)
+        self.warnings = [*sweep.describe_damaged(), *selection.warnings_of_selection(self.groups)]
         self.rows = [
             {**group.settings, **group_row(group, spread), "is_best": group is self.best}
             for group in self.groups
@@ -93,9 +76,8 @@ class SweepResults:
         """Return in words how the best config compares with the runner-up; empty without one."""
         if self.comparison is None or self.runner_up is None:
             return ""
-        return self.comparison.describe(
-            "the best", format_settings_briefly(self.runner_up.settings)
-        )
+        runner_up = format_settings_briefly(self.runner_up.settings)
+        return self.comparison.describe("the best", runner_up)
 
     @property
     def runs(self) -> list[Run]:
@@ -139,14 +121,11 @@ class SweepResults:
             note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
         shown: dict[str, str] = {}
         if self.best and self.best.settings and self.best.validation_spread:
-            shown["the best config by validation"] = describe_config_result(self.best)
+            shown["the best config by validation"] = selection.describe_config_result(self.best)
         if comparison := self.describe_comparison():
             shown["second"] = comparison
-        drawn = (chart_of_key(self.groups, self.best, key) for key in plan.keys)
-        title = f"Sweep {plan.name}"
-        return PageContent(
-            self.runs, note, self.warnings, shown, [*filter(None, drawn)], title=title
-        )
+        drawn = [chart for key in plan.keys if (chart := chart_of_key(self.groups, self.best, key))]
+        return PageContent(self.runs, note, self.warnings, shown, drawn, f"Sweep {plan.name}")
 
     def show(self, files: Mapping[str, str], screen: Screen) -> None:
         """Print the configs, the failed runs, the paths of the files, the best config."""
@@ -158,7 +137,8 @@ class SweepResults:
         labelled = {"again": self.sweep.resume_command} if failed or "table" not in files else {}
         labelled |= files
         if self.best is not None:
-            labelled["best" if self.best.settings else "mean"] = describe_config_result(self.best)
+            label = "best" if self.best.settings else "mean"
+            labelled[label] = selection.describe_config_result(self.best)
         screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
         if comparison := self.describe_comparison():
             lines = textwrap.wrap(printable(comparison), LINE_WIDTH - LABEL_WIDTH)
@@ -181,14 +161,10 @@ class SweepResults:
                 titles["validated"] = shorten_metric(validation.metric.name)
             row["n"] = group.finished_of_planned or str(row.get("count", ""))
             rows.append(row)
-        validated = number_column("validated", titles["validated"])
-        columns = [Column("config"), Column("n", is_number=True), validated]
-        columns += [
-            replace(MEAN, title=titles["mean"]),
-            SD,
-            INTERVAL_OF_MEAN,
-            number_column("book"),
-        ]
+        columns = [Column("config"), Column("n", is_number=True)]
+        validated = Column.number("validated", titles["validated"])
+        columns += [validated, replace(MEAN, title=titles["mean"]), SD, INTERVAL_OF_MEAN]
+        columns.append(Column.number("book"))
         return table_lines(columns, rows, screen)
 
     def print_json(self, status: str, files: Mapping[str, str], screen: Screen) -> None:

@@ -32,7 +32,8 @@ def _rank(group: Group) -> tuple[bool, bool, float]:
     """Return a key that sorts configs: a complete one with the best validation metric is last."""
     spread = group.validation_spread
     value = float("-inf") if spread is None else spread.metric.sign * spread.mean
-    return spread is not None, group.is_complete, value
+    is_complete = not group.finished_of_planned
+    return spread is not None, is_complete, value
 
 
 def find_best_config(groups: Sequence[Group]) -> Group | None:
