@@ -39,7 +39,7 @@ def test_values_other_than_one_are_factors(kind: torch.dtype) -> None:
     torch.manual_seed(0)
     values = sparse.random(40, 30, density=0.2, format="csr", dtype=np.float32, random_state=0)
     bags = Bags(values, np.arange(40)[::-2], binary=False)
-    dense = torch.from_numpy(values.toarray()[bags.rows]).to(kind)
+    dense = torch.from_numpy(values.toarray()[bags.row_indices]).to(kind)
     layer, weights = BagLinear(30, 70).to(kind), torch.randn(20, 70).to(kind)
     found = []
     for batch in (bags, bags.tensors(), dense):

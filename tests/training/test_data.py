@@ -31,7 +31,7 @@ def test_bags_are_rows_of_the_whole_matrix() -> None:
         (BagBatches(matrix, np.array([5, 6, 7]), np.array([0, 2])), [1, 0]),
     ):
         bags, targets = part[np.array(rows)]
-        assert bags.matrix is matrix and bags.rows.tolist() == [2, 0]
+        assert bags.matrix is matrix and bags.row_indices.tolist() == [2, 0]
         assert targets.tolist() == [7, 5]
 
 

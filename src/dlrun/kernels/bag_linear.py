@@ -3,7 +3,7 @@
 Torch's `embedding_bag` computes the sums. For bags of words, on a CPU in float32, compiled code
 reads a batch's rows from the whole matrix, without a copy. One thread computes each sum in the
 order of the rows and of their ids, so the results are the bits of torch's `embedding_bag` on every
-machine. At 16 columns a second thread would take longer to start than to compute.
+machine. At 16 outputs a second thread would take longer to start than to compute.
 """
 
 import math
@@ -23,7 +23,7 @@ from dlrun.kernels import llvm
 from dlrun.kernels.batch_parts import Context, apply_autograd_function
 from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
-MAX_COLUMNS = 64  # columns at most: so many floats fit in a few registers
+MAX_OUTPUTS = 64  # so many floats fit in a few registers
 
 
 class BagTensors(NamedTuple):
@@ -38,22 +38,24 @@ class BagTensors(NamedTuple):
 
 
 class Bags:
-    """Holds a batch of bags of words: rows of a binary CSR matrix (n_rows, width), without a copy.
+    """Holds a batch of bags of words: rows of a binary CSR matrix (n_rows, width), not copied.
 
-    `rows` (batch,) are the rows' indices. With `binary` false the matrix has other values than 1,
-    such as an image's pixels. Raises IndexError if a row does not exist.
+    `row_indices` (batch,). With `binary` false the matrix has other values than 1, such as an
+    image's pixels. Raises IndexError if a row does not exist.
     """
 
     def __init__(
-        self, matrix: sparse.csr_matrix, rows: NDArray[np.int64], *, binary: bool = True
+        self, matrix: sparse.csr_matrix, row_indices: NDArray[np.int64], *, binary: bool = True
     ) -> None:
-        self.matrix, self.rows = matrix, np.ascontiguousarray(rows, np.int64)
+        self.matrix, self.row_indices = matrix, np.ascontiguousarray(row_indices, np.int64)
         self.binary = binary
-        if len(rows) and not 0 <= rows.min() <= rows.max() < matrix.shape[0]:
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of {matrix.shape[0]}")
+        if len(row_indices) and not 0 <= row_indices.min() <= row_indices.max() < matrix.shape[0]:
+            raise IndexError(
+                f"rows {row_indices.min()} to {row_indices.max()} of {matrix.shape[0]}"
+            )
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.row_indices)
 
     def to(self, device: torch.device, **_: object) -> "Bags | BagTensors":
         """Return the bags for the CPU, or copies on another device; Lightning calls this method."""
@@ -63,15 +65,28 @@ class Bags:
 
     def tensors(self) -> BagTensors:
         """Return copies of the batch's rows as tensors for torch."""
-        rows = self.matrix[self.rows]
+        rows = self.matrix[self.row_indices]
         columns = rows.tocsc()
         parts = [rows.indices, rows.indptr[:-1], columns.indices, columns.indptr[:-1]]
         parts += [] if self.binary else [rows.data, columns.data]
         return BagTensors(*(torch.from_numpy(part) for part in parts))
 
+    def can_sum_compiled(self, weight: Tensor) -> bool:
+        """Return whether compiled code can sum rows of a weight (width, outputs) over the bags."""
+        return (
+            self.binary
+            and weight.device.type == "cpu"
+            and weight.dtype == torch.float32
+            and weight.shape[1] <= MAX_OUTPUTS
+            and self.matrix.indices.dtype == np.int32
+        )
+
     def sum_rows(self, numbers: Tensor, sums: Tensor, *, by_id: bool) -> None:
-        """Sum rows of float32 numbers with compiled code; `_compile_sums` lists the shapes."""
-        arrays = self.matrix.indices, self.matrix.indptr, self.rows
+        """Write sums of rows of float32 `numbers` into `sums`: per bag, or with `by_id` per id.
+
+        Per bag (width, outputs) -> (batch, outputs); per id the reverse, into sums that are zeros.
+        """
+        arrays = self.matrix.indices, self.matrix.indptr, self.row_indices
         addresses = (array.ctypes.data for array in arrays)
         compiled = _compile_sums(numbers.shape[1], by_id)
         compiled(numbers.data_ptr(), *addresses, len(self), sums.data_ptr())
@@ -109,13 +124,7 @@ class BagLinear(nn.Module):
         width = bags.matrix.shape[1] if isinstance(bags, Bags) else len(bags.id_starts)
         if width != len(self.weight):
             raise ValueError(f"bags of {width} words, {len(self.weight)} weights")
-        if isinstance(bags, Bags) and not (
-            bags.binary
-            and self.weight.device.type == "cpu"
-            and self.weight.dtype == torch.float32
-            and self.weight.shape[1] <= MAX_COLUMNS
-            and bags.matrix.indices.dtype == np.int32
-        ):
+        if isinstance(bags, Bags) and not bags.can_sum_compiled(self.weight):
             bags = bags.tensors()
         sums = apply_autograd_function(_BagSum, self.weight, bags)
         return sums.add_(self.bias)
@@ -150,38 +159,33 @@ def _sum_bags(numbers: Tensor, ids: Tensor, starts: Tensor, values: Tensor | Non
 
 
 @cache
-def _compile_sums(columns: int, by_id: bool) -> Callable[..., None]:
-    """Compile a function that sums rows of `columns` numbers over the bags of a batch.
-
-    For each bag it sums the rows of the bag's ids: (width, columns) -> (batch, columns). With
-    `by_id` it adds a bag's row to the sum of each id in the bag: (batch, columns) -> (width,
-    columns), which must be zeros before.
-    """
+def _compile_sums(outputs: int, by_id: bool) -> Callable[..., None]:
+    """Compile the function that `Bags.sum_rows` calls for rows of `outputs` numbers."""
 
     def write(builder: Builder, *arguments: Value) -> None:
-        *integers, count, sums_address = arguments[1:]
-        ids, starts, rows = (LlvmArray(builder, address) for address in integers)
-        numbers = LlvmArray(builder, arguments[0], columns)
-        sums = LlvmArray(builder, sums_address, columns)
+        numbers_address, ids_address, starts_address, rows_address, count, sums_address = arguments
+        numbers = LlvmArray(builder, numbers_address, outputs)
+        sums = LlvmArray(builder, sums_address, outputs)
+        integer_addresses = ids_address, starts_address, rows_address
+        ids, starts, row_indices = (LlvmArray(builder, address) for address in integer_addresses)
 
-        def write_bag(i: Value) -> None:
-            row = rows[i]
-            first, end = starts[row], starts[builder.add(row, count_constant(1))]
+        def add_to_sum_of_id(k: Value, numbers_of_bag: Value) -> None:
+            word = ids[k]
+            sums[word] = builder.fadd(sums[word], numbers_of_bag)
+
+        def write_bag(bag: Value) -> None:
+            row = row_indices[bag]
+            bounds = starts[row], starts[builder.add(row, count_constant(1))]
             if by_id:
-                given = numbers[i]
-
-                def add(k: Value) -> None:
-                    word = ids[k]
-                    sums[word] = builder.fadd(sums[word], given)
-
-                write_loop(builder, first, end, add)
+                numbers_of_bag = numbers[bag]
+                write_loop(builder, *bounds, lambda k: add_to_sum_of_id(k, numbers_of_bag))
             else:
-                zeros = ir.Constant(ir.VectorType(llvm.FLOAT, columns), None)
-                sums[i] = write_loop(
-                    builder, first, end, lambda k, sum: builder.fadd(sum, numbers[ids[k]]), zeros
+                zeros = ir.Constant(ir.VectorType(llvm.FLOAT, outputs), None)
+                sums[bag] = write_loop(
+                    builder, *bounds, lambda k, total: builder.fadd(total, numbers[ids[k]]), zeros
                 )
 
         write_loop(builder, count_constant(0), count, write_bag)
 
-    integers = [llvm.INT32S, llvm.INT32S, llvm.COUNTS]
-    return llvm.compile_function([llvm.FLOATS, *integers, llvm.COUNT, llvm.FLOATS], write)
+    integer_types = [llvm.INT32S, llvm.INT32S, llvm.COUNTS]
+    return llvm.compile_function([llvm.FLOATS, *integer_types, llvm.COUNT, llvm.FLOATS], write)

@@ -8,8 +8,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import llvmlite.binding as llvm
-from llvmlite import ir
+from llvmlite import binding, ir
 
 COUNT = ir.IntType(64)
 INT32 = ir.IntType(32)
@@ -29,12 +28,12 @@ def compile_function(arguments: Sequence[ir.Type], write: Write) -> Callable[...
     builder = ir.IRBuilder(written.append_basic_block())
     write(builder, *written.args)
     builder.ret_void()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    machine = binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten(), opt=2
     )
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(str(module)), machine)
     engine.finalize_object()
     kinds: dict[ir.Type, Value] = {COUNT: ctypes.c_int64, FLOAT: ctypes.c_float}
     prototype = ctypes.CFUNCTYPE(None, *(kinds.get(kind, ctypes.c_void_p) for kind in arguments))

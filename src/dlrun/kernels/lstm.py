@@ -112,16 +112,16 @@ def _aligned_zeros(*shape: int) -> NDArray[np.float32]:
 class _Batch:
     """Holds the ids of a batch of reviews, its chunks, and the arrays that are used again.
 
-    ids: (reviews, time), padded in front with 0. keep: keep the states of all time steps, for
-    backward. memories: those that no batch uses now; another batch may come before a backward.
+    ids: (reviews, time), padded in front with 0. keep_all_steps: for backward. memories: those that
+    no batch uses now; another batch may come before a backward.
     """
 
     def __init__(
-        self, ids: NDArray[np.int32], keep: bool, threads: int, memories: list[Memory]
+        self, ids: NDArray[np.int32], keep_all_steps: bool, threads: int, memories: list[Memory]
     ) -> None:
         reviews, time = ids.shape
         given = ids != 0
-        self.ids, self.keep, self.threads = ids, keep, threads
+        self.ids, self.keep_all_steps, self.threads = ids, keep_all_steps, threads
         self.starts = np.where(given.any(1), given.argmax(1), time)
         # Deal out the reviews, the longest first, so that the chunks have about the same length.
         order, count = np.argsort(self.starts, kind="stable"), min(CHUNKS, reviews)
@@ -166,14 +166,15 @@ class _LastStates(torch.autograd.Function):
         )
         # The states of the review that is all padding come first, then those of the others.
         longest = int(batch.starts.max())
-        sizes = 1 + batch.ids.shape[1] - batch.starts if batch.keep else np.full(len(batch.ids), 2)
+        steps = batch.ids.shape[1] - batch.starts
+        sizes = 1 + steps if batch.keep_all_steps else np.full_like(steps, 2)
         ends = 1 + longest + np.cumsum(sizes)
         lstm = kernels.LSTMStates(
             batch.array("gates", ends[-1], 4 * hidden),
             batch.array("cells", ends[-1], hidden),
             batch.array("states", ends[-1], hidden),
         )
-        reviews = kernels.LSTMBatch(batch.ids, batch.starts, ends - sizes, batch.keep)
+        reviews = kernels.LSTMBatch(batch.ids, batch.starts, ends - sizes, batch.keep_all_steps)
         pads = kernels.LSTMBatch(np.zeros((1, longest), np.int32), ONLY_REVIEW, ONLY_REVIEW, True)
         last = _aligned_zeros(len(batch.ids), hidden)
         lstm.cells[0] = lstm.states[0] = 0
@@ -185,7 +186,7 @@ class _LastStates(torch.autograd.Function):
             len(batch.chunks),
             batch.threads,
         )
-        if batch.keep:
+        if batch.keep_all_steps:
             ctx.save_for_backward(embedding, weight_ih, weight_hh)
             ctx.forward_pass = kernels, batch, reviews, pads, lstm
         else:
@@ -208,7 +209,7 @@ class _LastStates(torch.autograd.Function):
         # A chunk has at most a word for each of its time steps; pads may be one more.
         steps = [int((batch.ids.shape[1] - batch.starts[rows]).sum()) for rows in batch.chunks]
         sizes = np.minimum(words, np.array(steps) + 1)
-        word_sums = kernels.GateGradientsByWord(
+        word_sums = kernels.WordSums(
             batch.array("sums", int(sizes.sum()), 4 * hidden),
             np.full((len(sizes), words), -1, np.int32),
             np.cumsum(sizes) - sizes,

@@ -5,7 +5,7 @@ With the vector x of a word, the state h and the cell c before a time step, as i
     i, f, o = sigmoid(x W_ih + h W_hh + b)      z = tanh(x W_ih + h W_hh + b)   each its own columns
     c' = f c + i z                              h' = o tanh(c')
 
-Backwards, with the gradients dh of h' and dc of c':
+Backwards, with the gradients dh of h', dc of c', and di, df, do, dz before the sigmoid or tanh:
 
     dc = dc + dh o (1 - tanh(c')^2)
     di = dc z i (1 - i)       df = dc c f (1 - f)       do = dh tanh(c') o (1 - o)
@@ -18,9 +18,9 @@ step, and `gather_word_gradients` the gradients of x, W_ih and b from the sums o
 W_hh (16 kB for 32 units) stays in the L1 cache, so arithmetic is the bound.
 
 Weights are stored as (inputs, outputs); the gates lie side by side in nn.LSTM's order i, f, z, o.
-H and E must be multiples of LANES (pad with zeros: a unit without weights stays at 0 and gets no
-gradient). Threads that share the work write to different rows. The loops keep four vectors of sums
-in eight registers: as many as hide the latency of an fma.
+The hidden and the embedding size must be multiples of LANES (pad with zeros: a unit without weights
+stays at 0 and gets no gradient). Threads that share the work write to different rows. The loops
+keep four vectors of sums in eight registers: as many as hide the latency of an fma.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -55,12 +55,12 @@ class LSTMBatch(NamedTuple):
 
     ids: Integers  # (reviews, time), padded in front with 0
     starts: Indices  # (reviews,): number of leading pads
-    places: Indices  # (reviews,): row in LSTMStates of the state in which a review begins
-    keep: bool  # keep the states of all time steps, for backward; else two rows are used by turns
+    first_rows: Indices  # (reviews,): row in LSTMStates of the state in which a review begins
+    keep_all_steps: bool  # for backward; else a review's states use two rows by turns
 
 
 class LSTMStates(NamedTuple):
-    """Holds the LSTM's gates, cells and states at each time step; a review's are consecutive."""
+    """Holds an LSTM's gates, cells and states by time step, each review's in consecutive rows."""
 
     gates: Floats  # (rows, 4 hidden): i, f, z, o; backward overwrites them with dg
     cells: Floats  # (rows, hidden)
@@ -74,12 +74,12 @@ class StateGradients(NamedTuple):
     cells: Floats
 
 
-class GateGradientsByWord(NamedTuple):
+class WordSums(NamedTuple):
     """Holds the gate gradients summed over each word's occurrences in a group of reviews."""
 
     sums: Floats  # (rows, 4 hidden)
-    rows: Integers  # (chunks, words): row of `sums` of each word, -1 if it has none yet
-    free: Indices  # (chunks,): next unused row of `sums`
+    row_of_word: Integers  # (chunks, words): row of `sums` of each word, -1 if it has none yet
+    next_free: Indices  # (chunks,): next unused row of `sums`
 
 
 @jit_inner
@@ -119,48 +119,50 @@ def tanh(x: Vector) -> Vector:
 
 
 @jit_inner
-def multiply_row(begin: Floats, b: int, x: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
-    """Set a row of y to a row of `begin` plus a row of x times W: y[o] = begin[b] + x[i] @ W.
+def multiply_row(
+    begin: Floats, row_begin: int, x: Floats, row_in: int, W: Floats, y: Floats, row_out: int
+) -> None:
+    """Set a row of y to a row of `begin` plus a row of x times W.
 
-    W is (inputs, outputs), outputs a multiple of 4 * LANES.
+    y[row_out] = begin[row_begin] + x[row_in] @ W. The outputs of W are a multiple of 4 * LANES.
     """
     inputs, outputs = W.shape
     for u in range(0, outputs, 4 * L):
-        a = b * outputs + u
-        s0, s1 = vload(begin, a), vload(begin, a + L)
-        s2, s3 = vload(begin, a + 2 * L), vload(begin, a + 3 * L)
-        a = u
+        at_begin = row_begin * outputs + u
+        s0, s1 = vload(begin, at_begin), vload(begin, at_begin + L)
+        s2, s3 = vload(begin, at_begin + 2 * L), vload(begin, at_begin + 3 * L)
+        at_w = u
         for k in range(inputs):
-            xk = fill_lanes(x[i, k])
-            s0, s1 = fma(xk, vload(W, a), s0), fma(xk, vload(W, a + L), s1)
-            s2, s3 = fma(xk, vload(W, a + 2 * L), s2), fma(xk, vload(W, a + 3 * L), s3)
-            a += outputs
-        a = o * outputs + u
-        vstore(y, a, s0), vstore(y, a + L, s1)
-        vstore(y, a + 2 * L, s2), vstore(y, a + 3 * L, s3)
+            xk = fill_lanes(x[row_in, k])
+            s0, s1 = fma(xk, vload(W, at_w), s0), fma(xk, vload(W, at_w + L), s1)
+            s2, s3 = fma(xk, vload(W, at_w + 2 * L), s2), fma(xk, vload(W, at_w + 3 * L), s3)
+            at_w += outputs
+        at_y = row_out * outputs + u
+        vstore(y, at_y, s0), vstore(y, at_y + L, s1)
+        vstore(y, at_y + 2 * L, s2), vstore(y, at_y + 3 * L, s3)
 
 
 @jit_inner
-def gate_gradients_times_weights(g: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
-    """Set a row of y to a row of gate gradients times W: y[o] = g[i] @ W.
+def multiply_gate_gradients(dg: Floats, row_in: int, W_T: Floats, y: Floats, row_out: int) -> None:
+    """Set a row of y to a row of gate gradients times weights: y[row_out] = dg[row_in] @ W_T.
 
-    W is (4 * hidden, outputs), outputs a multiple of LANES. Each gate has a sum of its own.
+    W_T is (4 * hidden, outputs), outputs a multiple of LANES. Each gate has a sum of its own.
     """
-    inputs, outputs = W.shape
+    inputs, outputs = W_T.shape
     hidden = inputs // 4
     zero = fill_lanes(f32(0))
     for u in range(0, outputs, L):
         s0, s1, s2, s3 = zero, zero, zero, zero
         for k in range(hidden):
-            a = k * outputs + u
-            s0 = fma(fill_lanes(g[i, k]), vload(W, a), s0)
-            a += hidden * outputs
-            s1 = fma(fill_lanes(g[i, hidden + k]), vload(W, a), s1)
-            a += hidden * outputs
-            s2 = fma(fill_lanes(g[i, 2 * hidden + k]), vload(W, a), s2)
-            a += hidden * outputs
-            s3 = fma(fill_lanes(g[i, 3 * hidden + k]), vload(W, a), s3)
-        vstore(y, o * outputs + u, (s0 + s1) + (s2 + s3))
+            at_w = k * outputs + u
+            s0 = fma(fill_lanes(dg[row_in, k]), vload(W_T, at_w), s0)
+            at_w += hidden * outputs
+            s1 = fma(fill_lanes(dg[row_in, hidden + k]), vload(W_T, at_w), s1)
+            at_w += hidden * outputs
+            s2 = fma(fill_lanes(dg[row_in, 2 * hidden + k]), vload(W_T, at_w), s2)
+            at_w += hidden * outputs
+            s3 = fma(fill_lanes(dg[row_in, 3 * hidden + k]), vload(W_T, at_w), s3)
+        vstore(y, row_out * outputs + u, (s0 + s1) + (s2 + s3))
 
 
 @jit_inner
@@ -196,22 +198,22 @@ def project_words(
 
 @jit_kernel
 def lstm_forward(
-    rows: Indices, reviews: LSTMBatch, projected: Floats, W: Floats, lstm: LSTMStates, last: Floats
+    chosen: Indices, batch: LSTMBatch, projected: Floats, W: Floats, lstm: LSTMStates, last: Floats
 ) -> None:
-    """Compute the LSTM's hidden states for the given rows (reviews) of a batch, skipping padding.
+    """Compute the LSTM's hidden states for the chosen reviews of a batch, skipping padding.
 
     Row s of `lstm` must hold the state after s pads: a review with s pads begins with a copy of it.
     projected (words, 4 hidden), W (hidden, 4 hidden). last (reviews, hidden): gets the last states.
     """
-    ids, starts, places, keep = reviews
+    ids, starts, first_rows, keep_all_steps = batch
     gates, cells, states = lstm
     hidden, outputs = W.shape
-    for r in rows:
-        before = places[r]
+    for r in chosen:
+        before = first_rows[r]
         cells[before], states[before] = cells[starts[r]], states[starts[r]]
         for t in range(starts[r], ids.shape[1]):
             step = t - starts[r] + 1
-            at = places[r] + (step if keep else step % 2)
+            at = first_rows[r] + (step if keep_all_steps else step % 2)
             multiply_row(projected, int(ids[r, t]), states, before, W, gates, at)
             for u in range(0, hidden, L):
                 a = at * outputs + u
@@ -228,7 +230,7 @@ def lstm_forward(
 
 @jit_inner
 def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r: int) -> None:
-    """Replace an LSTM's gates at one step with their gradients; update dc, the cells'."""
+    """Replace an LSTM's gates at one step with the gradients before sigmoid and tanh; update dc."""
     gates, cells, _ = lstm
     hidden = cells.shape[1]
     one = fill_lanes(f32(1))
@@ -247,85 +249,93 @@ def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r:
 
 
 @jit_inner
-def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, words: GateGradientsByWord) -> None:
+def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, word_sums: WordSums) -> None:
     """Add one row of gate gradients (rows, 4 hidden) to the sum over a word's occurrences."""
-    outputs, row = dg.shape[1], words.rows[chunk, word]
+    outputs, row = dg.shape[1], word_sums.row_of_word[chunk, word]
     is_first = row < 0
     if is_first:
-        row = words.free[chunk]
-        words.free[chunk] += 1
-        words.rows[chunk, word] = row
+        row = word_sums.next_free[chunk]
+        word_sums.next_free[chunk] += 1
+        word_sums.row_of_word[chunk, word] = row
     for u in range(0, outputs, L):
         new, a = vload(dg, at * outputs + u), row * outputs + u
-        vstore(words.sums, a, new if is_first else vload(words.sums, a) + new)
+        vstore(word_sums.sums, a, new if is_first else vload(word_sums.sums, a) + new)
 
 
 @jit_kernel
 def lstm_backward(
     chunk: int,
-    rows: Indices,
-    reviews: LSTMBatch,
-    W: Floats,
+    chosen: Indices,
+    batch: LSTMBatch,
+    W_T: Floats,
     lstm: LSTMStates,
     gradients: StateGradients,
     joined: StateGradients,
-    words: GateGradientsByWord,
+    word_sums: WordSums,
     dW: Floats,
 ) -> None:
     """Compute the LSTM's gradients for a group of reviews, from the last word to the first.
 
-    chunk: the index of the group. W (4 hidden, hidden): transposed. gradients (reviews, hidden):
+    chunk: the index of the group. W_T (4 hidden, hidden): transposed. gradients (reviews, hidden):
     given for the last states, they become those of the first states. joined (time + 1, hidden):
     gradients from the reviews that begin with the state after so many pads; only the review that is
     all padding has any. dW (chunks, hidden, 4 hidden): the gradient of W is added to row `chunk`.
     """
-    ids, starts, places, _ = reviews
-    for r in rows:
+    ids, starts, first_rows, _ = batch
+    for r in chosen:
         start, end = starts[r], ids.shape[1]
         for t in range(end - 1, start - 1, -1):
-            at = places[r] + t - start + 1
+            at = first_rows[r] + t - start + 1
             if t + 1 < len(joined.states):
                 gradients.states[r] += joined.states[t + 1]
                 gradients.cells[r] += joined.cells[t + 1]
             differentiate_gates(lstm, at, gradients, r)
-            add_to_word_sum(lstm.gates, at, int(ids[r, t]), chunk, words)
-            gate_gradients_times_weights(lstm.gates, at, W, gradients.states, r)
+            add_to_word_sum(lstm.gates, at, int(ids[r, t]), chunk, word_sums)
+            multiply_gate_gradients(lstm.gates, at, W_T, gradients.states, r)
             if t == start or end - t == TILE:
                 add_weight_gradients(lstm.states, at - 1, lstm.gates, at, end - t, dW, chunk)
                 end = t
 
 
+@jit_inner
+def merge_sums_of_chunks(word_sums: WordSums, word: int) -> int:
+    """Add a word's sums of all chunks to that of its first chunk, and return its row, or -1."""
+    sums, row = word_sums.sums, -1
+    outputs = sums.shape[1]
+    for chunk in range(len(word_sums.row_of_word)):
+        other = word_sums.row_of_word[chunk, word]
+        if row < 0:
+            row = other
+        elif other >= 0:
+            for u in range(0, outputs, L):
+                a = row * outputs + u
+                vstore(sums, a, vload(sums, a) + vload(sums, other * outputs + u))
+    return row
+
+
 @jit_kernel
 def gather_word_gradients(
     part: int,
-    word_sums: GateGradientsByWord,
+    word_sums: WordSums,
     embedding: Floats,
-    W: Floats,
+    W_T: Floats,
     d_embedding: Floats,
     dW: Floats,
     d_bias: Floats,
 ) -> None:
     """Compute the gradients of embedding, input weights and bias for a slice of the words.
 
-    word_sums: a word's sum over all groups replaces that of its first group. W (4 hidden,
-    embedding): transposed. The gradients are zero before: d_embedding (words, embedding),
-    dW (parts, embedding, 4 hidden), d_bias (parts, 4 hidden).
+    word_sums: a word's sum over all groups replaces that of its first group. W_T (4 hidden,
+    embedding). The gradients are zero before: d_embedding (words, embedding), dW (parts, embedding,
+    4 hidden), d_bias (parts, 4 hidden).
     """
-    sums, outputs = word_sums.sums, len(W)
+    sums, outputs = word_sums.sums, len(W_T)
     words, parts = len(embedding), len(d_bias)
     for w in range(words * part // parts, words * (part + 1) // parts):
-        row = -1
-        for chunk in range(len(word_sums.rows)):
-            other = word_sums.rows[chunk, w]
-            if row < 0:
-                row = other
-            elif other >= 0:
-                for u in range(0, outputs, L):
-                    a = row * outputs + u
-                    vstore(sums, a, vload(sums, a) + vload(sums, other * outputs + u))
+        row = merge_sums_of_chunks(word_sums, w)
         if row >= 0:
             for u in range(0, outputs, L):
                 a = part * outputs + u
                 vstore(d_bias, a, vload(d_bias, a) + vload(sums, row * outputs + u))
-            gate_gradients_times_weights(sums, row, W, d_embedding, w)
+            multiply_gate_gradients(sums, row, W_T, d_embedding, w)
             add_weight_gradients(embedding, w, sums, row, 1, dW, part)
