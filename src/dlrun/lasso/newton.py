@@ -1,9 +1,10 @@
-"""Solve the lasso path that `path` defines, on a binary matrix, by a proximal Newton method.
+"""Fit lasso logistic regressions for falling penalties on a binary matrix by proximal Newton steps.
 
-At each penalty lambda it starts from the solution at the one before. Let p be the probabilities at
-beta = (w, b), r = p - y the residuals and h = p (1 - p) the weights of the rows. A Newton step
-takes the working set (the coefficients that are not zero, and those whose gradient |X_j' r| is
-near lambda), and nearly minimises over the step d, by coordinate descent,
+The module `path` has the objective. The fit at each penalty lambda starts from the solution at the
+one before. Let p be the probabilities at beta = (w, b), r = p - y the residuals and h = p (1 - p)
+the weights of the rows. A Newton step takes the working set (the coefficients that are not zero,
+and those whose gradient |X_j' r| is near lambda), and nearly minimises over the step d, by
+coordinate descent,
 
     sum_i (r_i (X d)_i + h_i (X d)_i^2 / 2) + lambda |beta + d|_1
 

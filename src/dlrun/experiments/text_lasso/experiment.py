@@ -11,7 +11,6 @@ from scipy.special import expit
 
 from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.labelled_texts import Reviews
-from dlrun.data.photographs import Labelled
 from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DataError
 from dlrun.experiments import text_common
@@ -20,7 +19,7 @@ from dlrun.experiments.predictions import PredictedClasses, keep_test_prediction
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.text_common import TextAssets, TextPredictor
 from dlrun.experiments.text_lasso.config import TextLassoConfig
-from dlrun.lasso import path
+from dlrun.lasso import path as lasso_path
 from dlrun.lasso.path import Labels, LassoSolution, LinearModel
 from dlrun.plots import draw_accuracy_along_lasso_path
 from dlrun.run_context import Results, RunContext
@@ -46,8 +45,8 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         """Solve the lasso path, choose the penalty, and write the words with their weights."""
         accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
-            loaded, splits = _load(config, context)
-            assets = TextAssets.of_reviews(loaded)
+            reviews, splits = _load(config, context)
+            assets = TextAssets.of_reviews(reviews)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
             models = _solve(config, context, splits, assets)
@@ -55,13 +54,13 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         row = rows[best]
         chosen = models[best]
-        predictions = _classify(chosen, loaded)
-        context.keep(COEFFICIENTS, path.pack_linear_models(models))
-        context.keep(WORDS, to_csv([["word", "weight"], *_weights(chosen, loaded)]))
-        describe = text_common.review_describer(loaded)
+        predictions = _classify(chosen, reviews)
+        context.keep(COEFFICIENTS, lasso_path.pack_linear_models(models))
+        context.keep(WORDS, to_csv([["word", "weight"], *_weights(chosen, reviews)]))
+        describe = text_common.review_describer(reviews)
         keep_test_predictions(context, config.predictions, predictions, describe)
         context.write_summary(
-            f"data    {loaded.origin.text}\n"
+            f"data    {reviews.origin.text}\n"
             f"lambda  {format_metric(row['lambda'])} of {len(rows)}, by the validation accuracy\n"
             f"model   {row['nonzero']:,} of {len(chosen.coef):,} coefficients are not zero"
         )
@@ -69,7 +68,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         return Results(
             metrics=metrics | predictions.test_metrics,
             accelerator=accelerator,
-            origin=loaded.origin,
+            origin=reviews.origin,
             test_rows=len(predictions),
             classes=predictions.classes,
             extra={
@@ -81,9 +80,9 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
 
     def test(self, run: Run, config: TextLassoConfig, context: RunContext) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
-        loaded, splits = _load(config, context)
-        run.check_data(_fingerprint(splits, TextAssets.of_reviews(loaded)))
-        return _classify(_chosen_model(run), loaded)
+        reviews, splits = _load(config, context)
+        run.check_data(_fingerprint(splits, TextAssets.of_reviews(reviews)))
+        return _classify(_chosen_model(run), reviews)
 
     def predictor(self, run: Run, config: TextLassoConfig) -> TextPredictor:
         """Return a predictor for texts."""
@@ -104,38 +103,39 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
 
 def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits]:
     """Load the reviews and split them. Raises DataError unless they are of two classes."""
-    loaded, fitted, held_out = text_common.load_and_split_reviews(config, context)
-    if len(loaded.labels) != 2:
-        problem = f"{loaded.origin.text}: {len(loaded.labels)} classes, the lasso tells two apart"
+    reviews, fitted, held_out = text_common.load_and_split_reviews(config, context)
+    if len(reviews.labels) != 2:
+        problem = f"{reviews.origin.text}: {len(reviews.labels)} classes, the lasso tells two apart"
         raise DataError(problem, "text-dense classifies texts of any number of classes")
-    bags = loaded.train.bags
-    labels = loaded.train.labels
-    return loaded, {
+    bags = reviews.train.bags
+    labels = reviews.train.labels
+    return reviews, {
         "train": (bags[fitted], labels[fitted]),
         "valid": (bags[held_out], labels[held_out]),
-        "test": (loaded.test.bags, loaded.test.labels),
+        "test": (reviews.test.bags, reviews.test.labels),
     }
 
 
 def _probabilities(model: LinearModel, bags: sparse.csr_matrix) -> NDArray[np.float64]:
     """Return the class probabilities (n_rows, 2)."""
     logits = model.decision(bags)
-    rows: NDArray[np.float64] = expit(np.stack([-logits, logits], 1))
-    return rows
+    probabilities: NDArray[np.float64] = expit(np.stack([-logits, logits], 1))
+    return probabilities
 
 
-def _classify(model: LinearModel, loaded: Reviews) -> PredictedClasses:
+def _classify(model: LinearModel, reviews: Reviews) -> PredictedClasses:
     """Return the predictions of a model for the test reviews."""
-    rows = _probabilities(model, loaded.test.bags)
-    true = loaded.test.labels.astype(np.int64)
-    names = loaded.test_names
-    return PredictedClasses(true, rows.argmax(1), rows.max(1), loaded.labels, row_names=names)
+    probabilities = _probabilities(model, reviews.test.bags)
+    predicted, probability = probabilities.argmax(1), probabilities.max(1)
+    true = reviews.test.labels.astype(np.int64)
+    names = reviews.test_names
+    return PredictedClasses(true, predicted, probability, reviews.labels, row_names=names)
 
 
-def _weights(model: LinearModel, loaded: Reviews) -> Labelled:
+def _weights(model: LinearModel, reviews: Reviews) -> list[tuple[str, float]]:
     """Return the words whose weight is not zero, the most negative first."""
     return [
-        (loaded.decode([index]), float(model.coef[index]))
+        (reviews.decode([index]), float(model.coef[index]))
         for index in np.argsort(model.coef)
         if model.coef[index] and index >= FIRST_WORD
     ]
@@ -156,29 +156,29 @@ def _solve(
     from dlrun.lasso.newton import csr_to_columns, solve_newton_path  # slow: numba
 
     X, y = splits["train"]
-    penalties = path.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
+    penalties = lasso_path.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
     progress = context.progress
     checkpoint = progress.begin(None, _fingerprint(splits, assets))
     models: list[LinearModel] = []
     for part in checkpoint.parts if checkpoint else []:
-        models += path.unpack_linear_models(part)
+        models += lasso_path.unpack_linear_models(part)
     started = time.perf_counter()
     columns = {split: csr_to_columns(bags) for split, (bags, _) in splits.items()}
-    left = penalties[len(models) :]
+    remaining = penalties[len(models) :]
     start = models[-1] if models else None
+    solutions = solve_newton_path(columns["train"], y, remaining, config.tolerance, start=start)
     with progress.drawn("path", len(penalties), "lambda"):
-        for solution in solve_newton_path(columns["train"], y, left, config.tolerance, start=start):
+        for solution in solutions:
             seconds = time.perf_counter() - started
             models.append(solution)
             row = _row_of_metrics(solution, columns, splits, seconds)
-            progress.finish(
-                row,
+            line = (
                 f"lambda {format_position(len(models), len(penalties))}  "
                 f"{format_metric(row['lambda'])}  "
-                f"accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}",
-                b"",
-                path.pack_linear_models([solution]),
+                f"accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
             )
+            part = lasso_path.pack_linear_models([solution])
+            progress.finish(row, line, state=b"", part=part)  # the models are the whole state
             context.stop.raise_if_received()
             started = time.perf_counter()
     return models
@@ -195,7 +195,8 @@ def _row_of_metrics(
 
     row = {"lambda": solution.penalty}
     beta = np.append(solution.coef, solution.intercept)
-    for split, (_, labels) in splits.items():  # by columns: a fifth of the time by rows
+    for split, (_, labels) in splits.items():
+        # `columns` holds X by columns: a fifth of the time that CSR rows take.
         predicted = linear_predictors(columns[split], beta) > 0
         row[f"{split}_accuracy"] = float(np.mean(predicted == labels))
     return row | {
@@ -208,7 +209,7 @@ def _row_of_metrics(
 
 def _chosen_model(run: Run) -> LinearModel:
     """Return the model whose penalty a run chose."""
-    return path.unpack_linear_models(run.read(COEFFICIENTS))[run.results["best_index"]]
+    return lasso_path.unpack_linear_models(run.read(COEFFICIENTS))[run.results["best_index"]]
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {
