@@ -20,12 +20,14 @@ from dlrun.errors import did_you_mean
 from dlrun.system.console import pluralize
 
 LARGEST_RATE = 1e30  # has to fit in the float32 of the weights
+SCHEDULES_OVER_ALL_EPOCHS = ("cosine",)  # their rates depend on trainer.max_epochs
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _validation_metric(name: str) -> str:
+def _check_is_validation_metric(name: str) -> str:
+    """Return a metric's name if it is one of the validation, else raise ValueError."""
     if not name.startswith("valid_"):
         similar = did_you_mean(name, ("valid_loss", "valid_accuracy", "valid_mae", "valid_r2"))
         raise ValueError(f"{name!r} is no column of the validation{similar}")
@@ -41,7 +43,7 @@ class OptimizerConfig(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] | None
 
     @model_validator(mode="after")
-    def _name_uses_the_keys(self) -> "OptimizerConfig":
+    def _check_keys_of_name(self) -> "OptimizerConfig":
         _check_used(self, "momentum", "rmsprop", "sgd")
         return self
 
@@ -49,9 +51,6 @@ class OptimizerConfig(Section):
     def arguments(self) -> Values:
         """Return the arguments of torch's class by name, without those that are null."""
         return self.model_dump(exclude={"name"}, exclude_none=True)
-
-
-SPREAD_SCHEDULES = ("cosine",)  # their rates depend on trainer.max_epochs
 
 
 class SchedulerConfig(Section):
@@ -62,12 +61,12 @@ class SchedulerConfig(Section):
 
     name: Literal["none", "cosine", "step", "plateau"]
     warmup_epochs: Count
-    step_size: PositiveInt | None
-    gamma: Annotated[float, Field(gt=0, lt=1)] | None
-    patience: Count | None
+    step_size: PositiveInt | None  # epochs between two falls of the rate
+    gamma: Annotated[float, Field(gt=0, lt=1)] | None  # factor by which the rate falls
+    patience: Count | None  # epochs without an improvement before the rate falls
 
     @model_validator(mode="after")
-    def _name_uses_the_keys(self) -> "SchedulerConfig":
+    def _check_keys_of_name(self) -> "SchedulerConfig":
         _check_used(self, "step_size", "step")
         _check_used(self, "gamma", "step", "plateau")
         _check_used(self, "patience", "plateau")
@@ -100,9 +99,9 @@ class TrainerConfig(Section):
 class EarlyStoppingConfig(Section):
     """Defines after how many epochs without an improvement the training ends."""
 
-    monitor: Annotated[str, AfterValidator(_validation_metric)] | None
-    patience: PositiveInt
-    min_delta: Annotated[float, Field(ge=0)]
+    monitor: Annotated[str, AfterValidator(_check_is_validation_metric)] | None
+    patience: PositiveInt  # epochs
+    min_delta: Annotated[float, Field(ge=0)]  # in the unit of the metric
 
 
 class LossConfig(Section):
@@ -128,7 +127,7 @@ class LightningConfig(ExperimentConfig):
         return self.trainer.max_epochs
 
     @property
-    def keeps_best_by(self) -> str | None:
+    def best_epoch_metric(self) -> str | None:
         """Return the validation metric whose best epoch is kept; None if the last epoch is.
 
         It is the metric of early stopping, or else the loss.
@@ -145,18 +144,21 @@ class NetworkConfig(LightningConfig):
     loss: LossConfig
 
     @model_validator(mode="after")
-    def _schedule_has_epochs(self) -> "NetworkConfig":
+    def _check_warmup_leaves_epochs(self) -> "NetworkConfig":
         epochs = self.trainer.max_epochs
-        if self.scheduler.name in SPREAD_SCHEDULES and self.scheduler.warmup_epochs >= epochs:
+        if (
+            self.scheduler.name in SCHEDULES_OVER_ALL_EPOCHS
+            and self.scheduler.warmup_epochs >= epochs
+        ):
             problem = f"no epoch of the {epochs} is left for {self.scheduler.name}"
             raise error_of_key(problem, "scheduler", "warmup_epochs")
         return self
 
     @classmethod
     def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
-        """Return the keys that a resume may change; no epochs of a schedule spread over them."""
-        is_spread = values.get("scheduler.name") in SPREAD_SCHEDULES
-        return cls.changeable_keys - ({EPOCHS} if is_spread else set())
+        """Return the keys a resume may change: no epochs if the schedule's rates depend on them."""
+        needs_epochs = values.get("scheduler.name") in SCHEDULES_OVER_ALL_EPOCHS
+        return cls.changeable_keys - ({EPOCHS} if needs_epochs else set())
 
 
 class HiddenLayersConfig(Section):
@@ -166,7 +168,7 @@ class HiddenLayersConfig(Section):
     dropout: Dropout | list[Dropout]
 
     @model_validator(mode="after")
-    def _dropout_of_each_layer(self) -> "HiddenLayersConfig":
+    def _check_dropout_of_each_layer(self) -> "HiddenLayersConfig":
         if len(self.dropouts) != len(self.hidden):
             problem = f"{pluralize(len(self.dropouts), 'value')} for hidden: {self.hidden}"
             raise error_of_key(f"{problem}; give one number for all, or one for each", "dropout")

@@ -149,7 +149,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
         objective = self.objective(config, assets)
-        if config.validates_on_test and (config.early_stopping.monitor or config.keeps_best_by):
+        if config.validates_on_test and (config.early_stopping.monitor or config.best_epoch_metric):
             what = "the test metric of an epoch that they choose"
             context.screen.warn(too_good_by_test_rows(what))
         with temporary_training_settings(self.torch_threads(config, context.threads)):

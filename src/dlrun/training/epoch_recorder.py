@@ -178,8 +178,8 @@ class EpochRecorder(pl.Callback):
         row = {STEP: number, **values, SECONDS: self._seconds}
         rows = [*self.progress.rows, row]
         self._seconds = None
-        best_by = self.config.keeps_best_by
-        if best_by and kept_epoch(rows, self.config.metrics, best_by) == number:
+        metric = self.config.best_epoch_metric
+        if metric and kept_epoch(rows, self.config.metrics, metric) == number:
             self.state.best_weights = copy.deepcopy(trainer.lightning_module.state_dict())
         self.state.logged_before = dict(trainer.callback_metrics)
         self.state.is_stopped = trainer.should_stop

@@ -132,7 +132,8 @@ class Training:
         stopped_epoch = self._note_early_stop()
         network = module.network if isinstance(module, LightningNetwork) else module
         context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
-        weights_epoch = kept_epoch(progress.rows, self.config.metrics, self.config.keeps_best_by)
+        best_by = self.config.best_epoch_metric
+        weights_epoch = kept_epoch(progress.rows, self.config.metrics, best_by)
         metrics = newest_metrics(progress.rows[:weights_epoch]) | test_metrics
         return TrainingResult(metrics, recorder.test_predictions(), weights_epoch, stopped_epoch)
 
@@ -161,7 +162,7 @@ class Training:
     def _check_monitored_metric(self, device: str) -> None:
         """Raise ConfigError if the metric that chooses an epoch is not logged or not ranked."""
         config = self.config
-        metric = config.early_stopping.monitor or config.keeps_best_by
+        metric = config.early_stopping.monitor or config.best_epoch_metric
         if metric is None:
             return
         key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
