@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.cli.main import report_error
-from dlrun.errors import DlrunError, Interrupted, explain_failure
+from dlrun.errors import DlrunError, Interrupted, run_error_to_show
 from tests.conftest import Out
 
 
@@ -20,7 +20,7 @@ from tests.conftest import Out
     ],
 )
 def test_what_ended_a_run_is_explained(error: BaseException, message: str) -> None:
-    shown = explain_failure(error, Path("run"), "dlrun")
+    shown = run_error_to_show(error, Path("run"), "dlrun")
     assert isinstance(shown, DlrunError) and message in shown.message and shown.hint
 
 
@@ -30,7 +30,7 @@ def test_a_file_that_cannot_be_written_has_a_remedy(number: int, capsys: Out) ->
     assert report_error(error, []) == 1
     said = capsys.readouterr().err.splitlines()
     assert said[0] == f"error: /a: {os.strerror(number)}" and len(said) == 2
-    shown = explain_failure(error, Path("run"), "dlrun")
+    shown = run_error_to_show(error, Path("run"), "dlrun")
     assert isinstance(shown, DlrunError)
     assert shown.hint == f"{said[1].strip()}; log.txt and what it finished are in run"
 
@@ -41,12 +41,12 @@ def test_an_error_of_an_authors_package_names_its_line() -> None:
 
     with pytest.raises(ValueError, match="mine") as caught:
         fail()
-    shown = explain_failure(caught.value, Path("run"), "tests")
+    shown = run_error_to_show(caught.value, Path("run"), "tests")
     assert "test_errors.py, line" in str(shown) and "in fail: ValueError: mine" in str(shown)
-    elsewhere = explain_failure(caught.value, Path("run"), "its_experiment")  # not in its package
+    elsewhere = run_error_to_show(caught.value, Path("run"), "its_experiment")  # not in its package
     assert str(elsewhere) == str(shown)
     with pytest.raises(ValueError, match="Expecting") as caught:
         json.loads("{")
-    assert "in test_an_error" in str(explain_failure(caught.value, Path("run"), "its_experiment"))
+    assert "in test_an_error" in str(run_error_to_show(caught.value, Path("run"), "its_experiment"))
     for clear in (caught.value, DlrunError("clear"), Interrupted()):
-        assert explain_failure(clear, Path("run"), "dlrun") is clear
+        assert run_error_to_show(clear, Path("run"), "dlrun") is clear

@@ -32,7 +32,7 @@ class DlrunError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.problems = [message]  # one for each fault, if the error reports several
+        self.problems = [message]  # several if the error reports several errors
 
 
 class ConfigError(DlrunError):
@@ -59,7 +59,7 @@ class AcceleratorError(DlrunError):
     """Says that an accelerator cannot be used; the CPU replaces it unless that is forbidden."""
 
 
-class Faults:
+class ErrorCollector:
     """Collects the errors of several checks, so that a user sees all of them at once."""
 
     def __init__(self) -> None:
@@ -84,7 +84,8 @@ def join_errors(
 ) -> DlrunError:
     """Return one error with the messages and hints of all errors, at most `most` of each.
 
-    where: follows the number of errors, such as " in the config".
+    It is a ConfigError, unless all errors are DataErrors or all have DlrunError's exit code. where:
+    follows the number of errors, such as " in the config".
     """
     problems = dict.fromkeys(problem for error in errors for problem in error.problems)
     if len(errors) == 1 or len(problems) == 1:
@@ -156,12 +157,17 @@ def first_line(error: object) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
+def name_and_first_line(error: BaseException) -> str:
+    """Return the class name of an exception and the first line of its message."""
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 def os_error_remedy(error: OSError) -> str:
     """Return what to do about an error of the system, such as a full disk; empty if unknown."""
     return REMEDIES.get(error.errno or 0, "")
 
 
-def describe_failure(error: BaseException) -> DlrunError | None:
+def as_known_error(error: BaseException) -> DlrunError | None:
     """Return a DlrunError that explains an error of known cause, such as a full disk, or None."""
     if isinstance(error, DlrunError):
         return error
@@ -175,24 +181,27 @@ def describe_failure(error: BaseException) -> DlrunError | None:
     return None
 
 
-def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return the error that a user sees for an exception that ended an experiment's run."""
+def run_error_to_show(error: BaseException, folder: Path, package: str) -> BaseException:
+    """Return the error that a user sees for an exception that ended an experiment's run.
+
+    package: that of the experiment. An exception that is returned as it is is a bug in dlrun.
+    """
     if isinstance(error, DlrunError | Stopped):
         return error
-    if described := describe_failure(error):
+    if known := as_known_error(error):
         left = f"log.txt and what it finished are in {folder}"
-        described.hint = f"{described.hint}; {left}".removeprefix("; ")
-        return described
+        known.hint = f"{known.hint}; {left}".removeprefix("; ")
+        return known
     is_exit = isinstance(error, SystemExit | GeneratorExit)
     if is_exit or (isinstance(error, Exception) and package != "dlrun"):
-        while error.__cause__ is not None:
+        while error.__cause__ is not None:  # a library may wrap what the package raised
             error = error.__cause__
         hint = f"a bug in the package {package}; the traceback is in the run's log.txt"
-        return DlrunError(describe_with_place(error, package), hint)
+        return DlrunError(_message_with_place(error, package), hint)
     return error
 
 
-def describe_with_place(error: BaseException, package: str) -> str:
+def _message_with_place(error: BaseException, package: str) -> str:
     """Return an exception's type and message, after the line of the user's code that failed."""
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
@@ -200,7 +209,7 @@ def describe_with_place(error: BaseException, package: str) -> str:
         in_library = frame.filename.startswith(LIBRARIES) or parts & PACKAGE_FOLDERS
         if package in parts or not in_library:
             where = f"{frame.filename}, line {frame.lineno}, in {frame.name}: "
-    return f"{where}{type(error).__name__}: {first_line(error)}"
+    return where + name_and_first_line(error)
 
 
 def closest_name(name: str, names: Iterable[str]) -> str | None:

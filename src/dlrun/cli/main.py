@@ -70,9 +70,9 @@ def _error_to_show(error: BaseException) -> DlrunError:
     """Return the error to show for an exception."""
     if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
         return DlrunError("the working folder: it was removed", "change to another folder")
-    if described := errors.describe_failure(error):
-        return described
-    problem = f"unexpected {type(error).__name__}: {errors.first_line(error)}"
+    if known := errors.as_known_error(error):
+        return known
+    problem = f"unexpected {errors.name_and_first_line(error)}"
     return DlrunError(problem, "a bug in dlrun; --debug shows the traceback")
 
 

@@ -10,7 +10,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import describe_damage, open_runs, scan_runs_or_fail, show_results
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import ConfigError, DlrunError, describe_failure
+from dlrun.errors import ConfigError, DlrunError, as_known_error
 from dlrun.experiments.saved_run import Run, find_copies, scan_folder
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import remove_run
@@ -126,7 +126,7 @@ def _remove(chosen: Sequence[Run], screen: Screen) -> int:
                 remove_run(run.folder)
             except (DlrunError, OSError) as error:
                 exit_code = 1
-                shown = describe_failure(error)
+                shown = as_known_error(error)
                 assert shown is not None  # no bug
                 screen.fail(shown.message, shown.hint)
     finally:  # also after Ctrl-C

@@ -13,7 +13,7 @@ from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import Values
 from dlrun.data.download import downloads_forbidden, packaged_paths
 from dlrun.data.sources import GENERATED
-from dlrun.errors import ConfigError, DlrunError, describe_failure, first_line
+from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
@@ -49,11 +49,8 @@ class _Fit:
             assert folder is not None  # not a dry run
             self.run = Run.open(folder)
         except Exception as error:  # also a bug, which hides no other experiment
-            bug = DlrunError(
-                f"{type(error).__name__}: {first_line(error)}",
-                "a bug; the run's log.txt has the traceback",
-            )
-            shown = describe_failure(error) or bug
+            hint = "a bug; the run's log.txt has the traceback"
+            shown = as_known_error(error) or DlrunError(name_and_first_line(error), hint)
             screen.fail(shown.message, shown.hint)
 
     @property

@@ -18,7 +18,7 @@ from dlrun.config.yaml_loader import (
     merge_config_layers,
     parse_set_override,
 )
-from dlrun.errors import ConfigError, Faults, closest_name, did_you_mean, join_errors
+from dlrun.errors import ConfigError, ErrorCollector, closest_name, did_you_mean, join_errors
 from dlrun.system.console import cut
 
 # What to say instead of pydantic's message, by the type of its error.
@@ -46,14 +46,14 @@ def read_and_merge_layers(sources: Sequence[Path | str | ConfigLayer]) -> Config
     Raises ConfigError with an error for every source that cannot be read.
     """
     layers: list[ConfigLayer] = []
-    faults = Faults()
+    collector = ErrorCollector()
     for source in sources:
-        with faults.collected():
+        with collector.collected():
             if isinstance(source, Path):
                 layers += read_config_file(source)
             else:
                 layers.append(parse_set_override(source) if isinstance(source, str) else source)
-    faults.raise_all(" in the config")
+    collector.raise_all(" in the config")
     return merge_config_layers(layers)
 
 

@@ -18,7 +18,7 @@ from dlrun.config.data_sections import (
 from dlrun.data import user_data
 from dlrun.data.download import download_file, packaged_paths
 from dlrun.data.text_files import DataWarnings, open_csv_table
-from dlrun.errors import ConfigError, Faults
+from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.system.console import Screen
 from dlrun.system.files import read_unpacked
 
@@ -156,25 +156,25 @@ class Dataset:
         Published files that are not on this machine are not missing: a run downloads them.
         """
         source = self.source(config)
-        faults = Faults()
+        collector = ErrorCollector()
         if source.files and config.archive is not None:
             missing = [path for _, path in self.files(config, data_dir) if not path.is_file()]
             if missing:
                 hint = "it names the file, or the folder with the files; null downloads them"
                 problem = f"data.archive: {missing[0]}: no such file"
-                faults.errors.append(ConfigError(problem, hint))
-        with faults.collected():
+                collector.errors.append(ConfigError(problem, hint))
+        with collector.collected():
             if isinstance(config, OwnDataConfig):
                 user_data.check_own_data(config)
             elif source.name == GENERATED and self.sample_rows:
                 count_held_out_rows(config.validation, getattr(config, self.sample_rows))
-        faults.raise_all()
+        collector.raise_all()
         columns = getattr(config, "columns", {})
         for path in self.paths(config, data_dir):
             if columns and path.is_file():
-                with faults.collected():
+                with collector.collected():
                     open_csv_table(path, columns, DataWarnings())
-        faults.raise_all()
+        collector.raise_all()
 
     def load(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> Any:
         """Return the data that a config names, made by `make`. Raises as `obtain_files`."""

@@ -13,7 +13,7 @@ from dlrun.config.yaml_loader import format_override
 from dlrun.data.sources import ReadContext
 from dlrun.data.splits import shorten_list
 from dlrun.data.text_files import Record
-from dlrun.errors import DataError, Faults
+from dlrun.errors import DataError, ErrorCollector
 from dlrun.system.console import cut, pluralize
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells without a value, in small letters
@@ -127,18 +127,18 @@ def read_levels(
     Raises DataError with all that is wrong in these columns, and in the targets of all files.
     """
     levels: dict[str, list[str]] = {}
-    faults = Faults()
+    collector = ErrorCollector()
     for name in names:
-        with faults.collected():
+        with collector.collected():
             levels[name] = _read_levels_of_column(name, files[0])
     faulty = [name for name in names if name not in levels]
     ignored = format_override("data.ignore", [*config.ignore, *faulty])
-    for error in faults.errors:
+    for error in collector.errors:
         error.hint = f"correct the columns, or leave them out: `--set {shlex.quote(ignored)}`"
     for records in files if config.task == "regression" else ():
-        with faults.collected():
+        with collector.collected():
             _check_are_numbers(config.target, _find_words(config.target, records))
-    faults.raise_all(most=MOST_PROBLEMS)
+    collector.raise_all(most=MOST_PROBLEMS)
     return levels
 
 

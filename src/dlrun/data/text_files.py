@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from dlrun.errors import ConfigError, DataError, Faults, did_you_mean, first_line
+from dlrun.errors import ConfigError, DataError, ErrorCollector, did_you_mean, first_line
 from dlrun.system.files import open_regular_file, read_regular_file
 
 DELIMITERS = (",", ";", "\t")
@@ -103,7 +103,7 @@ def check_columns(path: Path, header: Sequence[str], columns: Mapping[str, str])
 
     columns: those needed, by the setting that names each.
     """
-    faults = Faults()
+    collector = ErrorCollector()
     names = ", ".join(name[:40] for name in header[:20]) or "none"
     for setting, column in columns.items():
         if (times := header.count(column)) != 1:
@@ -112,9 +112,9 @@ def check_columns(path: Path, header: Sequence[str], columns: Mapping[str, str])
                 problem = f"no column {column!r}{did_you_mean(column, header)}"
             if not column:
                 problem = f"name a column by {setting}=COLUMN"
-            fault = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
-            faults.errors.append(fault)
-    faults.raise_all()
+            error = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
+            collector.errors.append(error)
+    collector.raise_all()
 
 
 def _read_rows(

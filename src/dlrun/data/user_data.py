@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
 from dlrun.data.text_files import DataWarnings
-from dlrun.errors import ConfigError, DataError, Faults
+from dlrun.errors import ConfigError, DataError, ErrorCollector
 from dlrun.system.files import file_digest, fingerprint_files
 
 CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.jpg"
@@ -16,7 +16,7 @@ CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.j
 def check_own_data(config: OwnDataConfig) -> None:
     """Raise ConfigError if a user's own data are missing, of a wrong kind, or not divisible."""
     kinds = config.kinds
-    faults = Faults()
+    collector = ErrorCollector()
     hint = f"name {' or '.join(kinds.values())}, such as `{config.example}`"
     if config.path is None:
         raise ConfigError("data.path: no data are named", hint)
@@ -25,8 +25,8 @@ def check_own_data(config: OwnDataConfig) -> None:
             continue
         if not ("file" in kinds and place.is_file()):
             problem = f"data.{key}: {place}: no such {' or '.join(kinds)}"
-            faults.errors.append(ConfigError(problem, hint))
-    faults.raise_all()
+            collector.errors.append(ConfigError(problem, hint))
+    collector.raise_all()
     if config.folds and len(user_data_paths(config)) > 1:
         key = "data.test" if config.test else "data.path"
         remedy = f"`data.path={config.path / 'train'}` divides the other part"

@@ -12,7 +12,7 @@ from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
-from dlrun.errors import ConfigError, DataError, DlrunError, Faults, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, ErrorCollector, name_and_first_line
 from dlrun.experiments import registry
 from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
@@ -26,12 +26,12 @@ from dlrun.system.workarounds import scipy_signal_on_use
 
 
 def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig:
-    """Read and validate the config of an experiment. Raises ConfigError with every error."""
+    """Read and validate the config of an experiment; raise ConfigError with every error."""
     return validate_config(name, merge_experiment_config(name, settings))
 
 
 def validate_config(name: str, layer: ConfigLayer) -> ExperimentConfig:
-    """Validate the merged config of an experiment. Raises ConfigError with every error."""
+    """Validate the merged config of an experiment; raise ConfigError with every error."""
     config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
     return config
 
@@ -76,30 +76,30 @@ def check_run_can_start(
     working folder, which a run records, was removed.
     """
     Path.cwd()
-    faults = Faults()
+    collector = ErrorCollector()
     data_dir = run_context.resolve_data_dir(settings.data_dir)
-    with faults.collected():
+    with collector.collected():
         check_run_name(settings.name)
-    with faults.collected():
+    with collector.collected():
         settings.notes()
     for logger in config.logger:
-        with faults.collected():
+        with collector.collected():
             require_extra(f"logger: {logger}", logger, logger)
-    with faults.collected():
+    with collector.collected():
         if registry.experiment_entry(name).package != "dlrun":
             import_experiment_to_run(name, config)
-    with faults.collected(), _bugs_explained(name):
+    with collector.collected(), _bugs_explained(name):
         config.check()
-    with faults.collected(), _bugs_explained(name):
+    with collector.collected(), _bugs_explained(name):
         dataset = registry.experiment_dataset(name)
         if dataset is not None and reads_data:
             dataset.check(config.data_section, data_dir)
             if is_offline():
                 dataset.download(config.data_section, data_dir, Screen())
-    with faults.collected():
+    with collector.collected():
         if is_local and not config.fallback:
             accelerator.require_accelerator(config.accelerator)
-    faults.raise_all()
+    collector.raise_all()
 
 
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ def _bugs_explained(name: str) -> Iterator[None]:
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
-        problem = f"its check raised {type(error).__name__}: {first_line(error)}"
+        problem = f"its check raised {name_and_first_line(error)}"
         hint = f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback"
         raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
-from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
+from dlrun.errors import DlrunError, Stopped, first_line, run_error_to_show
 from dlrun.experiments import comparable_with_published as published
 from dlrun.experiments import registry
 from dlrun.experiments.experiment_base import AnyExperiment
@@ -247,7 +247,7 @@ class RunRecorder:
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         log.error("%s", "".join(traceback.format_exception(error)))
         package = registry.experiment_entry(self.experiment.name).package
-        shown = explain_failure(error, self.folder.path, package)
+        shown = run_error_to_show(error, self.folder.path, package)
         is_refused_resume = self.is_resumed and self.progress.data_digest is None
         if not is_refused_resume:  # which changes nothing
             self._save_early_end("interrupted" if stopped else "failed", shown)

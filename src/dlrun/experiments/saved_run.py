@@ -15,7 +15,7 @@ from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import Values, config_layer_from_values, flatten_keys
 from dlrun.data.text_files import read_text_file
-from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean, name_and_first_line
 from dlrun.experiments import registry
 from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
@@ -340,7 +340,7 @@ class Run:
             raise
         except Exception as error:
             problem = f"{self.folder}: not as {self.record.experiment} writes a run: "
-            problem += f"{type(error).__name__}: {first_line(error)}"
+            problem += name_and_first_line(error)
             raise DataError(problem, "`dlrun runs check RUN` names damaged files") from error
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dlrun.config.sections import ExperimentConfig, LoggerName
 from dlrun.config.yaml_loader import Values, flatten_keys
-from dlrun.errors import first_line
+from dlrun.errors import name_and_first_line
 from dlrun.run_folder.folder import Row, RunFolder
 from dlrun.run_folder.notes import read_notes
 from dlrun.run_folder.record import read_run_environment
@@ -111,8 +111,7 @@ class ExternalLoggers:
             yield
         except (Exception, SystemExit) as error:  # a server, a disk or a package failed
             self._loggers.pop(name, None)
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            self.screen.warn(f"logger {name} is not used any more: {reason}")
+            self.screen.warn(f"logger {name} is not used any more: {name_and_first_line(error)}")
         finally:
             logging.disable(level)
             for variable in missing:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dlrun.config.data_sections import DATA_KEYS, FOLDS
 from dlrun.config.sections import DATA_PLACES, ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, parse_set_override
-from dlrun.errors import ConfigError, Faults
+from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.execution.checks import check_run_can_start, merge_experiment_config, validate_config
 from dlrun.experiments import registry
 from dlrun.groups import varied_keys
@@ -117,10 +117,10 @@ def _validate_points(
 ) -> list[ExperimentConfig]:
     """Return the valid config of every point, or raise ConfigError with the errors of them all."""
     configs: list[ExperimentConfig] = []
-    errors = Faults()
+    collector = ErrorCollector()
     checked_sections = set[str]()
     for layer in layers:
-        with errors.collected():
+        with collector.collected():
             config = validate_config(experiment, layer)
             section = repr(config.data_section)
             is_new = section not in checked_sections  # the files of equal sections are read once
@@ -129,7 +129,7 @@ def _validate_points(
                 experiment, config, run_settings, is_local=is_local, reads_data=is_new
             )
             configs.append(config)
-    errors.raise_all(" in the sweep", ERRORS_SHOWN)
+    collector.raise_all(" in the sweep", ERRORS_SHOWN)
     return configs
 
 
