@@ -57,15 +57,16 @@ def read_and_merge_layers(sources: Sequence[Path | str | ConfigLayer]) -> Config
     return merge_config_layers(layers)
 
 
-def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
+def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str = "") -> S:
     """Validate the values of a config layer against a schema, and return them as a frozen config.
 
-    Raises ConfigError with the file, line and key of every error.
+    experiment: names it in the hints, which are left out without it. Raises ConfigError with the
+    file, line and key of every error.
     """
     try:
         return schema.model_validate(layer.values)
     except ValidationError as invalid:
-        hint = f"`dlrun config {experiment}` prints every key with its default"
+        hint = experiment and f"`dlrun config {experiment}` prints every key with its default"
         problems = _problems(invalid, schema, layer, experiment)
         errors = [ConfigError(problem, hint) for problem in problems]
         raise join_errors(errors, " in the config") from None
@@ -85,7 +86,7 @@ def _problems(
         errors_by_path.setdefault(_key_path(error, layer), []).append(error)
     for path, errors in errors_by_path.items():
         key = ".".join(map(str, path))
-        problem = _describe(errors, schema, experiment, key)
+        problem = _describe_errors_of_key(key, errors, schema, experiment)
         yield f"{_origin(path, layer)}: {key}: {problem}"
 
 
@@ -108,7 +109,9 @@ def _origin(path: KeyPath, layer: ConfigLayer) -> str:
     return next(origins, "defaults")
 
 
-def _describe(errors: list[ErrorDetails], schema: type[Section], experiment: str, key: str) -> str:
+def _describe_errors_of_key(
+    key: str, errors: list[ErrorDetails], schema: type[Section], experiment: str
+) -> str:
     """Return a sentence that describes the validation errors of one key of a config."""
     raised_by_us = [error for error in errors if error["type"] == "value_error"]
     error = (raised_by_us or errors)[0]
@@ -130,7 +133,7 @@ def _suggest_value(error: ErrorDetails, key: str, schema: type[Section], experim
     suggestion = ""
     if error["type"] == "literal_error":
         suggestion = did_you_mean(str(value), re.findall("'(.*?)'", error["ctx"]["expected"]))
-    elif error["type"] == "model_type" and f"{key}.name" in config_keys(schema):
+    elif error["type"] == "model_type" and f"{key}.name" in _dotted_keys(schema):
         suggestion = f"; did you mean '{key}.name'?"
     elif error["type"] == "list_type" and isinstance(value, str | int | float):
         suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(value)}]')}?"
@@ -139,7 +142,7 @@ def _suggest_value(error: ErrorDetails, key: str, schema: type[Section], experim
 
 def _sweep_command_hint(value: object, key: str, experiment: str) -> str:
     """Return the command that runs each of several values, as the end of a sentence, or no text."""
-    if not isinstance(value, str | list):
+    if not experiment or not isinstance(value, str | list):
         return ""
     values = ",".join(map(format_setting, value if isinstance(value, list) else [value]))
     command = shlex.join(["dlrun", "sweep", experiment, f"{key}={values}"])
@@ -160,32 +163,32 @@ def _suggest_for_unknown_key(path: list[str], schema: type[Section]) -> str:
     if "." in name:
         nested = name.replace(".", ": {") + ": ..." + "}" * name.count(".")
         return f"write {nested}"  # a.b.c: write a: {b: {c: ...}}
-    if suggested := closest_config_key(path, schema):
+    if suggested := _closest_key(path, schema):
         parent, _, leaf = suggested.rpartition(".")
         return f"did you mean {(leaf if parent == section else suggested)!r}?"
-    parts = [key.rpartition(".") for key in config_keys(schema)]
+    parts = [key.rpartition(".") for key in _dotted_keys(schema)]
     siblings = [leaf for parent, _, leaf in parts if parent == section]
     return f"{section or 'a config'} has {', '.join(siblings)}"
 
 
-def config_keys(schema: type[Section], prefix: str = "") -> list[str]:
+def _dotted_keys(schema: type[Section], prefix: str = "") -> list[str]:
     """Return the dotted keys of a config schema, such as `optimizer.lr`."""
     keys: list[str] = []
     for name, field in schema.model_fields.items():
         keys.append(prefix + name)
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            keys += config_keys(kind, f"{prefix}{name}.")
+            keys += _dotted_keys(kind, f"{prefix}{name}.")
     return keys
 
 
-def closest_config_key(path: Sequence[str], schema: type[Section]) -> str | None:
+def _closest_key(path: Sequence[str], schema: type[Section]) -> str | None:
     """Return the dotted key that an unknown key probably stands for, or None.
 
     A sibling of a similar name comes first, then a key of another section: `lr` -> `optimizer.lr`.
     """
     *parent, name = path
-    keys = [key for key in config_keys(schema) if not key.startswith("reference.")]
+    keys = [key for key in _dotted_keys(schema) if not key.startswith("reference.")]
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     for candidates in (siblings, keys):
         # Reversed, so that the first key of a leaf name wins.

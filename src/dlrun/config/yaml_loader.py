@@ -100,7 +100,7 @@ def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
 
 
 def read_yaml_file(path: Path) -> ConfigLayer:
-    """Read a YAML file as a config layer. Raises ConfigError, which names the file and line."""
+    """Read a YAML file as a config layer; raise ConfigError with the file and line of an error."""
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:

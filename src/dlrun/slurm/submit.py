@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -73,21 +73,23 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
         values[key] = value
     origins: dict[KeyPath, str] = {(key,): f"--slurm {key}={values[key]}" for key in values}
     try:
-        return validate_layer(SlurmOptions, ConfigLayer(values, origins), "")
+        return validate_layer(SlurmOptions, ConfigLayer(values, origins))
     except ConfigError as error:
         raise ConfigError(error.message, hint) from None
 
 
-def submit_run(experiment: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
+def submit_run(
+    experiment: str, settings: RunSettings, slurm_texts: list[str], *, wait: bool
+) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
     screen = settings.console()
-    options = parse_slurm_options(texts)
+    options = parse_slurm_options(slurm_texts)
     require_slurm()
     config = checks.check_new_run(experiment, settings, is_local=False)
     if config is None:  # a dry run
         return 0
     planned = [RunToSubmit(config, settings)]
-    ((run_folder, job_id),) = submit_jobs(experiment, planned, options, experiment).items()
+    ((run_folder, job_id),) = submit_jobs(experiment, planned, options, job_name=experiment).items()
     if wait:
         screen.note(f"submitted {experiment}/{run_folder.name} as job {job_id}")
         return wait_for_job(run_folder, job_id, screen, as_json=settings.json)
@@ -130,24 +132,14 @@ def submit_jobs(
     """
     runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
     jobs: list[ResumeJob] = []
-    new_folders: list[Path] = []
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(repair_latest_link, runs_dir, experiment)
         for run in planned:
-            run_folder = run.folder
-            if run_folder is None:
-                claimed = RunFolder.claim(runs_dir, experiment, run.settings.name)
-                run_folder = claimed.path
-                new_folders.append(run_folder)
-                _write_waiting_run(claimed, experiment, run)
+            run_folder = run.folder or _claim_waiting_run(runs_dir, experiment, run, undo)
             jobs.append(make_resume_job(run_folder.absolute(), run.settings))
-        parameters = options.submitit_parameters(job_name)
         slurm_folder = (array_folder or Path(jobs[0].run)) / SLURM_FOLDER
-        job_ids = _call_sbatch(jobs, slurm_folder, parameters)
-    except BaseException:
-        for new_folder in new_folders:
-            shutil.rmtree(new_folder)
-        repair_latest_link(runs_dir, experiment)
-        raise
+        job_ids = _call_sbatch(jobs, slurm_folder, options.submitit_parameters(job_name))
+        undo.pop_all()  # SLURM has accepted the jobs
     submitted = {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
     for run_folder, job_id in submitted.items():
         job_folder = run_folder / SLURM_FOLDER
@@ -156,11 +148,16 @@ def submit_jobs(
     return submitted
 
 
-def _write_waiting_run(claimed: RunFolder, experiment: str, run: RunToSubmit) -> None:
-    """Write the first files of a run that waits for its SLURM job."""
+def _claim_waiting_run(
+    runs_dir: Path, experiment: str, run: RunToSubmit, undo: contextlib.ExitStack
+) -> Path:
+    """Create a run that waits for its SLURM job, and return its folder, which `undo` removes."""
+    claimed = RunFolder.claim(runs_dir, experiment, run.settings.name)
+    undo.callback(shutil.rmtree, claimed.path)
     with claimed.locked():
         record = run_recorder.new_record(experiment, run.config, run.settings)
         run_recorder.write_first_files(claimed, record, run.settings)
+    return claimed.path
 
 
 def _call_sbatch(
@@ -170,10 +167,9 @@ def _call_sbatch(
     import submitit  # an extra
 
     logging.getLogger("submitit").setLevel(logging.CRITICAL)
-    names = [name for name in os.environ if name.startswith(HIDDEN_PREFIXES)]
-    hidden = {name: os.environ.pop(name) for name in names if name not in KEPT_VARIABLES}
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it also raises
+        # submitit prints what it also raises.
+        with _without_allocation_variables(), contextlib.redirect_stderr(io.StringIO()):
             python = f"{shlex.quote(sys.executable)} -P"  # imports nothing from the working folder
             executor = submitit.SlurmExecutor(slurm_folder, max_num_timeout=REQUEUES, python=python)
             executor.update_parameters(**parameters)
@@ -184,5 +180,14 @@ def _call_sbatch(
         lines = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines() if line]
         problem = f"SLURM refuses it: {'; '.join(lines)}"
         raise ConfigError(problem, "sinfo shows the partitions") from None
+
+
+@contextlib.contextmanager
+def _without_allocation_variables() -> Iterator[None]:
+    """Hide the variables of the SLURM job in which dlrun itself runs, during a `with` block."""
+    names = [name for name in os.environ if name.startswith(HIDDEN_PREFIXES)]
+    hidden = {name: os.environ.pop(name) for name in names if name not in KEPT_VARIABLES}
+    try:
+        yield
     finally:
         os.environ.update(hidden)
