@@ -23,9 +23,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
+from typing import TypeAlias
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.errors import DlrunError, Terminated, first_line
+from dlrun.errors import DlrunError, Terminated, name_and_first_line
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -62,15 +63,19 @@ class ProcessMessage:
     hint: str = ""  # what to do about the error
 
 
+SweepConnection: TypeAlias = "Connection[ProcessMessage, int]"  # it receives numbers of signals
+
+
 class ChildProcess:
     """Executes one run of a sweep in a child process; its messages arrive at `connection`."""
 
-    def __init__(self, log: Path, experiment: str, settings: RunSettings, run: Path | None) -> None:
+    def __init__(
+        self, log: Path, experiment: str, settings: RunSettings, continued_run: Path | None
+    ) -> None:
         check_regular_file(log)
         self.connection, theirs = CONTEXT.Pipe()
-        self._process = CONTEXT.Process(
-            target=run_point_in_child_process, args=(theirs, log, experiment, settings, run)
-        )
+        arguments = theirs, log, experiment, settings, continued_run
+        self._process = CONTEXT.Process(target=run_point_in_child_process, args=arguments)
         _start_isolated(self._process)
         theirs.close()
 
@@ -100,14 +105,14 @@ class ChildProcess:
 
 
 def _start_isolated(process: BaseProcess) -> None:
-    """Start a child process that ignores the terminal's signals and the working folder."""
+    """Start a child process with blocked signals, without the working folder or user's script."""
     before = os.environ.get(SAFE_PATH)
     script = sys.modules["__main__"]
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
     sys.modules["__main__"] = ModuleType("__main__")  # nor the user's script, which would run again
     if sys.platform != "win32":
         resource_tracker.ensure_running()  # its start unblocks signals
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until there are handlers
     try:
         process.start()
     except (OSError, EOFError) as error:
@@ -143,11 +148,11 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
 
 
 def run_point_in_child_process(
-    connection: "Connection[ProcessMessage, int]",
+    connection: SweepConnection,
     log: Path,
     experiment: str,
     settings: RunSettings,
-    run: Path | None,
+    continued_run: Path | None,  # the run's folder; None: a new run
 ) -> None:
     """Execute one run in this child process, send messages about it to the sweep, and exit."""
     if sys.platform == "win32":
@@ -160,22 +165,29 @@ def run_point_in_child_process(
     gc.set_threshold(resources.GARBAGE_THRESHOLD)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
-    try:
-        if sys.platform != "win32":  # a signal that has come already stops the run here
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        threading.Thread(target=_listen, args=(connection,), daemon=True).start()
-        settings = replace(settings, screen=_PointScreen(connection))
-        if run is not None:
-            code, _ = resume_run(str(run), settings)
-        else:
-            code, _ = run_experiment(experiment, settings)
-        message = ProcessMessage(exit_code=code)
-    except BaseException as error:
-        message = _message_of_error(error)
+    message = _execute(connection, experiment, settings, continued_run)
     ignore_signals_until_exit()
     _send(connection, message)
     sys.stderr.flush()
     os._exit(0)  # a normal exit takes 0.7 s to unload torch
+
+
+def _execute(
+    connection: SweepConnection, experiment: str, settings: RunSettings, continued_run: Path | None
+) -> ProcessMessage:
+    """Execute a run, stopped by the signals that the sweep sends; return how the run ended."""
+    try:
+        if sys.platform != "win32":  # a signal that has come already stops the run here
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        threading.Thread(target=_listen, args=(connection,), daemon=True).start()
+        settings = replace(settings, screen=_ForwardingScreen(connection))
+        if continued_run is not None:
+            code, _ = resume_run(str(continued_run), settings)
+        else:
+            code, _ = run_experiment(experiment, settings)
+        return ProcessMessage(exit_code=code)
+    except BaseException as error:
+        return _message_of_error(error)
 
 
 def _message_of_error(error: BaseException) -> ProcessMessage:
@@ -184,10 +196,10 @@ def _message_of_error(error: BaseException) -> ProcessMessage:
         return ProcessMessage(exit_code=stop.exit_code, error=stop.word)
     if isinstance(error, DlrunError):
         return ProcessMessage(exit_code=error.exit_code, error=error.message, hint=error.hint)
-    return ProcessMessage(exit_code=1, error=f"{type(error).__name__}: {first_line(error)}")
+    return ProcessMessage(exit_code=1, error=name_and_first_line(error))
 
 
-def _listen(connection: "Connection[ProcessMessage, int]") -> None:
+def _listen(connection: SweepConnection) -> None:
     """Raise each signal that the sweep sends; end the process when the connection closes."""
     while True:
         try:
@@ -200,18 +212,18 @@ def _listen(connection: "Connection[ProcessMessage, int]") -> None:
             os.kill(os.getpid(), number)
 
 
-def _send(connection: "Connection[ProcessMessage, int]", message: ProcessMessage) -> None:
+def _send(connection: SweepConnection, message: ProcessMessage) -> None:
     with contextlib.suppress(OSError):  # the sweep has ended
         connection.send(message)
 
 
-class _PointScreen(Screen):
+class _ForwardingScreen(Screen):
     """Sends a run's warnings and progress to the sweep, and writes notes to the log only."""
 
-    def __init__(self, connection: "Connection[ProcessMessage, int]") -> None:
+    def __init__(self, connection: SweepConnection) -> None:
         super().__init__(quiet=True, results=False)
         self._connection = connection
-        self._sent = 0.0
+        self._sent_at = 0.0
 
     def warn(self, text: str) -> None:
         _send(self._connection, ProcessMessage(warning=self.log(text, warning=True)))
@@ -221,8 +233,8 @@ class _PointScreen(Screen):
         """Send the share of the work that is done, first of preparing data, then of training."""
 
         def move(done: float, detail: str) -> None:
-            if total and time.monotonic() - self._sent > PROGRESS_SECONDS:
-                self._sent = time.monotonic()
+            if total and time.monotonic() - self._sent_at > PROGRESS_SECONDS:
+                self._sent_at = time.monotonic()
                 _send(self._connection, ProcessMessage(share=done / total))
 
         yield move
