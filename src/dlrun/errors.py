@@ -182,10 +182,7 @@ def as_known_error(error: BaseException) -> DlrunError | None:
 
 
 def run_error_to_show(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return the error that a user sees for an exception that ended an experiment's run.
-
-    package: that of the experiment. An exception that is returned as it is is a bug in dlrun.
-    """
+    """Return the error that a user sees for an exception that ended a run of a package's code."""
     if isinstance(error, DlrunError | Stopped):
         return error
     if known := as_known_error(error):
@@ -198,7 +195,7 @@ def run_error_to_show(error: BaseException, folder: Path, package: str) -> BaseE
             error = error.__cause__
         hint = f"a bug in the package {package}; the traceback is in the run's log.txt"
         return DlrunError(_message_with_place(error, package), hint)
-    return error
+    return error  # a bug in dlrun, or Ctrl-C
 
 
 def _message_with_place(error: BaseException, package: str) -> str:

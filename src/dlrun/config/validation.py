@@ -60,8 +60,7 @@ def read_and_merge_layers(sources: Sequence[Path | str | ConfigLayer]) -> Config
 def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str = "") -> S:
     """Validate the values of a config layer against a schema, and return them as a frozen config.
 
-    experiment: names it in the hints, which are left out without it. Raises ConfigError with the
-    file, line and key of every error.
+    experiment: for the hints. Raises ConfigError with the file, line and key of every error.
     """
     try:
         return schema.model_validate(layer.values)
