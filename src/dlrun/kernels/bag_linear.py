@@ -163,10 +163,9 @@ def _compile_sums(outputs: int, by_id: bool) -> Callable[..., None]:
     """Compile the function that `Bags.sum_rows` calls for rows of `outputs` numbers."""
 
     def write(builder: Builder, *arguments: Value) -> None:
-        numbers_address, ids_address, starts_address, rows_address, count, sums_address = arguments
+        numbers_address, *integer_addresses, count, sums_address = arguments
         numbers = LlvmArray(builder, numbers_address, outputs)
         sums = LlvmArray(builder, sums_address, outputs)
-        integer_addresses = ids_address, starts_address, rows_address
         ids, starts, row_indices = (LlvmArray(builder, address) for address in integer_addresses)
 
         def add_to_sum_of_id(k: Value, numbers_of_bag: Value) -> None:
