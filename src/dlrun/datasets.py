@@ -162,7 +162,7 @@ def _load_data(
     section = config.data_section
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
     dataset = dataset_of(section)
-    context = dataset.obtain_files(section, folder, config.split_seed, Screen(results=False))
+    context = dataset.obtain_files(section, folder, config.split_seed, Screen(shows_results=False))
     return context, dataset.make(context)
 
 

@@ -204,7 +204,7 @@ def _settings(
         data_dir=_path(data_dir),
         tags=[tags] if isinstance(tags, str) else tags,
         quiet=quiet,
-        screen=Screen(quiet=quiet, results=False),
+        screen=Screen(quiet=quiet, shows_results=False),
     )
 
 

@@ -258,7 +258,7 @@ def reproduce_published_numbers(
     the experiment's `reference` says. out: the page. command: the command that continues the
     reproduction.
     """
-    screen = Screen(quiet=options.quiet, results=not options.json)
+    screen = Screen(quiet=options.quiet, shows_results=not options.json)
     given_seeds = None if seeds is None else parse_seeds(seeds)
     chosen = _choose_experiments(names)
     check_output_path("--out", out, force=options.force, ours=OURS)
@@ -391,7 +391,7 @@ def _show(reproductions: Sequence[Reproduction], out: Path, data_dir: Path, scre
         shown.append(f"put what is missing into {data_dir}, and run the same command")
     screen.show(Text(head, style="bold"))
     screen.show(Text("\n".join(shown)))
-    screen.labelled(("page", str(out)))
+    screen.show_labelled(("page", str(out)))
 
 
 def _print_json(

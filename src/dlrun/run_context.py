@@ -53,7 +53,7 @@ class RunSettings:
 
     def console(self) -> Screen:
         """Return the screen to which the run prints its results, notes and progress."""
-        return self.screen or Screen(quiet=self.quiet, results=not self.json)
+        return self.screen or Screen(quiet=self.quiet, shows_results=not self.json)
 
 
 @dataclass
@@ -138,4 +138,4 @@ def resolve_runs_dir(option: Path | None = None) -> Path:
 
 def print_results_json(folder: Path, screen: Screen) -> None:
     """Print a run's results.json on stdout."""
-    screen.write((folder / RESULTS).read_text(encoding="utf-8"))
+    screen.print_raw((folder / RESULTS).read_text(encoding="utf-8"))

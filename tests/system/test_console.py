@@ -43,7 +43,8 @@ def test_paths_here_are_relative(tmp_path: Path, monkeypatch: Patch, capsys: Out
         say(str(folder))
     assert str(tmp_path) not in "".join(capsys.readouterr())
     monkeypatch.chdir("/")
-    assert shorten_paths(str(folder)) == str(folder)
+    for text in (str(folder), "https://example.org"):
+        assert shorten_paths(text) == text
 
 
 @pytest.mark.usefixtures("terminal")

@@ -56,7 +56,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         status = "interrupted" if stopped else "failed"
         about = {"status": status, "error": shown.message, "hint": shown.hint}
         with contextlib.suppress(OSError):  # a full disk behind stdout
-            screen.write(to_json(about, indent=None))  # a line, as those of `predict`
+            screen.print_raw(to_json(about, indent=None))  # a line, as those of `predict`
     if stopped:
         screen.err.show_cursor()  # a progress bar may have been stopped before it did so
     if "--debug" in arguments and not stopped:

@@ -21,7 +21,7 @@ def list_accelerators() -> None:
         if device != "cpu" and reason is None:
             for name in ("cifar100", "imdb-lstm"):
                 rows.append(["", f"{name}: {compare_by_a_run(name, device)}"])
-    Screen().rows(format_text_table(rows, left=(0, 1)))
+    Screen().print_lines(format_text_table(rows, left=(0, 1)))
 
 
 def compare_by_a_run(name: str, device: str) -> str:

@@ -38,7 +38,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     dlrun runs check
     dlrun runs check imdb-dense/latest --json
     """
-    screen = Screen(results=not json)
+    screen = Screen(shows_results=not json)
     rows = list[Values]()
     opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
     copies = find_copies(run.identity for _, run in opened)
@@ -95,7 +95,7 @@ def remove(
         [format_size(size), run.state, "/".join(run.folder.parts[-2:])]
         for run, size in zip(chosen, sizes, strict=True)
     ]
-    screen.rows(format_text_table(rows, left=(1, 2), gap=1))
+    screen.print_lines(format_text_table(rows, left=(1, 2), gap=1))
     screen.note(f"{pluralize(len(chosen), 'run')}: {format_size(sum(sizes))}")
     if not chosen or not (yes or _confirm(screen)):
         return 0

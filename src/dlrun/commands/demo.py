@@ -87,7 +87,7 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     screen = Screen()
     muted = Screen()
     muted.err.quiet = True
-    settings = replace(settings, screen=Screen(quiet=True, results=False))
+    settings = replace(settings, screen=Screen(quiet=True, shows_results=False))
     names = experiments or registry.experiments_with_published_numbers()
     with downloads_forbidden():
         fits = [fit for name in names for fit in _plan_fits(name, settings, muted)]
@@ -105,7 +105,7 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
         lines += textwrap.wrap(printable(text), LINE_WIDTH, break_on_hyphens=False)
     screen.show(Text(f"\n{head}", style="bold"))
     screen.show(Text("\n".join(lines)))
-    screen.labelled(("figure", f"{runs_dir}/*/{LATEST}/*.png"), ("page", str(page)))
+    screen.show_labelled(("figure", f"{runs_dir}/*/{LATEST}/*.png"), ("page", str(page)))
     return 0 if len(runs) == len(fits) else 1
 
 

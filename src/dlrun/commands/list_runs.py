@@ -80,7 +80,7 @@ def list_runs(
         screen.print_json([{key: row.get(key) for key in keys} for row in rows])
     elif csv:
         keys = list(COLUMNS) + ([sort] if sort and sort not in COLUMNS else [])
-        screen.write(table_csv(keys, rows).decode().replace("\r\n", "\n"))
+        screen.print_raw(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
         _print_table(rows, sort or "", screen)
     if len(rows) < run_count:
@@ -224,7 +224,7 @@ def _print_table(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
     common_metric = metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
     shown = [_displayed_row(row, common_metric, on_terminal=on_terminal) for row in rows]
     columns = _columns_to_show(rows, sort_key, common_metric)
-    screen.rows(table_lines(columns, shown, screen, empty=EMPTY))
+    screen.print_lines(table_lines(columns, shown, screen, empty=EMPTY))
 
 
 def _displayed_row(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row:

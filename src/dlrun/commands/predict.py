@@ -99,9 +99,9 @@ def _predict_and_show(
                     cells["error"] = f"{entry.name}: {prediction.error}"
                 table.write(to_plain_csv([[_format_cell(cells.get(column)) for column in columns]]))
             elif json:
-                screen.rows([to_json(about, indent=None).rstrip()])
+                screen.print_lines([to_json(about, indent=None).rstrip()])
             else:
-                screen.rows(_to_lines(entry, prediction, predictor.reads))
+                screen.print_lines(_to_lines(entry, prediction, predictor.reads))
             failed += prediction.error is not None
             row += 1
     if out is not None:
@@ -190,7 +190,7 @@ def _predict_test_set(
     rows = pluralize(len(tested), "row")
     metrics = ", ".join(f"{name} {format_metric(value)}" for name, value in tested.metrics.items())
     lines = [f"test {metrics} ({rows})", _describe_comparison(run, result)]
-    screen.rows(to_json(result).splitlines() if json else lines)
+    screen.print_lines(to_json(result).splitlines() if json else lines)
     return 1 if result["different_rows"] else 0
 
 

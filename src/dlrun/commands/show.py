@@ -138,7 +138,7 @@ def write_note(
     """
     folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(text))
-    Screen().labelled(("note", notes.note or "none"))
+    Screen().show_labelled(("note", notes.note or "none"))
 
 
 def change_tags(
@@ -158,7 +158,7 @@ def change_tags(
     add, remove = ([word[1:] for word in changes if word[0] == sign] for sign in "+-")
     folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(add=add, remove=remove))
-    Screen().labelled(("tags", ", ".join(notes.tags) or "none"))
+    Screen().show_labelled(("tags", ", ".join(notes.tags) or "none"))
 
 
 def notes_or_warning(run: Run, screen: Screen) -> RunNotes:

@@ -64,7 +64,7 @@ def verify_runs(
     dlrun verify imdb-lasso/latest --json
     dlrun verify handed-in
     """
-    screen = Screen(quiet=quiet, results=not json)
+    screen = Screen(quiet=quiet, shows_results=not json)
     opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
     copies = find_copies(run.identity for _, run in opened)
     rows: list[Values] = []
@@ -147,7 +147,7 @@ def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
             runs_dir=Path(runs),
             data_dir=data_dir,
             temporary=True,
-            screen=Screen(quiet=True, results=False),
+            screen=Screen(quiet=True, shows_results=False),
         )
         try:
             _, folder = run_experiment(run.record.experiment, settings)

@@ -56,7 +56,7 @@ def check_new_run(name: str, settings: RunSettings, *, is_local: bool) -> Experi
         return config
     screen = settings.console()
     text = to_json(config.model_dump(mode="json")) if settings.json else config_to_yaml(config)
-    screen.rows(text.rstrip().split("\n"))  # with whole paths
+    screen.print_lines(text.rstrip().split("\n"))  # with whole paths
     screen.note(f"dry run: the config is valid; a run's folder would be in {runs_dir / name}")
     return None
 

@@ -231,7 +231,7 @@ class RunRecorder:
             else:  # photographs: their labels were printed above
                 counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
                 screen.show(counts)
-            screen.labelled(*_result_lines(record, folder))
+            screen.show_labelled(*_result_lines(record, folder))
         except OSError as error:
             why = f"the result is not shown ({error.strerror})"
             screen.warn(f"{why}: see {folder / RESULTS}")

@@ -98,7 +98,7 @@ def submit_run(
     else:
         commands = f"`squeue --job {job_id}` shows it, `scancel {job_id}` ends it"
         screen.note(f"submitted as job {job_id}: {commands}")
-        screen.labelled(("job", job_id), ("run", str(run_folder)))
+        screen.show_labelled(("job", job_id), ("run", str(run_folder)))
     return 0
 
 

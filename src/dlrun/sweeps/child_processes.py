@@ -221,7 +221,7 @@ class _ForwardingScreen(Screen):
     """Sends a run's warnings and progress to the sweep, and writes notes to the log only."""
 
     def __init__(self, connection: SweepConnection) -> None:
-        super().__init__(quiet=True, results=False)
+        super().__init__(quiet=True, shows_results=False)
         self._connection = connection
         self._sent_at = 0.0
 

@@ -139,10 +139,10 @@ class SweepResults:
         if self.best is not None:
             label = "best" if self.best.settings else "mean"
             labelled[label] = selection.describe_config_result(self.best)
-        screen.labelled(*((label, printable(text)) for label, text in labelled.items()))
+        screen.show_labelled(*((label, printable(text)) for label, text in labelled.items()))
         if comparison := self.describe_comparison():
             lines = textwrap.wrap(printable(comparison), LINE_WIDTH - LABEL_WIDTH)
-            screen.labelled(("second", f"\n{' ' * LABEL_WIDTH}".join(lines)))
+            screen.show_labelled(("second", f"\n{' ' * LABEL_WIDTH}".join(lines)))
         for warning in self.warnings:
             screen.warn(warning)
 

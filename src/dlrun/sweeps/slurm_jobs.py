@@ -53,7 +53,7 @@ def show_jobs(sweep: Sweep, jobs: JobIds, again: str, screen: Screen, *, json: b
         screen.print_json(about | {"jobs": ids})
         return
     screen.note(f"`{again}` submits what is missing by then, and shows the table")
-    screen.labelled(("sweep", folder), ("jobs", _arrays(jobs)))
+    screen.show_labelled(("sweep", folder), ("jobs", _arrays(jobs)))
 
 
 def _arrays(jobs: JobIds) -> str:

@@ -105,7 +105,7 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
         screen.print_json(plan.model_dump(include={"experiment", "base", "points", "search"}))
         return
     lines = [f"{point.number:5} {point.label}" for point in plan.points]
-    screen.rows([*lines, pluralize(plan.size, "run")])
+    screen.print_lines([*lines, pluralize(plan.size, "run")])
 
 
 @contextlib.contextmanager

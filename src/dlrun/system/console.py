@@ -20,9 +20,9 @@ from rich.text import Text
 
 # A function that moves a progress bar: the number of finished units, and the text beside the bar.
 MoveBar = Callable[[float, str], object]
-BESIDE_BAR = 48  # columns of a progress bar's line for all but the bar and its name
+COLUMNS_BESIDE_BAR = 48  # of a progress bar's line for all but the bar and its name
 LABEL_WIDTH, LINE_WIDTH = 7, 80  # columns of a label beside a result; of a wrapped text
-LINES = 20  # number of a run's steps that are shown, roughly; the log has all
+MAX_STEP_LINES = 20  # of a run's steps, roughly; the log has all
 format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
@@ -37,7 +37,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return a text with its line breaks, but with every control character replaced."""
+    """Return a text without control characters other than its line breaks."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -47,8 +47,9 @@ def shorten_paths(text: str) -> str:
         here = str(Path.cwd()) + os.sep
     except OSError:  # it was removed
         return text
-    if here not in text:  # nor if it is the root
+    if here not in text or here == 2 * os.sep:  # no path is relative to the root
         return text
+    # Not within a path or a word, and not the folder alone.
     return re.sub(rf"(?<![^\s\"'`([=:,]){re.escape(here)}(?=[^\s/])", "", text)
 
 
@@ -89,6 +90,7 @@ def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None =
     text = json.dumps(
         _null_nans(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
     )
+    # Any character but ASCII's printable ones; of these, JSON escapes what cannot be printed.
     escaped = re.sub(
         r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text
     )
@@ -96,6 +98,7 @@ def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None =
 
 
 def _null_nans(value: object) -> object:
+    """Return a value for JSON in which null stands for NaN and for numbers beyond floats."""
     if isinstance(value, Mapping):
         return {key: _null_nans(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -140,7 +143,7 @@ class _SafeConsole(Console):
 
 
 def reserve_stdout() -> None:
-    """Reserve stdout for results; print what child processes and libraries write to stderr."""
+    """Keep stdout for results: what libraries and child processes print goes to stderr."""
     global _results  # noqa: PLW0603
     _results = os.fdopen(os.dup(1), "w", 1, encoding="utf-8", errors="backslashreplace")
     try:
@@ -153,9 +156,9 @@ def reserve_stdout() -> None:
 class Screen:
     """Prints the results, notes, warnings, errors and progress bars of a command."""
 
-    def __init__(self, *, quiet: bool = False, results: bool = True) -> None:
+    def __init__(self, *, quiet: bool = False, shows_results: bool = True) -> None:
         self.quiet = quiet  # show only results, warnings and errors
-        self.results = results  # False: `--json` prints only results.json
+        self.shows_results = shows_results  # False: `--json` prints only results.json
         self.out = _SafeConsole(file=_results, highlight=False, soft_wrap=True)
         self.err = _SafeConsole(stderr=True, highlight=False, soft_wrap=True)
 
@@ -185,26 +188,26 @@ class Screen:
 
     def show(self, what: RenderableType) -> None:
         """Print a result, such as a table or a text without markup, to stdout."""
-        if self.results:
+        if self.shows_results:
             self.out.print(Text(what) if isinstance(what, str) else what)
 
-    def labelled(self, *lines: tuple[str, str]) -> None:
+    def show_labelled(self, *lines: tuple[str, str]) -> None:
         """Print each text beside its label, as results."""
         for label, text in lines:
             self.show(Text(f"{label:<{LABEL_WIDTH}}", style="bold") + Text(text))
 
-    def write(self, text: str) -> None:
+    def print_raw(self, text: str) -> None:
         """Print a text to stdout as it is, at once; raise OSError if stdout was closed."""
         self.out.file.write(text)
         self.out.file.flush()
 
-    def rows(self, lines: Iterable[str]) -> None:
+    def print_lines(self, lines: Iterable[str]) -> None:
         """Print many lines of results to stdout at once; rich would take 0.2 ms for each."""
-        self.write("".join(f"{printable(line)}\n" for line in lines))
+        self.print_raw("".join(f"{printable(line)}\n" for line in lines))
 
     def print_json(self, value: Mapping[str, object] | Sequence[object]) -> None:
         """Print an object to stdout as `to_json` writes it; raise OSError if stdout was closed."""
-        self.write(to_json(value))
+        self.print_raw(to_json(value))
 
     @property
     def draws_bars(self) -> bool:
@@ -224,7 +227,7 @@ class Screen:
 
         columns = [
             progress.TextColumn("{task.description}", markup=False),
-            progress.BarColumn(max(1, min(30, self.err.width - len(what) - BESIDE_BAR))),
+            progress.BarColumn(max(1, min(30, self.err.width - len(what) - COLUMNS_BESIDE_BAR))),
             progress.TextColumn("{task.fields[detail]}"),
             progress.TextColumn("elapsed"),
             progress.TimeElapsedColumn(),
@@ -254,7 +257,7 @@ class ProgressHandle:
 
     def step(self, done: float, line: str) -> None:
         """Move the bar, and print the line of a finished epoch: of many only every n-th."""
-        every = math.ceil((self.total or 1) / LINES)
+        every = math.ceil((self.total or 1) / MAX_STEP_LINES)
         is_shown = done in (1, self.total) or done % every == 0
         (self.screen.note if is_shown else self.screen.log)(line)  # on a terminal above the bar
         self.to(done)
