@@ -34,11 +34,11 @@ from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.output_paths import check_output_path
 from dlrun.run_tables import RANGE_OF_RUNS, Column, table_lines
 from dlrun.sweeps.child_processes import preload_fork_server
-from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, parse_seeds
 from dlrun.sweeps.sweep_folder import Sweep
+from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.system.console import LINE_WIDTH, Screen, pluralize, printable
 
 # On 80 columns: published numbers are rounded as ours, and the page has the standard deviation.

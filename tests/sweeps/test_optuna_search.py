@@ -11,8 +11,8 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.record import RunRecord
 from dlrun.sweeps.optuna_search import choose_next_config
-from dlrun.sweeps.plan_file import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.sweeps.search_space import Settings
+from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint, read_sweep_plan
 from tests import harness
 from tests.conftest import Dlrun, Hide, setting
 from tests.sweeps.use import (

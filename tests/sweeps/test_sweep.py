@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from dlrun.sweeps.plan_file import read_sweep_plan
 from dlrun.sweeps.sweep_folder import Sweep
+from dlrun.sweeps.sweep_plan import read_sweep_plan
 from tests import harness
 from tests.conftest import ROOT, setting, smoke
 from tests.experiments.test_resume import outcome

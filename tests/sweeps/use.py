@@ -11,10 +11,10 @@ from typing import Any
 
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan_file import SweepPlan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep
+from dlrun.sweeps.sweep_plan import SweepPlan
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import smoke, started, until

@@ -1,4 +1,4 @@
-"""Write the files of a run: config and environment at its begin, figures and record at its end."""
+"""Write the files of a run: config and environment at its start, figures and record at its end."""
 
 import contextlib
 import hashlib
@@ -42,7 +42,7 @@ log = logging.getLogger("dlrun")
 def new_record(
     experiment: str, config: ExperimentConfig, settings: RunSettings, continued: Run | None = None
 ) -> RunRecord:
-    """Return the record of a new run that waits to begin, also of one that continues another."""
+    """Return the record of a run that has not begun yet, new or continuing another."""
     record = RunRecord(
         id=uuid.uuid4().hex,
         experiment=experiment,

@@ -21,8 +21,8 @@ from optuna.trial import create_trial
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.recorded_metrics import HOLD_OUT, selection_metric
-from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
 from dlrun.sweeps.search_space import KeySpace
+from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each study
 

@@ -14,8 +14,8 @@ from dlrun.groups import varied_keys
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.run_folder import environment
 from dlrun.run_folder.record import SPLIT_SEED
-from dlrun.sweeps.plan_file import REPEATS, SweepPlan, add_settings, digests_of_data
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
+from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, digests_of_data
 from dlrun.system.console import Screen
 
 ERRORS_SHOWN = 20

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import format_metrics_line, main_metric, selection_metric
-from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
 from dlrun.sweeps.sweep_folder import SweepState
+from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 from dlrun.system.console import MoveBar, Screen, format_position, printable
 
 

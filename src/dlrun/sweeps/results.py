@@ -20,8 +20,8 @@ from dlrun.run_folder.recorded_metrics import shorten_metric
 from dlrun.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_csv, table_lines
 from dlrun.sweeps import selection
 from dlrun.sweeps.key_charts import chart_of_key
-from dlrun.sweeps.plan_file import read_sweep_plan
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_plan import read_sweep_plan
 from dlrun.system.console import LABEL_WIDTH, LINE_WIDTH, Screen, printable
 
 TABLE, PAGE = "table.csv", "report.html"

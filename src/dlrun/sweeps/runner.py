@@ -11,9 +11,9 @@ from dlrun.errors import Stopped
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, resolve_data_dir
 from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
-from dlrun.sweeps.plan_file import SweepPoint
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_plan import SweepPoint
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores

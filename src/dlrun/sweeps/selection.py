@@ -8,7 +8,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
 from dlrun.metrics import VALID
 from dlrun.run_folder.recorded_metrics import format_metric, too_good_by_test_rows
-from dlrun.sweeps.plan_file import SweepPlan
+from dlrun.sweeps.sweep_plan import SweepPlan
 
 NO_VALIDATION = (
     "no config is chosen: there are no validation rows, and the test rows must not choose"

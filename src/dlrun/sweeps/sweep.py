@@ -11,12 +11,12 @@ from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_wri
 from dlrun.slurm.submit import SlurmOptions, require_slurm
 from dlrun.sweeps import slurm_jobs
 from dlrun.sweeps.child_processes import preload_fork_server
-from dlrun.sweeps.plan_file import SweepPlan, read_sweep_plan
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.extras import require_extra
 

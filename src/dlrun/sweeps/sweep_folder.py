@@ -13,7 +13,7 @@ from dlrun.run_context import resolve_runs_dir
 from dlrun.run_folder.checksummed_json import to_checksummed_json
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import CONFIG, PLAN, RunFolder
-from dlrun.sweeps.plan_file import SweepPlan, SweepPoint
+from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 
 
 @dataclass(frozen=True)

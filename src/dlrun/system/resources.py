@@ -50,7 +50,7 @@ def usable_cores() -> int:
 
 
 def choose_thread_count(configured: int | Literal["auto"], most: int | None) -> int:
-    """Return the number of CPU threads of a run: as configured, or the cores, at most `most`."""
+    """Return a run's CPU threads: as configured, else the number of cores but at most `most`."""
     if configured != "auto":
         return configured
     limit = os.environ.get("OMP_NUM_THREADS", "")  # as batch systems and users set it

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.sweeps.plan_file import read_sweep_plan
 from dlrun.sweeps.sweep_folder import Sweep
+from dlrun.sweeps.sweep_plan import read_sweep_plan
 from tests.conftest import Patch
 from tests.sweeps.use import planned, written
 
