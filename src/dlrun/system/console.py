@@ -37,7 +37,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return a text without control characters other than its line breaks."""
+    """Return a text without control characters, but with its line breaks."""
     return "\n".join(map(printable, text.split("\n")))
 
 
