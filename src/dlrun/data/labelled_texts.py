@@ -11,8 +11,9 @@ from scipy import sparse
 
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
+from dlrun.data.labelled_rows import LabelledRows, show_class_counts
+from dlrun.data.row_names import RowNames, stored_test_names
 from dlrun.data.sources import DataOrigin, ReadContext
-from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
 from dlrun.data.text_files import DataWarnings, RowPlace, open_csv_table, read_text_file
 from dlrun.data.untrusted_files import read_tar_members
 from dlrun.errors import DataError
@@ -82,7 +83,7 @@ def load_reviews(context: ReadContext) -> Reviews:
         )
         for part in ("train", "test")
     )
-    test_names = names_of_test_rows(lists)
+    test_names = stored_test_names(lists)
     return Reviews(train, test, lists["words"], lists["labels"], context.origin, test_names)
 
 
@@ -95,10 +96,10 @@ def _prepare(context: ReadContext) -> Prepared:
         rows.begin_part(source.place)
         name = Path(source.place).name
         with context.screen.progress(f"reading {name}", source.count, "texts") as bar:
-            for done, (text, label, where) in enumerate(source.rows):
+            for done, (text, label, place) in enumerate(source.rows):
                 words = text_encoding.split_words(text)
                 content = " ".join(words) or text  # a text without a word repeats no other
-                if rows.add(label, hash(content), where):
+                if rows.add(label, hash(content), place):
                     texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)
@@ -108,7 +109,7 @@ def _prepare(context: ReadContext) -> Prepared:
     arrays, vocabulary = texts.encode(is_test, config.num_words)
     arrays |= {"train_labels": labels[~is_test], "test_labels": labels[is_test]}
     lists = {"words": vocabulary, "labels": classes, "warnings": context.warnings.lines()}
-    return arrays, lists | rows.row_names(is_test, config)
+    return arrays, lists | rows.names_of_test_rows(is_test, config)
 
 
 def read_own_texts(context: ReadContext) -> list[TextSource]:

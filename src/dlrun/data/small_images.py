@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
+from dlrun.data.labelled_rows import LabelledRows, show_class_counts
+from dlrun.data.row_names import RowNames, stored_test_names
 from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
-from dlrun.data.splits import LabelledRows, RowNames, names_of_test_rows, show_class_counts
 from dlrun.data.text_files import RowPlace
 from dlrun.data.untrusted_files import Array, read_tar_members
 from dlrun.errors import DataError
@@ -64,7 +65,7 @@ def make_images(context: ReadContext) -> SmallImages:
         for part in ("train", "test")
     )
     show_class_counts(context, arrays, lists, "images")
-    return SmallImages(train, test, lists["labels"], context.origin, names_of_test_rows(lists))
+    return SmallImages(train, test, lists["labels"], context.origin, stored_test_names(lists))
 
 
 def _to_arrays(train: LabelledImages, test: LabelledImages, **lists: list[str]) -> Prepared:
@@ -139,7 +140,7 @@ def read_own_images(context: ReadContext) -> Prepared:
     pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)
     train, test = (LabelledImages(pixels[part], labels[part]) for part in (~is_test, is_test))
     lists = {"labels": classes, "warnings": warnings.lines()}
-    return _to_arrays(train, test, **lists, **rows.row_names(is_test, config))
+    return _to_arrays(train, test, **lists, **rows.names_of_test_rows(is_test, config))
 
 
 def crop_to_square(image: Image.Image) -> NDArray[np.uint8]:

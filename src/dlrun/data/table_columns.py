@@ -11,10 +11,9 @@ from pydantic import BaseModel
 from dlrun.config.data_sections import HittersDataConfig, OwnTableDataConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.sources import ReadContext
-from dlrun.data.splits import shorten_list
 from dlrun.data.text_files import Record
 from dlrun.errors import DataError, ErrorCollector
-from dlrun.system.console import cut, pluralize
+from dlrun.system.console import cut, pluralize, shorten_list
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells without a value, in small letters
 MOST_LEVELS = 100  # categories of a column, at most

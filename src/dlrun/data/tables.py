@@ -9,21 +9,15 @@ from numpy.typing import NDArray
 
 from dlrun.config.data_sections import HittersDataConfig
 from dlrun.data.array_cache import fingerprint_arrays
+from dlrun.data.labelled_rows import LabelledRows, warn_of_shared_rows
+from dlrun.data.row_names import RowNames, names_of_places
 from dlrun.data.sources import GENERATED, DataOrigin, ReadContext
-from dlrun.data.splits import (
-    LabelledRows,
-    RowNames,
-    Rows,
-    name_rows,
-    rows_of_fold,
-    shorten_list,
-    warn_of_shared_rows,
-)
+from dlrun.data.splits import RowIndices, fitted_and_held_out_rows
 from dlrun.data.table_columns import TableColumns, complete_rows, read_levels
 from dlrun.data.text_files import Record, check_columns, open_csv_table
 from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
-from dlrun.system.console import pluralize
+from dlrun.system.console import pluralize, shorten_list
 
 
 @dataclass(frozen=True)
@@ -39,10 +33,10 @@ class TablePart:
 
     @property
     def names(self) -> RowNames:
-        """Return the names of the rows, see `name_rows`."""
-        return name_rows([place for _, place in self.records])
+        """Return the names of the rows, see `names_of_places`."""
+        return names_of_places([place for _, place in self.records])
 
-    def take(self, indices: Rows) -> "TablePart":
+    def take(self, indices: RowIndices) -> "TablePart":
         """Return the rows with the given indices."""
         records = [self.records[index] for index in indices.tolist()]
         return TablePart(self.X[indices], self.targets[indices], records)
@@ -73,8 +67,8 @@ class DividedRows:
     """Holds the targets of all rows of a table, and the indices of the training and test rows."""
 
     targets: Array
-    train: Rows
-    test: Rows
+    train: RowIndices
+    test: RowIndices
     labels: list[str] | None = None  # the class names of a classification
 
     def parts(
@@ -182,7 +176,7 @@ def _divide_values(context: ReadContext, records_by_file: list[list[Record]]) ->
 
 def _divide_indices(
     context: ReadContext, targets: Array, records_by_file: list[list[Record]]
-) -> tuple[Rows, Rows]:
+) -> tuple[RowIndices, RowIndices]:
     """Return indices of training and test rows: given, of a fold, or train_test_split's."""
     config = context.config
     indices = np.arange(len(targets))
@@ -190,7 +184,7 @@ def _divide_indices(
         train_rows = len(records_by_file[0])
         return indices[:train_rows], indices[train_rows:]
     if config.chosen_fold is not None:
-        return rows_of_fold(config.chosen_fold, targets, context.seed, by_class=False)
+        return fitted_and_held_out_rows(config.chosen_fold, targets, context.seed, by_class=False)
     order = np.random.RandomState(context.seed).permutation(len(indices))
     test, train = np.split(order, [math.ceil(config.test_share * len(indices))])
     return train, test

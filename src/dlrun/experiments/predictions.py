@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import WantedPredictions
-from dlrun.data.splits import ROW_NAMES, RowNames
+from dlrun.data.row_names import NAME_COLUMNS, RowNames
 from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
@@ -224,7 +224,7 @@ def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | 
     csv.Error if the table is not what a run writes.
     """
     head, rows = parse_csv(table)
-    named = [name for name in head if name in ROW_NAMES]
+    named = [name for name in head if name in NAME_COLUMNS]
     own = head[1 + len(named) :]
     if own not in (VALUES, CLASSES) or head != ["row", *named, *own] or not rows:
         return None

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.data.labelled_texts import Reviews
-from dlrun.data.splits import Rows, split_off_validation
+from dlrun.data.splits import RowIndices, split_off_validation
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds, split_words
 from dlrun.experiments.experiment_base import NetworkAssets, load_data
 from dlrun.experiments.predictions import DescribeRow
@@ -30,7 +30,7 @@ class TextAssets(NetworkAssets, frozen=True):
 
 def load_and_split_reviews(
     config: ExperimentConfig, context: RunContext
-) -> tuple[Reviews, Rows, Rows]:
+) -> tuple[Reviews, RowIndices, RowIndices]:
     """Load reviews, and return them with the rows for fitting and for validation."""
     reviews: Reviews = load_data(config, context)
     validation = config.data_section.validation

@@ -23,6 +23,7 @@ MoveBar = Callable[[float, str], object]
 COLUMNS_BESIDE_BAR = 48  # of a progress bar's line for all but the bar and its name
 LABEL_WIDTH, LINE_WIDTH = 7, 80  # columns of a label beside a result; of a wrapped text
 MAX_STEP_LINES = 20  # of a run's steps, roughly; the log has all
+SHOWN_NAMES = 10  # names in a message, at most
 format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
@@ -56,6 +57,11 @@ def shorten_paths(text: str) -> str:
 def cut(text: str, length: int) -> str:
     """Return a text of at most `length` characters; a longer one ends with an ellipsis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def shorten_list(names: Sequence[str]) -> str:
+    """Join names by commas for a message, only the first ones of a long list."""
+    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
 def pluralize(number: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dlrun.data.splits import Rows
+from dlrun.data.splits import RowIndices
 from dlrun.data.untrusted_files import Array
 from dlrun.kernels.bag_linear import Bags
 
@@ -32,7 +32,7 @@ class TensorBatches:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, indices: Rows) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, indices: RowIndices) -> tuple[Tensor, Tensor]:
         rows = torch.from_numpy(indices)
         inputs = self.inputs.index_select(0, rows)  # of bytes four times as fast as `[rows]`
         if inputs.dtype == torch.int16:
@@ -54,7 +54,7 @@ class BagBatches:
         self,
         bags: sparse.csr_matrix,
         targets: Array,
-        rows: Rows | None = None,
+        rows: RowIndices | None = None,
         *,
         binary: bool = True,
     ) -> None:
@@ -66,7 +66,7 @@ class BagBatches:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, indices: Rows) -> tuple[Bags, Tensor]:
+    def __getitem__(self, indices: RowIndices) -> tuple[Bags, Tensor]:
         bags = Bags(self.bags, self.rows[indices], binary=self.binary)
         return bags, self.targets[torch.from_numpy(indices)]
 
@@ -81,7 +81,7 @@ BatchDataset: TypeAlias = TensorBatches | BagBatches
 
 
 @dataclass(eq=False)
-class EpochBatches(Sampler[Rows]):
+class EpochBatches(Sampler[RowIndices]):
     """Yields batches of row indices in an order that depends only on the seed and the epoch.
 
     Without a seed the rows keep their order.
@@ -99,7 +99,7 @@ class EpochBatches(Sampler[Rows]):
     def __len__(self) -> int:
         return math.ceil(self.size / self.batch_size)
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[RowIndices]:
         rows = np.arange(self.size)
         if self.seed is not None:
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)

@@ -19,7 +19,7 @@ from dlrun.data.small_images import (
     crop_to_square,
     to_digit,
 )
-from dlrun.data.splits import Rows, split_off_validation
+from dlrun.data.splits import RowIndices, split_off_validation
 from dlrun.experiments.experiment_base import AnyExperiment, NetworkAssets, load_data
 from dlrun.experiments.image_networks.config import ConvolutionalConfig, DigitsConfig
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
@@ -68,7 +68,7 @@ class ImageNetworkExperiment(NetworkExperiment[C, NetworkAssets], Generic[C]):
             row_names=images.test_names,
         )
 
-    def batches(self, config: C, images: LabelledImages, *parts: Rows) -> list[BatchDataset]:
+    def batches(self, config: C, images: LabelledImages, *parts: RowIndices) -> list[BatchDataset]:
         """Return the data set of each part of the images, given by the indices of its rows."""
         return [
             TensorBatches(images.pixels[rows], images.labels[rows], scale=SCALE) for rows in parts
@@ -145,7 +145,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
     eval_batch_size = 2000  # six to validate
 
     def batches(
-        self, config: DigitsConfig, images: LabelledImages, *parts: Rows
+        self, config: DigitsConfig, images: LabelledImages, *parts: RowIndices
     ) -> list[BatchDataset]:
         """Return each part's data set; a hidden layer reads images without their many zeros."""
         if not config.model.hidden:
