@@ -47,8 +47,8 @@ def test_categories_are_columns_of_0_and_1_and_rows_are_read_as_they_were(tmp_pa
     assert rows[:2] == [[1, 0, 1], [2, 0, 0]] and rows[3] == [4, 1, 0]
     assert sorted([*table.train.targets, *table.test.targets]) == [10, 20, 30, 40, 50, 60]
     for part in (table.train, table.test):
-        for row, (cells, _) in zip(part.X.tolist(), part.records, strict=True):
-            assert table.columns.encode_row({**cells, "more": "?"}) == row
+        for row, record in zip(part.X.tolist(), part.records, strict=True):
+            assert table.columns.encode_row({**record.cells, "more": "?"}) == row
 
 
 def test_rows_are_divided_as_scikit_learn_divides_them(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_ids_name_the_rows_and_are_no_column(tmp_path: Path) -> None:
     table = load(tmp_path, f"key,name,x,y\n{rows}", ignore=["name"], id="key")
     assert table.columns.names == ["x"]
     targets = table.test.targets.astype(int).tolist()
-    assert table.test.names == {  # each row has two lines
+    assert table.test.row_names == {  # each row has two lines
         "line": [str(2 + 2 * row) for row in targets],
         "id": [str(700 + row) for row in targets],
     }
@@ -183,7 +183,7 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     assert (table.train.X[:, -5:].sum(1) == 1).all()
     longer = datasets.NYSE.load(days(lags=4, day_of_week=True), tmp_path, 4, screen)
     assert np.array_equal(longer.test.X[-1][3:], table.test.X[-1])
-    assert table.columns.encode_row(table.test.records[0][0]) == table.test.X[0].tolist()
+    assert table.columns.encode_row(table.test.records[0].cells) == table.test.X[0].tolist()
     centre, scale = table.columns.scales["log_volume_1"]
     volumes = np.concatenate([table.train.targets, table.test.targets])
     assert centre == pytest.approx(volumes.mean(), abs=0.2)

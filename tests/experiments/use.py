@@ -126,7 +126,7 @@ def rows_of_test(run: Run, table: Path) -> list[dict[str, str]]:
     section = run.config.data_section
     screen = Screen(quiet=True)
     data = dataset_of(section).load(section, table.parent, run.config.split_seed, screen)
-    rows = [cells for cells, _ in data.test.records]
+    rows = [record.cells for record in data.test.records]
     with table.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, [*rows[0]])
         writer.writeheader()

@@ -82,7 +82,7 @@ read_mnist = lazy_reader("small_images:read_mnist_files")
 generate_images = lazy_reader("small_images:read_generated_images")
 read_own_images = lazy_reader("small_images:read_own_images")
 make_images = lazy_reader("small_images:make_images")
-read_table = lazy_reader("tables:read_table")
+read_table_files = lazy_reader("tables:read_table_files")
 generate_rows = lazy_reader("generated_tables:generate_rows")
 make_table = lazy_reader("tables:make_table")
 make_lagged_days = lazy_reader("trading_days:make_lagged_days")
@@ -119,7 +119,7 @@ MNIST = Dataset(
 HITTERS = Dataset(
     "hitters",
     (
-        Source("hitters", "Hitters", read_table, (HITTERS_CSV,), is_book=True),
+        Source("hitters", "Hitters", read_table_files, (HITTERS_CSV,), is_book=True),
         Source(GENERATED, "players", generate_rows),
     ),
     make_table,
@@ -127,7 +127,7 @@ HITTERS = Dataset(
 NYSE = Dataset(
     "nyse",
     (
-        Source("nyse", "NYSE", read_table, (NYSE_CSV,), is_book=True),
+        Source("nyse", "NYSE", read_table_files, (NYSE_CSV,), is_book=True),
         Source(GENERATED, "days", generate_rows),
     ),
     make_lagged_days,
@@ -135,4 +135,4 @@ NYSE = Dataset(
 
 TEXTS = Dataset("texts", (Source("own", "own texts", read_own_texts),), load_reviews)
 IMAGES = Dataset("images", (Source("own", "own images", read_own_images),), make_images)
-TABLE = Dataset("table", (Source("own", "own table", read_table),), make_table)
+TABLE = Dataset("table", (Source("own", "own table", read_table_files),), make_table)

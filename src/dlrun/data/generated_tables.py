@@ -35,5 +35,5 @@ def generate_rows(context: ReadContext) -> list[list[Record]]:
         cells = {name: f"{number:.6f}" for name, number in zip(names, numbers, strict=True)}
         for name, levels in words.items():
             cells[name] = levels.split()[row % len(levels.split())]
-        records.append((cells, f"generated row {row + 1}"))
+        records.append(Record(cells, f"generated row {row + 1}"))
     return [records]

@@ -49,12 +49,12 @@ class TableColumns(BaseModel, frozen=True):
         The error is that of the first row with a missing or unknown cell.
         """
         rows: list[list[float]] = []
-        for cells, place in records:
+        for record in records:
             try:
-                rows.append(self.encode_row(cells))
+                rows.append(self.encode_row(record.cells))
             except DataError as error:
                 remedy = "correct the cells, or delete the rows"
-                raise DataError(f"{place}: {error.message}", remedy) from None
+                raise DataError(f"{record.place}: {error.message}", remedy) from None
         return np.array(rows)
 
     def encode_row(self, cells: Cells) -> list[float]:
@@ -107,11 +107,13 @@ def complete_rows(
     """Return the table rows that have a value in each of the named columns."""
     gaps = {name: {place for cells, place in records if is_missing(cells[name])} for name in names}
     incomplete = set().union(*gaps.values())
-    complete = [(cells, place) for cells, place in records if place not in incomplete]
+    complete = [record for record in records if record.place not in incomplete]
     worst = max(gaps, key=lambda name: len(gaps[name]))
     if not complete:
-        problem = f"{records[0][1]}: no row has a value in every column, {worst!r} has the fewest"
-        raise DataError(problem, "data.ignore leaves columns out; or fill the gaps")
+        problem = f"no row has a value in every column, {worst!r} has the fewest"
+        raise DataError(
+            f"{records[0].place}: {problem}", "data.ignore leaves columns out; or fill the gaps"
+        )
     if incomplete:
         counts = f"{len(incomplete):,} of {len(records):,}, {len(gaps[worst]):,} in {worst!r}"
         context.screen.note(f"rows left out, because a value is missing: {counts}")
@@ -143,10 +145,10 @@ def read_levels(
 
 def _read_levels_of_column(name: str, records: Sequence[Record]) -> list[str]:
     """Return the categories of a column, none of numbers. Raises DataError if it has neither."""
-    values = {cells[name].strip() for cells, _ in records}
+    values = {record.cells[name].strip() for record in records}
     if len(values) == 1:
         rows = pluralize(len(records), "row")
-        raise DataError(f"{records[0][1]}: column {name!r} has one value in all of {rows}")
+        raise DataError(f"{records[0].place}: column {name!r} has one value in all of {rows}")
     words = _find_words(name, records)
     if not words:
         return []

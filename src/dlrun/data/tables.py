@@ -32,9 +32,9 @@ class TablePart:
         return len(self.targets)
 
     @property
-    def names(self) -> RowNames:
+    def row_names(self) -> RowNames:
         """Return the names of the rows, see `names_of_places`."""
-        return names_of_places([place for _, place in self.records])
+        return names_of_places([record.place for record in self.records])
 
     def take(self, indices: RowIndices) -> "TablePart":
         """Return the rows with the given indices."""
@@ -58,12 +58,12 @@ class Table:
 
     def describe(self, row: int) -> dict[str, str]:
         """Return a row of the test part as `text`: its columns and cells."""
-        cells, _ = self.test.records[row]
+        cells = self.test.records[row].cells
         return {"text": ", ".join(f"{name} {cells[name]}" for name in self.columns.levels)}
 
 
 @dataclass(frozen=True)
-class DividedRows:
+class TargetsAndSplit:
     """Holds the targets of all rows of a table, and the indices of the training and test rows."""
 
     targets: Array
@@ -79,8 +79,8 @@ class DividedRows:
         return all_rows.take(self.train), all_rows.take(self.test)
 
 
-def read_table(context: ReadContext) -> list[list[Record]]:
-    """Read the rows of each file of a table.
+def read_table_files(context: ReadContext) -> list[list[Record]]:
+    """Return the rows of each of the files that make up a table.
 
     Raises ConfigError if a file lacks a column that the config needs, or one of the first file, or
     has one twice; DataError if a file has no rows or an unnamed column.
@@ -96,7 +96,7 @@ def read_table(context: ReadContext) -> list[list[Record]]:
         # Each column of the first file must be in the second too, and in each file only once.
         required_columns |= {f"column {name}": name for name in header}
         check_columns(path, header, required_columns)
-        records: list[Record] = [*rows]
+        records = [Record(cells, place) for cells, place in rows]
         if not records:
             raise DataError(f"{path}: no rows", "it needs a line of cells for each example")
         records_by_file.append(records)
@@ -106,24 +106,24 @@ def read_table(context: ReadContext) -> list[list[Record]]:
 def make_table(context: ReadContext) -> Table:
     """Return a source's table: its complete rows, divided, and scaled by the training rows."""
     config = context.config
-    records_by_file: list[list[Record]] = context.source.read(context)
-    names = _names_of_inputs(records_by_file[0], context)
-    needed = [*names, config.target]
-    complete_by_file = [complete_rows(records, needed, context) for records in records_by_file]
-    columns = TableColumns(levels=read_levels(names, complete_by_file, config))
+    names, records_by_file = _read_complete_rows(context)
+    columns = TableColumns(levels=read_levels(names, records_by_file, config))
     divide = _divide_by_class if config.task == "classification" else _divide_values
-    divided = divide(context, complete_by_file)
+    divided = divide(context, records_by_file)
     for warning in context.warnings.lines():
         context.screen.warn(warning)
-    records = [record for of_file in complete_by_file for record in of_file]
-    X = columns.encode_rows(records)
-    train, test = divided.parts(X, records)
-    digest = digest_of_parts(train, test)  # before scaling: all models share it
+    all_records = [record for records in records_by_file for record in records]
+    X = columns.encode_rows(all_records)
+    train, test = divided.parts(X, all_records)
+    digest = fingerprint_parts(train, test)  # before scaling: all models share it
+    target_moments = (0.0, 1.0)
     if config.standardise:
         columns = _standardise(columns, X[divided.train])
-        train, test = divided.parts(columns.encode_rows(records), records)  # as for predictions
+        scaled = columns.encode_rows(all_records)  # as for predictions
+        train, test = divided.parts(scaled, all_records)
+        if not divided.labels:
+            target_moments = float(train.targets.mean()), float(train.targets.std())
     counts = _describe_rows(context, len(train), len(test))
-    scales_target = config.standardise and not divided.labels
     return Table(
         columns=columns,
         target=config.target,
@@ -132,46 +132,59 @@ def make_table(context: ReadContext) -> Table:
         origin=replace(context.origin, text=context.origin.text + counts),
         digest=digest,
         labels=divided.labels,
-        target_moments=_target_moments(train.targets) if scales_target else (0, 1),
+        target_moments=target_moments,
     )
 
 
-def _names_of_inputs(records: Sequence[Record], context: ReadContext) -> list[str]:
+def _read_complete_rows(context: ReadContext) -> tuple[list[str], list[list[Record]]]:
+    """Return a table's input columns, and each file's rows with a value in them and the target."""
+    records_by_file: list[list[Record]] = context.source.read(context)
+    names = _input_columns(records_by_file[0][0], context)
+    needed = [*names, context.config.target]
+    return names, [complete_rows(records, needed, context) for records in records_by_file]
+
+
+def _input_columns(record: Record, context: ReadContext) -> list[str]:
     """Return the columns of a table besides target, id and ignored ones; at least one."""
     config = context.config
-    cells, _ = records[0]
-    names = [name for name in cells if name not in (config.target, config.id, *config.ignore)]
+    left_out = (config.target, config.id, *config.ignore)
+    names = [name for name in record.cells if name not in left_out]
     if not names:
         problem = f"{context.origin.text}: no column besides {config.target!r}"
         raise DataError(problem, f"data.ignore leaves out {shorten_list(config.ignore) or 'none'}")
     return names
 
 
-def _divide_by_class(context: ReadContext, records_by_file: list[list[Record]]) -> DividedRows:
+def _divide_by_class(context: ReadContext, records_by_file: list[list[Record]]) -> TargetsAndSplit:
     """Return every row's class index, and the rows to train and test: given, or by class."""
     rows = LabelledRows(context.warnings)
     for records in records_by_file:
-        _, first_place = records[0]
-        rows.begin_part(first_place)
-        for cells, place in records:
-            rows.add(cells[context.config.target], hash((*cells.values(),)), place)
+        rows.begin_part(records[0].place)
+        for record in records:
+            label = record.cells[context.config.target]
+            rows.add(label, _content_hash(record), record.place)
     targets, labels, is_test = rows.split(context.config, context.seed)
-    return DividedRows(targets, np.flatnonzero(~is_test), np.flatnonzero(is_test), labels)
+    return TargetsAndSplit(targets, np.flatnonzero(~is_test), np.flatnonzero(is_test), labels)
 
 
-def _divide_values(context: ReadContext, records_by_file: list[list[Record]]) -> DividedRows:
+def _divide_values(context: ReadContext, records_by_file: list[list[Record]]) -> TargetsAndSplit:
     """Return the target of every row, and divide the rows into training and test rows."""
-    all_cells = [cells for records in records_by_file for cells, _ in records]
-    targets = np.array([float(cells[context.config.target]) for cells in all_cells])
+    all_records = [record for records in records_by_file for record in records]
+    targets = np.array([float(record.cells[context.config.target]) for record in all_records])
     train, test = _divide_indices(context, targets, records_by_file)
     if len({*targets[train].tolist()}) < 2:
         problem = f"{context.config.target} has no two values in {pluralize(len(train), 'row')}"
         remedy = "give more rows, or name another column as data.target"
         raise DataError(f"{context.origin.text}: {problem} to train with", remedy)
-    contents = np.array([hash((*cells.values(),)) for cells in all_cells])
-    _, first_place = records_by_file[-1][0]
-    warn_of_shared_rows(contents, test, first_place, context.warnings)
-    return DividedRows(targets, train, test)
+    content_hashes = np.array([_content_hash(record) for record in all_records])
+    test_place = records_by_file[-1][0].place
+    warn_of_shared_rows(content_hashes, test, test_place, context.warnings)
+    return TargetsAndSplit(targets, train, test)
+
+
+def _content_hash(record: Record) -> int:
+    """Return a hash of the cells of a row, in their order."""
+    return hash((*record.cells.values(),))
 
 
 def _divide_indices(
@@ -199,11 +212,6 @@ def _standardise(columns: TableColumns, X: NDArray[np.float64]) -> TableColumns:
     return columns.model_copy(update={"scales": scales})
 
 
-def _target_moments(targets: Array) -> tuple[float, float]:
-    """Return the mean and the standard deviation of the training rows' targets."""
-    return float(targets.mean()), float(targets.std())
-
-
 def _describe_rows(context: ReadContext, train: int, test: int) -> str:
     """Return row counts as text, so that runs on differently divided rows have other origins."""
     config = context.config
@@ -217,6 +225,6 @@ def _describe_rows(context: ReadContext, train: int, test: int) -> str:
     return f", {kind} {config.target}, {counts}"
 
 
-def digest_of_parts(*parts: TablePart) -> str:
+def fingerprint_parts(*parts: TablePart) -> str:
     """Return a hash of the matrices and targets of parts of a table, in their order."""
     return fingerprint_arrays(array for part in parts for array in (part.X, part.targets))

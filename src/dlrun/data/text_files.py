@@ -31,8 +31,14 @@ class RowPlace(NamedTuple):
         return f"{self.file}:{self.line}" if self.line else str(self.file)
 
 
-Record = tuple[dict[str, str], RowPlace | str]  # a row's cells by column, and where it is
-CsvRow = tuple[dict[str, str], RowPlace]
+class Record(NamedTuple):
+    """Holds a row of a table: its cells by column, and where it is; a generated row, in words."""
+
+    cells: dict[str, str]
+    place: RowPlace | str
+
+
+CsvRow = tuple[dict[str, str], RowPlace]  # as a Record, always of a file
 
 
 class DataWarnings:

@@ -5,7 +5,8 @@ import numpy as np
 from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
 from dlrun.data.sources import ReadContext
 from dlrun.data.table_columns import TableColumns
-from dlrun.data.tables import DividedRows, Table, digest_of_parts
+from dlrun.data.tables import Table, TargetsAndSplit, fingerprint_parts
+from dlrun.data.text_files import Record
 from dlrun.errors import DataError
 
 
@@ -21,10 +22,13 @@ def make_lagged_days(context: ReadContext) -> Table:
     moments = dict(zip(SERIES, pairs, strict=True))
     lagged = [(name, lag, f"{name}_{lag}") for lag in range(lags, 0, -1) for name in SERIES]
     days = [
-        ({column: records[row - lag][0][name] for name, lag, column in lagged} | day, place)
-        for row, (day, place) in enumerate(records[lags:], start=lags)
+        Record(
+            {column: records[row - lag].cells[name] for name, lag, column in lagged} | day.cells,
+            day.place,
+        )
+        for row, day in enumerate(records[lags:], start=lags)
     ]
-    is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day, _ in days], bool)
+    is_train = np.array([day.cells[IS_TRAIN].strip().lower() == "true" for day in days], bool)
     if not 1 < is_train.sum() < len(days):
         problem = f"{is_train.sum():,} of {len(days):,} days to train with"
         why = f"the first {lags} days serve only as lags"
@@ -32,11 +36,11 @@ def make_lagged_days(context: ReadContext) -> Table:
         raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
     levels: dict[str, list[str]] = {column: [] for *_, column in lagged}
     if getattr(context.config, "day_of_week", False):
-        levels[WEEKDAY] = sorted({day[WEEKDAY].strip() for day, _ in days})
+        levels[WEEKDAY] = sorted({day.cells[WEEKDAY].strip() for day in days})
     scales = {column: moments[name] for name, _, column in lagged}
     columns = TableColumns(levels=levels, first_level=0, scales=scales)
     targets = values[lags:, SERIES.index(VOLUME)]
-    divided = DividedRows(targets, np.flatnonzero(is_train), np.flatnonzero(~is_train))
+    divided = TargetsAndSplit(targets, np.flatnonzero(is_train), np.flatnonzero(~is_train))
     train, test = divided.parts(columns.encode_rows(days), days)
     return Table(
         columns,
@@ -44,7 +48,7 @@ def make_lagged_days(context: ReadContext) -> Table:
         train,
         test,
         context.origin,
-        digest_of_parts(train, test),
+        fingerprint_parts(train, test),
         target_moments=moments[VOLUME],
         is_series=True,
     )

@@ -53,7 +53,8 @@ class FittedModel:
         """Return the predictions of a part of a table."""
         outputs = self.infer(part.X)
         labels = self.assets.labels
+        names = part.row_names
         if not labels:
-            return PredictedValues(part.targets, outputs, row_names=part.names)
+            return PredictedValues(part.targets, outputs, row_names=names)
         classes = outputs.argmax(1)
-        return PredictedClasses(part.targets, classes, outputs.max(1), labels, row_names=part.names)
+        return PredictedClasses(part.targets, classes, outputs.max(1), labels, row_names=names)

@@ -66,7 +66,7 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
             table.describe,
             table_common.straw_man_metrics(table, context.screen),
             table_common.fingerprint_table(table),
-            table.test.names,
+            table.test.row_names,
         )
 
     def _inputs(self, config: TableNetworkConfig, X: table_common.Matrix) -> NDArray[np.float32]:
