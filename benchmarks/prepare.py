@@ -28,7 +28,7 @@ def _whole(target: Path) -> Iterator[Path]:
 
 def _reviews(args: argparse.Namespace):
     """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
-    from dlrun.data import datasets
+    from dlrun.data import dataset_catalog
     from dlrun.data.splits import split_off_validation
     from dlrun.execution.checks import load_experiment_config
     from dlrun.run_context import RunSettings
@@ -36,7 +36,7 @@ def _reviews(args: argparse.Namespace):
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
     config = load_experiment_config("imdb-lstm", RunSettings(overrides=sets))
-    reviews = datasets.IMDB.load(config.data, args.data, config.split_seed, Screen())
+    reviews = dataset_catalog.IMDB.load(config.data, args.data, config.split_seed, Screen())
     labels = reviews.train.labels, reviews.test.labels
     return (
         reviews,
@@ -74,7 +74,7 @@ def images(args: argparse.Namespace) -> None:
         return
     import numpy as np
 
-    from dlrun.data.datasets import CIFAR100
+    from dlrun.data.dataset_catalog import CIFAR100
     from dlrun.data.splits import split_off_validation
     from dlrun.execution.checks import load_experiment_config
     from dlrun.run_context import RunSettings

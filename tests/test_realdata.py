@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import datasets
+from dlrun.data import dataset_catalog
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, Done, setting, smoke
@@ -51,7 +51,7 @@ def why_not_compared(real_data: Path, *differences: str) -> str | None:
 
 def test_words_and_ids_are_kerass(real_data: Path, data_dir: Path) -> None:
     data = config(archive=real_data / "aclImdb_v1.tar.gz", num_words=10_000)
-    reviews = datasets.IMDB.load(data, data_dir, 0, Screen(quiet=True))
+    reviews = dataset_catalog.IMDB.load(data, data_dir, 0, Screen(quiet=True))
     assert len(reviews.train.ids) == len(reviews.test.ids) == 25_000
     assert reviews.train.labels.sum() == reviews.test.labels.sum() == 12_500
     assert len(reviews.vocabulary) == 10_000 - 4
@@ -99,7 +99,7 @@ def test_its_own_test_set_is_predicted(
     done = forked("predict", run, "--test", "--data-dir", data_dir).is_told(0)
     assert "row for row as in the run's predictions.csv" in done.stdout
     opened = Run.open(run)
-    reviews = datasets.IMDB.load(
+    reviews = dataset_catalog.IMDB.load(
         opened.config.data, data_dir, opened.config.seed, Screen(quiet=True)
     )  # type: ignore[attr-defined]
     with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8") as stream:
@@ -141,7 +141,7 @@ def test_the_network_knows_digits_in_files(forked: Dlrun, tmp_path: Path, real_d
     found = digits(forked, tmp_path, real_data, "mnist-dense", 3)
     assert found["metrics"]["test_accuracy"] > 0.92 and found["parameters"] == 235_146
     data = shipped_data("mnist-dense", archive=real_data / "mnist")
-    images = datasets.MNIST.load(data, tmp_path, 0, Screen(quiet=True)).test
+    images = dataset_catalog.MNIST.load(data, tmp_path, 0, Screen(quiet=True)).test
     (tmp_path / "digits").mkdir()
     for index in range(10):
         pixels = images.pixels[index] if index % 2 else 255 - images.pixels[index]

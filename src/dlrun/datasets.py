@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from dlrun.data.array_cache import Array
+from dlrun.data.dataset_types import GENERATED, ReadContext, dataset_of
 from dlrun.data.labelled_texts import Reviews
-from dlrun.data.sources import GENERATED, ReadContext, dataset_of
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
-from dlrun.data.untrusted_files import Array
 from dlrun.errors import with_short_errors
 from dlrun.execution.checks import load_experiment_config
 from dlrun.run_context import RunSettings, resolve_data_dir

@@ -33,7 +33,7 @@ from dlrun.config.sections import (
     Reference,
     Section,
 )
-from dlrun.data.sources import DataOrigin
+from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.experiment_base import Experiment, NetworkAssets
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import Results, RunContext

@@ -22,7 +22,7 @@ from dlrun.system.signals import StopRequest
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from dlrun.data.sources import DataOrigin
+    from dlrun.data.dataset_types import DataOrigin
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.data import datasets, small_images
+from dlrun.data import dataset_catalog, small_images
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.conftest import Out
@@ -50,9 +50,11 @@ def archive_of(folder: Path, **changes: object) -> Path:
 
 def load(folder: Path, archive: Path, md5: str) -> small_images.SmallImages:
     """Load an archive as if the published one had this MD5."""
-    published, generated = datasets.CIFAR100.sources
+    published, generated = dataset_catalog.CIFAR100.sources
     files = (replace(published.files[0], digest=md5),)
-    dataset = replace(datasets.CIFAR100, sources=(replace(published, files=files), generated))
+    dataset = replace(
+        dataset_catalog.CIFAR100, sources=(replace(published, files=files), generated)
+    )
     config = shipped_data("cifar100", archive=archive)
     return dataset.load(config, folder / "data", 0, Screen())
 
@@ -76,7 +78,7 @@ def test_the_published_archive_is_read_once(tmp_path: Path, capsys: Out) -> None
 def test_a_pickle_of_another_archive_does_nothing(tmp_path: Path) -> None:
     created = tmp_path / "created"
     archive = archive_of(tmp_path, meta=CreatesFolder(created))
-    published = datasets.CIFAR100.sources[0].files[0]
+    published = dataset_catalog.CIFAR100.sources[0].files[0]
     with pytest.raises(DataError, match="not the published archive"):
         load(tmp_path, archive, published.digest)
     assert not created.exists()

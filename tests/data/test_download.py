@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from dlrun.data.dataset_types import DataOrigin, Dataset, RemoteFile, Source
 from dlrun.data.download import download_file, obtain_weights
-from dlrun.data.sources import DataOrigin, Dataset, RemoteFile, Source
 from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen

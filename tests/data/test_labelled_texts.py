@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.data import datasets, labelled_texts
-from dlrun.data.sources import DataOrigin
+from dlrun.data import dataset_catalog, labelled_texts
+from dlrun.data.dataset_types import DataOrigin
 from dlrun.system.console import Screen
 from tests.data.use import shipped_data, without_locks
 
@@ -47,7 +47,7 @@ def config(**changes: Any) -> Any:
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> labelled_texts.Reviews:
-    return datasets.IMDB.load(config(**changes), folder / "data", seed, Screen(quiet=True))
+    return dataset_catalog.IMDB.load(config(**changes), folder / "data", seed, Screen(quiet=True))
 
 
 def caches(folder: Path) -> list[Path]:

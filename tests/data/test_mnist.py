@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import datasets, small_images
+from dlrun.data import dataset_catalog, small_images
 from dlrun.data.small_images import SmallImages
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, Patch
 from tests.data.use import shipped_data
 
-NAMES = [file.name.removesuffix(".gz") for file in datasets.MNIST.sources[0].files]
+NAMES = [file.name.removesuffix(".gz") for file in dataset_catalog.MNIST.sources[0].files]
 TRAIN, LABELS, TEST, _ = NAMES
 
 
@@ -41,7 +41,7 @@ def folder_of(folder: Path, files: dict[str, bytes], *, packed: bool = True) -> 
 
 def load(folder: Path, archive: Path | None, seed: int = 0, **changes: Any) -> SmallImages:
     config = shipped_data("mnist-dense", archive=archive, sample_images=100, **changes)
-    return datasets.MNIST.load(config, folder / "data", seed, Screen(quiet=True))
+    return dataset_catalog.MNIST.load(config, folder / "data", seed, Screen(quiet=True))
 
 
 @pytest.mark.parametrize("packed", [True, False])

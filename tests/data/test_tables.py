@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlrun.config.data_sections import SERIES
-from dlrun.data import datasets, generated_tables, user_data
+from dlrun.data import dataset_catalog, generated_tables, user_data
 from dlrun.data.tables import Table
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.system.console import Screen
@@ -35,7 +35,7 @@ def load(folder: Path, text: str, **values: object) -> Table:
     file.write_text(text)
     chosen = config(path=file, **values)
     user_data.check_own_data(chosen)
-    return datasets.TABLE.load(chosen, folder, 1, Screen())
+    return dataset_catalog.TABLE.load(chosen, folder, 1, Screen())
 
 
 def test_categories_are_columns_of_0_and_1_and_rows_are_read_as_they_were(tmp_path: Path) -> None:
@@ -172,16 +172,16 @@ def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, prob
 
 def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     screen = Screen(quiet=True)
-    table = datasets.NYSE.load(days(lags=3, day_of_week=True), tmp_path, 4, screen)
+    table = dataset_catalog.NYSE.load(days(lags=3, day_of_week=True), tmp_path, 4, screen)
     names = [f"{name}_{lag}" for lag in (3, 2, 1) for name in SERIES]
     weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
     assert table.columns.names == [*names, *weekdays]
     assert len(table.train) + len(table.test) == generated_tables.SAMPLE_ROWS - 3
-    without = datasets.NYSE.load(days(lags=3), tmp_path, 4, screen)
+    without = dataset_catalog.NYSE.load(days(lags=3), tmp_path, 4, screen)
     assert without.columns.names == names
     assert np.array_equal(without.test.X, table.test.X[:, :-5])
     assert (table.train.X[:, -5:].sum(1) == 1).all()
-    longer = datasets.NYSE.load(days(lags=4, day_of_week=True), tmp_path, 4, screen)
+    longer = dataset_catalog.NYSE.load(days(lags=4, day_of_week=True), tmp_path, 4, screen)
     assert np.array_equal(longer.test.X[-1][3:], table.test.X[-1])
     assert table.columns.encode_row(table.test.records[0].cells) == table.test.X[0].tolist()
     centre, scale = table.columns.scales["log_volume_1"]
@@ -202,4 +202,4 @@ def test_other_table_of_days_is_an_error(tmp_path: Path, text: str, problem: str
     (tmp_path / "NYSE.csv").write_text(text)
     chosen = days(source="nyse", archive=tmp_path / "NYSE.csv", lags=1)
     with pytest.raises(DlrunError, match=problem):
-        datasets.NYSE.load(chosen, tmp_path, 1, Screen(quiet=True))
+        dataset_catalog.NYSE.load(chosen, tmp_path, 1, Screen(quiet=True))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data import datasets
+from dlrun.data import dataset_catalog
+from dlrun.data.dataset_types import DataOrigin, ReadContext
 from dlrun.data.labelled_texts import read_own_texts
-from dlrun.data.sources import DataOrigin, ReadContext
 from dlrun.data.text_files import DataWarnings, open_csv_table, read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
@@ -35,7 +35,7 @@ def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]
     path = folder / "f.csv"
     path.write_bytes(raw)
     config = shipped_data("text-dense", path=path, **columns)
-    kind = datasets.TEXTS.sources[0]
+    kind = dataset_catalog.TEXTS.sources[0]
     context = ReadContext(kind, config, folder, 0, Screen(), DataOrigin(""), [path])
     (source,) = read_own_texts(context)
     rows = [(str(text), label, place.line) for text, label, place in source.rows]  # type: ignore

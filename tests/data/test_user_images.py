@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dlrun.data import datasets, small_images
+from dlrun.data import dataset_catalog, small_images
 from dlrun.data.user_data import check_own_data
 from dlrun.system.console import Screen
 from tests.conftest import Out
@@ -17,7 +17,7 @@ from tests.data.use import shipped_data
 def load(folder: Path, seed: int = 0, **changes: Any) -> small_images.SmallImages:
     checked = shipped_data("image-cnn", **{"test_share": 0.25} | changes)
     check_own_data(checked)
-    return datasets.IMAGES.load(checked, folder / "data", seed, Screen())
+    return dataset_catalog.IMAGES.load(checked, folder / "data", seed, Screen())
 
 
 def images(root: Path, *classes: str, count: int = 4, seed: int = 0) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.data import datasets, labelled_texts
+from dlrun.data import dataset_catalog, labelled_texts
 from dlrun.data.labelled_rows import LabelledRows
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_own_data
@@ -45,7 +45,7 @@ def generated(count: int, seed: int) -> list[tuple[str, str]]:
 def load(folder: Path, seed: int = 0, **changes: Any) -> labelled_texts.Reviews:
     checked = shipped_data("text-dense", **{"num_words": 100} | changes)
     check_own_data(checked)
-    return datasets.TEXTS.load(checked, folder / "data", seed, Screen())
+    return dataset_catalog.TEXTS.load(checked, folder / "data", seed, Screen())
 
 
 def assert_encoded(

@@ -4,15 +4,15 @@ from typing import Annotated, Any
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.data import datasets
-from dlrun.data.sources import Dataset
+from dlrun.data import dataset_catalog
+from dlrun.data.dataset_types import Dataset
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.system.console import Screen
 
-DECLARED = [data for data in vars(datasets).values() if isinstance(data, Dataset)]
+DECLARED = [data for data in vars(dataset_catalog).values() if isinstance(data, Dataset)]
 NAMES = [data.name for data in DECLARED if data.sources[0].is_book]
 Name = Annotated[str, opt.argument(f"{', '.join(NAMES)}, or an experiment.", "DATA")]
 Words = Annotated[

@@ -11,8 +11,9 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import Values
+from dlrun.data.dataset_types import GENERATED
 from dlrun.data.download import downloads_forbidden, packaged_paths
-from dlrun.data.sources import GENERATED
+from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry

@@ -9,7 +9,7 @@ import typer
 from dlrun.commands import options as opt
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.yaml_loader import format_override
-from dlrun.data.sources import GENERATED
+from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import ConfigError
 from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry

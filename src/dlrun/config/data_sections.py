@@ -51,7 +51,7 @@ def count_held_out_rows(validation: float | None, rows: int) -> int:
 class DataConfig(Section):
     """Base class of the section `data` of experiments whose data `dlrun data` knows.
 
-    dataset_location: where its `dlrun.data.sources.Dataset` is: "package.module:NAME".
+    dataset_location: where its `dlrun.data.dataset_types.Dataset` is: "package.module:NAME".
     """
 
     dataset_location: ClassVar[str]
@@ -118,7 +118,7 @@ class OwnDataConfig(DividedDataConfig):
 class ReviewsDataConfig(DataSourceConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""
 
-    dataset_location = "dlrun.data.datasets:IMDB"
+    dataset_location = "dlrun.data.dataset_catalog:IMDB"
 
     num_words: Annotated[int, Field(ge=10, le=2**15)]
     validation: Validation | None
@@ -129,7 +129,7 @@ class ReviewsDataConfig(DataSourceConfig):
 class TextsDataConfig(OwnDataConfig):
     """Defines the config of a user's own labelled texts."""
 
-    dataset_location = "dlrun.data.datasets:TEXTS"
+    dataset_location = "dlrun.data.dataset_catalog:TEXTS"
     kinds: ClassVar = {"file": "a CSV file", "folder": FOLDER_OF_CLASSES}
     example = "mails.csv"
 
@@ -149,7 +149,7 @@ class TextsDataConfig(OwnDataConfig):
 class Cifar100DataConfig(DataSourceConfig):
     """Defines the config of CIFAR100's images, or of synthetic images."""
 
-    dataset_location = "dlrun.data.datasets:CIFAR100"
+    dataset_location = "dlrun.data.dataset_catalog:CIFAR100"
 
     validation: Validation
     split_seed: Seed | None
@@ -159,13 +159,13 @@ class Cifar100DataConfig(DataSourceConfig):
 class DigitsDataConfig(Cifar100DataConfig):
     """Defines the config of MNIST's digits, or of synthetic digits."""
 
-    dataset_location = "dlrun.data.datasets:MNIST"
+    dataset_location = "dlrun.data.dataset_catalog:MNIST"
 
 
 class OwnImagesDataConfig(OwnDataConfig):
     """Defines the config of a user's own labelled images."""
 
-    dataset_location = "dlrun.data.datasets:IMAGES"
+    dataset_location = "dlrun.data.dataset_catalog:IMAGES"
     kinds: ClassVar = {"folder": FOLDER_OF_CLASSES}
     example = "photos/"
 
@@ -175,7 +175,7 @@ class OwnImagesDataConfig(OwnDataConfig):
 class HittersDataConfig(DividedDataConfig, DataSourceConfig):
     """Defines the config of Hitters, ISLP's table of baseball players, or of synthetic players."""
 
-    dataset_location = "dlrun.data.datasets:HITTERS"
+    dataset_location = "dlrun.data.dataset_catalog:HITTERS"
     target: ClassVar = "Salary"
     task: ClassVar = "regression"
     id: ClassVar = None
@@ -187,7 +187,7 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
 class OwnTableDataConfig(OwnDataConfig):
     """Defines the config of a user's own table."""
 
-    dataset_location = "dlrun.data.datasets:TABLE"
+    dataset_location = "dlrun.data.dataset_catalog:TABLE"
     kinds: ClassVar = {"file": "a CSV file with a header"}
     example = "cars.csv data.target=price"
 
@@ -214,7 +214,7 @@ class ValidatedTableDataConfig(OwnTableDataConfig):
 class TradingDaysDataConfig(DataSourceConfig):
     """Defines the config of NYSE's trading days, real or synthetic, and of their lags."""
 
-    dataset_location = "dlrun.data.datasets:NYSE"
+    dataset_location = "dlrun.data.dataset_catalog:NYSE"
     columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
 
     lags: Annotated[int, Field(ge=1, le=250)]

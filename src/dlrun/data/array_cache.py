@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dlrun.data.dataset_types import ReadContext
 from dlrun.data.download import lock_while_writing
-from dlrun.data.sources import ReadContext
-from dlrun.data.untrusted_files import Array
 from dlrun.system.files import open_new_file
 
 FORMAT = "7"  # version of the prepared arrays; a new number invalidates every cache
 LISTS = "names"  # array in a file of prepared arrays: the lists that belong to them, as JSON
 
+Array = NDArray[Any]
 # Arrays, and the lists of texts that belong to them: labels, words, warnings, names of test rows.
 Prepared = tuple[dict[str, Array], dict[str, list[str]]]
 

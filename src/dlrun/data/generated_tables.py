@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dlrun.config.data_sections import IS_TRAIN, SERIES, WEEKDAY, TradingDaysDataConfig
-from dlrun.data.sources import ReadContext
+from dlrun.data.dataset_types import ReadContext
 from dlrun.data.text_files import Record
 
 SAMPLE_ROWS = 300

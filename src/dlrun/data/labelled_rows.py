@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.data_sections import DataConfig, DividedDataConfig, OwnDataConfig
+from dlrun.data.array_cache import Array
+from dlrun.data.dataset_types import ReadContext
 from dlrun.data.row_names import RowNames, names_of_places
-from dlrun.data.sources import ReadContext
 from dlrun.data.splits import RowIndices, fitted_and_held_out_rows
 from dlrun.data.text_files import DataWarnings, RowPlace
-from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.system.console import cut, pluralize, shorten_list
 

@@ -11,11 +11,11 @@ from scipy import sparse
 
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
+from dlrun.data.dataset_types import DataOrigin, ReadContext
 from dlrun.data.labelled_rows import LabelledRows, show_class_counts
 from dlrun.data.row_names import RowNames, stored_test_names
-from dlrun.data.sources import DataOrigin, ReadContext
+from dlrun.data.tar_archives import read_tar_members
 from dlrun.data.text_files import DataWarnings, RowPlace, open_csv_table, read_text_file
-from dlrun.data.untrusted_files import read_tar_members
 from dlrun.errors import DataError
 
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")

@@ -14,12 +14,12 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
-from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
+from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
+from dlrun.data.dataset_types import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
 from dlrun.data.labelled_rows import LabelledRows, show_class_counts
 from dlrun.data.row_names import RowNames, stored_test_names
-from dlrun.data.sources import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
+from dlrun.data.tar_archives import read_tar_members
 from dlrun.data.text_files import RowPlace
-from dlrun.data.untrusted_files import Array, read_tar_members
 from dlrun.errors import DataError
 from dlrun.system.files import read_unpacked
 

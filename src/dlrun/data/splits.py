@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.data_sections import FOLDS, count_held_out_rows
-from dlrun.data.untrusted_files import Array
+from dlrun.data.array_cache import Array
 from dlrun.errors import ConfigError
 from dlrun.system.console import Screen, pluralize
 

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.data_sections import HittersDataConfig
-from dlrun.data.array_cache import fingerprint_arrays
+from dlrun.data.array_cache import Array, fingerprint_arrays
+from dlrun.data.dataset_types import GENERATED, DataOrigin, ReadContext
 from dlrun.data.labelled_rows import LabelledRows, warn_of_shared_rows
 from dlrun.data.row_names import RowNames, names_of_places
-from dlrun.data.sources import GENERATED, DataOrigin, ReadContext
 from dlrun.data.splits import RowIndices, fitted_and_held_out_rows
 from dlrun.data.table_columns import TableColumns, complete_rows, read_levels
 from dlrun.data.text_files import Record, check_columns, open_csv_table
-from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.system.console import pluralize, shorten_list
 

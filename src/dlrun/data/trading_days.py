@@ -3,7 +3,7 @@
 import numpy as np
 
 from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
-from dlrun.data.sources import ReadContext
+from dlrun.data.dataset_types import ReadContext
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Table, TargetsAndSplit, fingerprint_parts
 from dlrun.data.text_files import Record

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.data.sources import dataset_of
+from dlrun.data.dataset_types import dataset_of
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import DrawnFigures, Run

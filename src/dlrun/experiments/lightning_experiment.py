@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.data.sources import DataOrigin
+from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.predictions import keep_test_predictions, predictions_from_rows
 from dlrun.experiments.saved_run import DrawnFigures, Run

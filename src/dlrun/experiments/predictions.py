@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import WantedPredictions
+from dlrun.data.array_cache import Array
 from dlrun.data.row_names import NAME_COLUMNS, RowNames
-from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import photographs
+from dlrun.data.array_cache import Array
 from dlrun.data.photographs import Labelled, Photograph
-from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 
 

@@ -30,7 +30,7 @@ from dlrun.errors import ConfigError, DlrunError, UsageError, did_you_mean, firs
 
 if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
-    from dlrun.data.sources import Dataset
+    from dlrun.data.dataset_types import Dataset
     from dlrun.experiments.experiment_base import AnyExperiment
 
 

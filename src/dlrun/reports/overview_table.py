@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.data.sources import GENERATED
+from dlrun.data.dataset_types import GENERATED
 from dlrun.groups import FEWEST, Group, Spread
 from dlrun.metrics import TESTED
 from dlrun.reports.charts import Strip

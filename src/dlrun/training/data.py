@@ -11,8 +11,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dlrun.data.array_cache import Array
 from dlrun.data.splits import RowIndices
-from dlrun.data.untrusted_files import Array
 from dlrun.kernels.bag_linear import Bags
 
 Loader = DataLoader[Any]

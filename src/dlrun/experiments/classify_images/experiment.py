@@ -16,9 +16,9 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from dlrun.data import photographs
+from dlrun.data.dataset_types import DataOrigin
 from dlrun.data.download import with_published_name
 from dlrun.data.photographs import Labelled, Photograph
-from dlrun.data.sources import DataOrigin
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
 from dlrun.experiments.comparable_with_published import (

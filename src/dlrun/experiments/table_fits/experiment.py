@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from dlrun.data.array_cache import Array
 from dlrun.data.splits import divide_into_folds
-from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.table_common import Matrix

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dlrun.config.sections import CpuOnlyConfig
+from dlrun.data.array_cache import Array
 from dlrun.data.tables import Table, TablePart
-from dlrun.data.untrusted_files import Array
 from dlrun.errors import DataError
 from dlrun.experiments.experiment_base import Experiment, load_data
 from dlrun.experiments.predictions import Predictions, keep_test_predictions

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from dlrun.data.array_cache import Array
 from dlrun.data.tables import TablePart
-from dlrun.data.untrusted_files import Array
 from dlrun.experiments.predictions import PredictedClasses, PredictedValues, Predictions
 from dlrun.experiments.table_common import Matrix, TableAssets
 from dlrun.system.console import Screen

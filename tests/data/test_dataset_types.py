@@ -10,9 +10,9 @@ from threading import Thread
 
 import pytest
 
-from dlrun.data import datasets
+from dlrun.data import dataset_catalog
+from dlrun.data.dataset_types import DataOrigin, ReadContext, Source
 from dlrun.data.small_images import make_images
-from dlrun.data.sources import DataOrigin, ReadContext, Source
 from dlrun.experiments.saved_run import Run
 from tests.conftest import Dlrun, Patch, setting
 from tests.data.test_mnist import contents, folder_of
@@ -34,11 +34,11 @@ def digests(tmp_path: Path, monkeypatch: Patch) -> Iterator[list[str]]:
     folder = folder_of(tmp_path / "published", files)
     md5 = [hashlib.md5(content).hexdigest() for content in files.values()]
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    mnist = datasets.MNIST.sources[0]
-    remote = datasets.idx_files(f"http://127.0.0.1:{server.server_port}", md5)
+    mnist = dataset_catalog.MNIST.sources[0]
+    remote = dataset_catalog.idx_files(f"http://127.0.0.1:{server.server_port}", md5)
     options = {"files": remote, "labels": CLOTHES}
-    sources = (*datasets.MNIST.sources, Source("clothes", "Clothes", mnist.read, **options))
-    monkeypatch.setattr(datasets, "MNIST", replace(datasets.MNIST, sources=sources))
+    sources = (*dataset_catalog.MNIST.sources, Source("clothes", "Clothes", mnist.read, **options))
+    monkeypatch.setattr(dataset_catalog, "MNIST", replace(dataset_catalog.MNIST, sources=sources))
     with server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         yield md5
@@ -60,9 +60,11 @@ def test_a_declared_source_is_chosen_and_fetched(
 def test_a_download_tells_the_digest_that_a_new_source_needs(
     cli: Dlrun, digests: list[str], monkeypatch: Patch
 ) -> None:
-    *others, clothes = datasets.MNIST.sources
+    *others, clothes = dataset_catalog.MNIST.sources
     unknown = replace(clothes, files=tuple(replace(file, digest="?") for file in clothes.files))
-    monkeypatch.setattr(datasets, "MNIST", replace(datasets.MNIST, sources=(*others, unknown)))
+    monkeypatch.setattr(
+        dataset_catalog, "MNIST", replace(dataset_catalog.MNIST, sources=(*others, unknown))
+    )
     cli("data", "fetch", "mnist", "data.source=clothes").is_told(2, digests[0])
 
 
@@ -76,7 +78,7 @@ def test_a_source_that_is_not_declared_as_the_books_is_never_compared(
         images = make_images(context)
         return replace(images, origin=DataOrigin(images.origin.text, is_book=is_book))
 
-    monkeypatch.setattr(datasets, "MNIST", replace(datasets.MNIST, make=make))
+    monkeypatch.setattr(dataset_catalog, "MNIST", replace(dataset_catalog.MNIST, make=make))
     words = ["mnist-dense", "data.source=clothes", "trainer.max_epochs=1"]
     done = cli(*words, "batch_size=50").is_told(0)
     run = Run.open(latest(tmp_path, "mnist-dense"))

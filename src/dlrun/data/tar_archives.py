@@ -1,4 +1,4 @@
-"""Read files out of untrusted tar archives, without unpacking them to the disk."""
+"""Read files out of tar archives that are not trusted, without unpacking them to the disk."""
 
 import lzma
 import re
@@ -6,15 +6,10 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from dlrun.errors import DataError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import open_regular_file
-
-Array = NDArray[Any]
 
 
 def read_tar_members(

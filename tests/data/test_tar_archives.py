@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.untrusted_files import read_tar_members
+from dlrun.data.tar_archives import read_tar_members
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 

@@ -10,7 +10,7 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dlrun.data.sources import GENERATED, Dataset, ReadContext, RemoteFile, Source
+from dlrun.data.dataset_types import GENERATED, Dataset, ReadContext, RemoteFile, Source
 
 
 def lazy_reader(location: str) -> Callable[[ReadContext], Any]:
