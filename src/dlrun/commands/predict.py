@@ -1,6 +1,5 @@
 """`dlrun predict`: predict new inputs, or the run's own test set, with a finished run."""
 
-import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,12 +16,11 @@ from dlrun.experiments.predictions import (
     Predictions,
     parse_predictions,
     read_predictions,
+    to_plain_csv,
 )
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.csv_tables import to_plain_csv
-from dlrun.run_folder.folder import PREDICTIONS
-from dlrun.run_folder.output_paths import check_output_path
+from dlrun.run_folder.folder import PREDICTIONS, check_output_path
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import open_new_file, write_file_atomically
@@ -30,6 +28,7 @@ from dlrun.system.files import open_new_file, write_file_atomically
 BATCH_INPUTS = 256
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
+Pairs = Iterator[tuple[PredictionInput, Prediction]]
 
 
 def predict_inputs(
@@ -84,73 +83,98 @@ def _predict_and_show(
     json: bool,
 ) -> int:
     """Predict inputs, and write each prediction to a table or the screen; return the exit code."""
-    row = 0
-    failed = 0
-    columns: list[str] = []
-    with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
-        for entry, prediction in _predict_in_batches(predictor, entries):
-            about = {"row": row, **entry.row_names, **_prediction_as_object(entry.name, prediction)}
-            if table is not None:
-                if row == 0:
-                    columns = _table_columns(predictor, entry.row_names)
-                    table.write(to_plain_csv([columns]))
-                cells = {"predicted": about.get("label"), **about}
-                if entry.name and predictor.reads == "text" and prediction.error:
-                    cells["error"] = f"{entry.name}: {prediction.error}"
-                table.write(to_plain_csv([[_format_cell(cells.get(column)) for column in columns]]))
-            elif json:
-                screen.print_lines([to_json(about, indent=None).rstrip()])
-            else:
-                screen.print_lines(_to_lines(entry, prediction, predictor.reads))
-            failed += prediction.error is not None
-            row += 1
-    if out is not None:
-        screen.note(f"table {out}: {pluralize(row - failed, predictor.reads)} predicted")
+    pairs = _predict_in_batches(predictor, entries)
+    if out is None:
+        failed = _show(pairs, predictor.reads, screen, json=json)
+    else:
+        predicted, failed = _write_table(out, predictor, pairs)
+        screen.note(f"table {out}: {pluralize(predicted, predictor.reads)} predicted")
     if failed:
         screen.fail(f"{pluralize(failed, 'input')} could not be predicted")
     return 1 if failed else 0
 
 
-def _predict_in_batches(
-    predictor: Predictor, entries: Iterator[PredictionInput]
-) -> Iterator[tuple[PredictionInput, Prediction]]:
+def _show(pairs: Pairs, reads: str, screen: Screen, *, json: bool) -> int:
+    """Print each prediction as lines or a JSON object; return how many inputs have none."""
+    failed = 0
+    for row, (entry, prediction) in enumerate(pairs):
+        if json:
+            screen.rows([to_json(_to_object(row, entry, prediction), indent=None).rstrip()])
+        else:
+            screen.rows(_to_lines(entry, prediction, reads))
+        failed += prediction.error is not None
+    return failed
+
+
+def _write_table(out: Path, predictor: Predictor, pairs: Pairs) -> tuple[int, int]:
+    """Write predictions to a CSV file; return how many inputs have one, and how many have none."""
+    predicted = 0
+    failed = 0
+    columns: list[str] = []
+    with open_new_file(out) as table:
+        for row, (entry, prediction) in enumerate(pairs):
+            if row == 0:
+                columns = _table_columns(predictor, entry.row_names)
+                table.write(to_plain_csv([columns]))
+            cells = _table_cells(_to_object(row, entry, prediction), entry.name, predictor.reads)
+            table.write(to_plain_csv([[_format_cell(cells.get(column)) for column in columns]]))
+            predicted += prediction.error is None
+            failed += prediction.error is not None
+    return predicted, failed
+
+
+def _predict_in_batches(predictor: Predictor, entries: Iterator[PredictionInput]) -> Pairs:
     """Yield each input with its prediction."""
     while batch := list(itertools.islice(entries, BATCH_INPUTS)):
-        values = [entry.value for entry in batch if not isinstance(entry.value, Prediction)]
+        values = [entry.value for entry in batch if entry.error is None]
         predictions = iter(predictor.predict(values) if values else ())
         for entry in batch:
-            yield entry, entry.value if isinstance(entry.value, Prediction) else next(predictions)
+            yield entry, next(predictions) if entry.error is None else Prediction(error=entry.error)
 
 
 def _to_lines(entry: PredictionInput, prediction: Prediction, reads: str) -> list[str]:
-    """Return a prediction as lines for the screen: a text's class and unknown words."""
-    name = entry.name
+    """Return what the screen shows of a prediction.
+
+    It is an error, an image's ranked labels, or one line with the class or the value.
+    """
     if prediction.error is not None:
         place = f"line {entry.row_names['line']}: " if "line" in entry.row_names else ""
-        named = (
-            _shorten_to_line(f"{place}{name}", LINE_WIDTH) if reads == "row" else f"{place}{name}"
-        )
-        return [f"error: {named}: {prediction.error}" if named else f"error: {prediction.error}"]
+        named = f"{place}{entry.name}"
+        if reads == "row":
+            named = _shorten_to_line(named, LINE_WIDTH)
+        return [": ".join(filter(None, ("error", named, prediction.error)))]
     if reads == "image":
-        return [name, *(f"  {value:.4f}  {label}" for label, value in prediction.labels)]
+        return [entry.name, *(f"  {value:.4f}  {label}" for label, value in prediction.labels)]
     if prediction.value is not None:
         head = format_metric(prediction.value)
     else:
         head = f"{prediction.label}  {prediction.probability:.4f}"
     if prediction.unknown:
         head += f"  {prediction.unknown} of {pluralize(prediction.words or 0, 'word')} unknown"
-    return [f"{head}  {_shorten_to_line(name, LINE_WIDTH - len(head) - 2)}"]
+    return [f"{head}  {_shorten_to_line(entry.name, LINE_WIDTH - len(head) - 2)}"]
 
 
-def _prediction_as_object(name: str, prediction: Prediction) -> Values:
+def _to_object(row: int, entry: PredictionInput, prediction: Prediction) -> Values:
     """Return a prediction as an object, without the keys that it has no value for."""
-    about: Values = {"input": _shorten_to_line(name, INPUT_LENGTH)}
+    fields: Values = {"row": row, **entry.row_names}
+    fields["input"] = _shorten_to_line(entry.name, INPUT_LENGTH)
     if prediction.labels:
-        about |= {"label": prediction.label, "probability": prediction.probability}
-        about["probabilities"] = dict(prediction.labels)
-    about["predicted"] = prediction.value
-    about |= {key: getattr(prediction, key) for key in ("words", "unknown", "error")}
-    return {key: value for key, value in about.items() if value is not None}
+        fields |= {"label": prediction.label, "probability": prediction.probability}
+        fields["probabilities"] = dict(prediction.labels)
+    fields["predicted"] = prediction.value
+    fields |= {key: getattr(prediction, key) for key in ("words", "unknown", "error")}
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _table_cells(fields: Values, name: str, reads: str) -> Values:
+    """Return the cells of a prediction by column; the error of an unreadable text names its file.
+
+    fields: the prediction as an object, whose class is another key than a predicted value.
+    """
+    cells = {"predicted": fields.get("label"), **fields}
+    if name and reads == "text" and fields.get("error"):
+        cells["error"] = f"{name}: {fields['error']}"
+    return cells
 
 
 def _table_columns(predictor: Predictor, row_names: Iterable[str]) -> list[str]:
@@ -161,13 +185,14 @@ def _table_columns(predictor: Predictor, row_names: Iterable[str]) -> list[str]:
 
 
 def _format_cell(value: object) -> object:
-    """Return a value for the table: of a number nine digits."""
+    """Return a cell of the table; a float has nine significant digits."""
     return f"{value:.9g}" if isinstance(value, float) else value
 
 
 def _shorten_to_line(text: str, length: int) -> str:
     """Return a text on one line of at most `length` characters."""
-    return cut(" ".join(text[: 4 * INPUT_LENGTH].split()), length)
+    beginning = text[: 4 * INPUT_LENGTH]  # a whole novel is not split into words
+    return cut(" ".join(beginning.split()), length)
 
 
 def _predict_test_set(
@@ -190,7 +215,7 @@ def _predict_test_set(
     rows = pluralize(len(tested), "row")
     metrics = ", ".join(f"{name} {format_metric(value)}" for name, value in tested.metrics.items())
     lines = [f"test {metrics} ({rows})", _describe_comparison(run, result)]
-    screen.print_lines(to_json(result).splitlines() if json else lines)
+    screen.rows(to_json(result).splitlines() if json else lines)
     return 1 if result["different_rows"] else 0
 
 

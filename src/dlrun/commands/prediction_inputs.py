@@ -10,7 +10,6 @@ from typing import NamedTuple
 from dlrun.data.photographs import find_images
 from dlrun.data.text_files import DataWarnings, decode_bytes, open_csv_table, read_text_file
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.predictors import Prediction
 from dlrun.experiments.saved_run import Run
 
 WAYS = "a text in quotes, a file, --csv FILE, --test, or - for the lines of standard input"
@@ -20,13 +19,15 @@ FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re
 class PredictionInput(NamedTuple):
     """Holds an input of `dlrun predict`, and the name under which its prediction is shown.
 
-    value: a text, an image file or a row of a table; or a Prediction with the reason for none.
+    value: a text, an image file or a row of a table; None if it cannot be read.
     row_names: columns that name its row: line and id, or path.
+    error: the reason why it cannot be read.
     """
 
     name: str
-    value: str | Path | Mapping[str, str] | Prediction
+    value: str | Path | Mapping[str, str] | None
     row_names: dict[str, object]
+    error: str | None = None
 
 
 def read_inputs(
@@ -106,7 +107,7 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
     try:
         text = decode(source)
     except DataError as error:
-        return PredictionInput(name, Prediction(error=error.message), {})
+        return PredictionInput(name, None, {}, error.message)
     return PredictionInput(name or text, text, {})
 
 
