@@ -13,7 +13,8 @@ from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
-from dlrun.experiments.saved_run import Run, find_copies
+from dlrun.experiments.copies import CopyOrder, find_copies
+from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED, Metric
 from dlrun.run_folder.record import SPLIT_SEED, RunRecord
 from dlrun.run_folder.recorded_metrics import is_plottable, main_metric, selection_metric
@@ -183,7 +184,7 @@ class Group:
 def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Group]:
     """Group runs by config and data, in the order of the first run of each group."""
     all_runs = [*runs]
-    copies = find_copies(run.identity for run in all_runs)
+    copies = find_copies(map(CopyOrder.of_run, all_runs))
     groups = [
         Group(members, _newest_by_seed_and_fold(members, copies), copies)
         for members in _divide_by_config_and_data(all_runs)

@@ -11,7 +11,9 @@ from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import describe_damage, open_runs, scan_runs_or_fail, show_results
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError, as_known_error
-from dlrun.experiments.saved_run import Run, find_copies, scan_folder
+from dlrun.experiments.copies import CopyOrder, find_copies
+from dlrun.experiments.saved_run import Run
+from dlrun.experiments.scanned_runs import scan_folder
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import remove_run
 from dlrun.run_tables import Column
@@ -41,7 +43,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     screen = Screen(shows_results=not json)
     rows = list[Values]()
     opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
-    copies = find_copies(run.identity for _, run in opened)
+    copies = find_copies(CopyOrder.of_run(run) for _, run in opened)
     for name, run in opened:
         problems = describe_damage(run)
         result = "damaged" if problems else "copy" if run.folder in copies else "whole"

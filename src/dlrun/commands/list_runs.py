@@ -15,7 +15,8 @@ from dlrun.commands.opened_runs import EMPTY, scan_runs_or_fail
 from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
-from dlrun.experiments.saved_run import Run, RunIdentity, find_copies
+from dlrun.experiments.copies import CopyOrder, find_copies
+from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describe_metric
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes, check_tag
@@ -103,22 +104,22 @@ def _matching_rows(
     """
     rows = list[Row]()
     known_keys = set[str]()
-    identities = list[RunIdentity]()
+    copy_orders = list[CopyOrder]()
     for run in runs:
         row = _searchable_row(run, screen, reads_config=reads_config)
-        identities.append(run.identity)
+        copy_orders.append(CopyOrder.of_run(run))
         known_keys |= row.keys()
         # All are evaluated: an invalid comparison is an error even if another one is not met.
         outcomes = [condition.meets(row) for condition in conditions]
         if all(outcomes) and row["state"] in states:
             rows.append(row)
     _check_keys(named_keys, known_keys)
-    copies = find_copies(identities)
+    copies = find_copies(copy_orders)
     for row in rows:
         copy = copies.get(Path(row["folder"]))
         row["is_copy"] = copy is not None
         row["problem"] = copy or row["problem"]
-    return rows, len(identities)
+    return rows, len(copy_orders)
 
 
 def _check_keys(named: Collection[str], known: Collection[str]) -> None:

@@ -5,11 +5,16 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from dlrun.config.data_sections import FOLD, DataConfig, DividedDataConfig
-from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, PublishedVariant
+from dlrun.config.sections import (
+    DATA_PLACES,
+    RUNTIME_KEYS,
+    ExperimentConfig,
+    PublishedMetrics,
+    PublishedVariant,
+)
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.data.dataset_types import GENERATED, dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
-from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
 
 S = TypeVar("S", bound=BaseModel)

@@ -4,23 +4,22 @@ import contextlib
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import Values, config_layer_from_values, flatten_keys
-from dlrun.data.text_files import read_text_file
-from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean, name_and_first_line
+from dlrun.errors import DataError, DlrunError, name_and_first_line
 from dlrun.experiments import registry
 from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import checkpoint_files, find_damaged_checkpoints
-from dlrun.run_folder.find import find_run, runs_newest_first
+from dlrun.run_folder.checkpoint import checkpoint_files
+from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RESULTS, RunFolder
 from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
@@ -41,14 +40,12 @@ if TYPE_CHECKING:
 
     from dlrun.experiments.experiment_base import AnyExperiment, Network
     from dlrun.experiments.predictions import Predictions
-    from dlrun.experiments.predictors import Prediction, Predictor
+    from dlrun.experiments.predictors import Input, Prediction, Predictor
 
 T = TypeVar("T")
 ASSETS = "assets.json"
-Input = str | Path | Mapping[str, object]  # input of a prediction
-RunIdentity = tuple[str, str, bool, bool, Path]
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
-RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
+WRONG_DIGEST = f"damaged or edited: its SHA-256 is not the one in {RESULTS}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,20 +81,14 @@ class Run:
         return self.folder.name
 
     @property
-    def identity(self) -> RunIdentity:
-        """Return the run's id, and values that sort the original of several copies first.
-
-        The original began first, or is where its record says; else its path is the first.
-        """
-        recorded = Path(self.record.run)
-        is_renamed = recorded.name != self.name
-        is_elsewhere = recorded.parent.name != self.folder.parent.name
-        return self.record.id, self.record.started or "", is_renamed, is_elsewhere, self.folder
-
-    @property
     def state(self) -> str:
-        """Return the run's state; a running run whose lock no process holds was killed."""
-        status = "damaged" if self.is_damaged else self.record.status
+        """Return the status in the record, or `damaged`, or `killed`.
+
+        A killed run is recorded as running, but no process holds its lock.
+        """
+        if self.is_damaged:
+            return "damaged"
+        status = self.record.status
         if status == "running" and not is_file_locked(self.folder / LOCK):
             with contextlib.suppress(DlrunError):  # removed
                 status = read_run_record(self.folder).status  # it may have ended since it was read
@@ -201,7 +192,10 @@ class Run:
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
-        """Return a file that the run may have written; raise DataError if it has changed since."""
+        """Return the content of a file, or None if the run has not written it.
+
+        Raises DataError if the file has changed since.
+        """
         path = self.folder / name
         digest = self.record.files.get(name)
         if digest is None and (self.is_finished or not path.exists()):
@@ -211,7 +205,7 @@ class Run:
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
         if digest is not None and hashlib.sha256(content).hexdigest() != digest:
-            raise DataError(f"{path}: damaged or edited: its SHA-256 is not the one in {RESULTS}")
+            raise DataError(f"{path}: {WRONG_DIGEST}")
         return content
 
     def check_data(self, digest: str) -> None:
@@ -265,25 +259,28 @@ class Run:
             schema = registry.load_config_class(self.record.experiment)
         except DlrunError:  # not installed
             return None
-        if not schema.resumable or self.state == "running":
+        state = self.state
+        if not schema.resumable or state == "running":
             return None
         has_checkpoint = bool(checkpoint_files(self.folder))
         command = f"dlrun resume {shlex.quote(str(self.folder))}{self._data_option}"
-        if self.state != "finished":
+        if state != "finished":
             return command if has_checkpoint or not self.record.steps else None
         can_be_longer = EPOCHS in schema.changeable_by_resume(self.settings)
-        ended = self.record.stopped_epoch is not None
-        return f"{command} {EPOCHS}=N" if has_checkpoint and can_be_longer and not ended else None
+        stopped_early = self.record.stopped_epoch is not None
+        if not has_checkpoint or not can_be_longer or stopped_early:
+            return None
+        return f"{command} {EPOCHS}=N"
 
     def network(self) -> "Network":
         """Return the network in eval mode on the CPU; raise DlrunError if the run trained none."""
-        return self._use(self.experiment.network)
+        return self._call_experiment(self.experiment.network)
 
     @cached_property
     def predictor(self) -> "Predictor":
         """Return the predictor for new inputs; raise DlrunError if the run cannot predict."""
         self.check_has_result()
-        return self._use(self.experiment.predictor)
+        return self._call_experiment(self.experiment.predictor)
 
     def predict(self, inputs: "Input | Iterable[Input] | pd.DataFrame") -> "list[Prediction]":
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
@@ -292,30 +289,13 @@ class Run:
         an image or a row may be an error. Raises DlrunError if the run cannot predict, or not this
         input.
         """
-        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
-            frame: Any = inputs
-            inputs = frame.astype(object).where(frame.notna(), "").to_dict("records")
-        if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
-            inputs = [inputs]
-        values = cast("Iterable[Input]", inputs)
-        read = [self._read_input(value, self.predictor.reads) for value in values]
-        return self.predictor.predict(read) if read else []
+        from dlrun.experiments.predictors import as_input_list, read_input  # slow: Pillow
 
-    def _read_input(self, value: Input, kind: str) -> Input:
-        if kind == "text" and isinstance(value, Mapping):
-            column = self.settings.get("data.text_column", "text")
-            if column not in value:
-                raise DataError(f"no column {column!r}{did_you_mean(column, map(str, value))}")
-            value = str(value[column])
-        if not isinstance(value, Mapping if kind == "row" else (str, Path)):
-            known = "not a row" if kind == "row" else "neither a text nor the Path of a file"
-            raise ConfigError(f"{value!r}: {known}")
-        if kind != "text" or not isinstance(value, Path):
-            return value
-        try:
-            return read_text_file(value)
-        except DataError as error:
-            raise DataError(f"{value}: {error.message}") from None
+        column = self.settings.get("data.text_column", "text")
+        values = [
+            read_input(value, self.predictor.reads, column) for value in as_input_list(inputs)
+        ]
+        return self.predictor.predict(values) if values else []
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
@@ -326,13 +306,13 @@ class Run:
         data_dir = run_context.resolve_data_dir(data_dir)
         threads = self.record.threads or 1
         context = RunContext(folder, progress, data_dir, threads)
-        return self._use(lambda run, config: self.experiment.test(run, config, context))
+        return self._call_experiment(lambda run, config: self.experiment.test(run, config, context))
 
     def draw(self) -> DrawnFigures:
         """Return the figures by their file names, drawn again from the run's files."""
-        return self._use(self.experiment.draw)
+        return self._call_experiment(self.experiment.draw)
 
-    def _use(self, method: "Callable[[Run, Any], T]") -> T:
+    def _call_experiment(self, method: "Callable[[Run, Any], T]") -> T:
         """Call a method of the experiment; any exception is a DataError: a file is damaged."""
         try:
             return method(self, self.config)
@@ -347,55 +327,3 @@ class Run:
         tested = [name for name in self.record.metrics if name.startswith(TESTED)]
         metrics = "".join(f", {name} {format_metric(self.record.metrics[name])}" for name in tested)
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
-
-
-def scan_folder(folder: Path) -> Run:
-    """Open the run in a folder, also a damaged one; FileNotFoundError if it was removed."""
-    try:
-        run = Run.in_folder(folder)
-        read_run_environment(folder)
-    except DlrunError as error:
-        if not folder.exists():
-            raise FileNotFoundError(folder) from None
-        empty = RunRecord(experiment=folder.parent.name, status="failed")
-        return Run(folder, empty, problem=error.message.removeprefix(f"{folder}/"))
-    return run
-
-
-def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
-    """Yield the runs of one or all experiments, the newest first, each opened when asked for."""
-    if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
-        raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
-    for folder in runs_newest_first(runs_dir, experiment, damaged=True):
-        with contextlib.suppress(FileNotFoundError):  # removed in the meantime
-            yield scan_folder(folder)
-
-
-def find_copies(identities: Iterable[RunIdentity]) -> dict[Path, str]:
-    """Map the folder of each copied run to a text such as `the same run as imdb-dense/NAME`."""
-    originals: dict[str, Path] = {}
-    copies: dict[Path, str] = {}
-    for run_id, *_, folder in sorted(identities):
-        original = originals.setdefault(run_id, folder)
-        if run_id and folder != original:  # a damaged run has no id
-            copies[folder] = f"the same run as {'/'.join(original.parts[-2:])}"
-    return copies
-
-
-def find_damage(run: Run) -> Iterator[str]:
-    """Yield a sentence for each damaged file in a run's folder."""
-    if run.problem is not None:
-        yield run.problem
-        return
-    try:
-        read_notes(run.folder)
-    except DlrunError as error:
-        yield error.message
-    for name, expected in run.record.files.items():
-        file = run.folder / name
-        try:
-            if file_digest(file) != expected:
-                yield f"{file}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
-        except (OSError, ValueError) as error:  # ValueError: the record names no file
-            yield f"{file}: {getattr(error, 'strerror', error)}"
-    yield from find_damaged_checkpoints(run.folder, run.record.id)

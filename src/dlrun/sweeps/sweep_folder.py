@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.saved_run import Run, find_copies
+from dlrun.experiments.copies import CopyOrder, find_copies
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import resolve_runs_dir
 from dlrun.run_folder.checksummed_json import to_checksummed_json
 from dlrun.run_folder.find import runs_newest_first
@@ -56,7 +57,7 @@ class Sweep:
                 member = run.record.sweep
                 if member and member.id == plan.id and 0 < member.point <= len(plan.points):
                     found.append((member.point, run))
-        copies = find_copies(run.identity for _, run in found)
+        copies = find_copies(CopyOrder.of_run(run) for _, run in found)
         # The most advanced run of a point comes last.
         found.sort(key=lambda pair: (pair[1].is_finished, pair[1].record.steps or 0))
         return {point: run for point, run in found if run.folder not in copies}
