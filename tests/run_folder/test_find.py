@@ -12,7 +12,6 @@ from dlrun.run_folder.find import (
     repair_latest_link,
     run_name_without_time,
     runs_newest_first,
-    sweeps_newest_first,
 )
 from dlrun.run_folder.folder import remove_run
 from tests.conftest import Patch
@@ -94,7 +93,6 @@ def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "sweep.json").write_text("{}")
         os.utime(folder / "sweep.json", (number, number))
-    assert sweeps_newest_first(tmp_path) == folders[::-1]
     assert find_sweep("latest", tmp_path) == find_sweep("b", tmp_path) == folders[1]
     assert find_sweep(str(folders[0]), tmp_path / "elsewhere") == folders[0]
     for run in ("a", str(folders[0])):

@@ -8,7 +8,7 @@ from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.scanned_runs import find_damage, scan_folder, scan_runs
-from dlrun.run_folder.find import find_run, refuse_sweep, run_name_without_time, runs_below
+from dlrun.run_folder.find import find_run, raise_if_sweep, run_name_without_time, runs_below
 from dlrun.run_folder.folder import LATEST
 from dlrun.run_tables import Column, Row, table_lines
 from dlrun.system.console import Screen
@@ -25,7 +25,7 @@ def scan_runs_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
     if experiment is None:
         raise ConfigError(f"{runs_dir}: no runs here", NO_RUNS)
     if experiment != LATEST:
-        refuse_sweep(experiment, runs_dir)
+        raise_if_sweep(experiment, runs_dir)
     known = registry.experiment_names()
     meant = "" if experiment in known else did_you_mean(experiment, known)
     raise ConfigError(f"{runs_dir / experiment}: no runs here{meant}", "`dlrun runs list` has all")

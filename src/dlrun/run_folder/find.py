@@ -25,23 +25,29 @@ def runs_newest_first(
         return []
     runs: list[Path] = []
     for parent in runs_dir.glob(glob.escape(experiment) if experiment else "*"):
-        if parent.name == SWEEPS:
-            continue
-        # What is no folder, or may not be read, has no runs. os.scandir knows links and folders
-        # without asking the system about each.
-        with contextlib.suppress(OSError), os.scandir(parent) as entries:
-            runs += [
-                parent / entry.name
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-            ]
+        if parent.name != SWEEPS:
+            folders = _visible_folders(parent)
+            runs += [folder for folder in folders if _is_run(folder, damaged=damaged)]
+    return sorted(runs, key=_start_key, reverse=True)
 
-    def is_run(folder: Path) -> bool:
-        if os.access(folder / CONFIG, os.F_OK):
-            return True
-        return damaged and (bool(_STAMP.match(folder.name)) or (folder / RESULTS).exists())
 
-    return sorted(filter(is_run, runs), key=_time_of_begin, reverse=True)
+def _visible_folders(parent: Path) -> list[Path]:
+    """Return the folders in a folder, without links and hidden ones; none if it is unreadable."""
+    # os.scandir knows links and folders without asking the system about each.
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        return [
+            parent / entry.name
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+        ]
+    return []
+
+
+def _is_run(folder: Path, *, damaged: bool) -> bool:
+    """Return whether a folder is a run's: has a config; or if damaged, a record or a run's name."""
+    if os.access(folder / CONFIG, os.F_OK):
+        return True
+    return damaged and (bool(_STAMP.match(folder.name)) or (folder / RESULTS).exists())
 
 
 def runs_below(folder: Path) -> list[Path]:
@@ -69,15 +75,16 @@ def find_run(run: str, runs_dir: Path) -> Path:
         if run and (folder / CONFIG).is_file():
             return folder.resolve()
         exists = bool(run) and folder.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, or no valid path
         raise ConfigError(f"{run!r}: no such run: {error}") from None
-    experiment, slash, name = run.rpartition("/")
+    before, slash, name = run.rpartition("/")
+    experiment = before if slash else None
     if name == LATEST:
-        return _find_newest_run(runs_dir, experiment if slash else None)
+        return _find_newest_run(runs_dir, experiment)
     if exists:
-        refuse_sweep(run, runs_dir)
+        raise_if_sweep(run, runs_dir)
         raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
-    return _find_run_by_name(run, runs_dir)
+    return _find_run_by_name(run, experiment, name, runs_dir)
 
 
 def _find_newest_run(runs_dir: Path, experiment: str | None) -> Path:
@@ -89,19 +96,22 @@ def _find_newest_run(runs_dir: Path, experiment: str | None) -> Path:
     raise ConfigError(problem, "name a run's folder, or --runs-dir")
 
 
-def _find_run_by_name(run: str, runs_dir: Path) -> Path:
-    """Return the only run with a name or suffix, which may follow `EXPERIMENT/`."""
-    experiment, slash, name = run.rpartition("/")
+def _find_run_by_name(run: str, experiment: str | None, name: str, runs_dir: Path) -> Path:
+    """Return the only run with a name or suffix, of one or all experiments.
+
+    run: what the user wrote, for messages.
+    """
     runs = runs_newest_first(runs_dir)
-    among = [path for path in runs if path.parent.name == experiment] if slash else runs
-    named = [path for path in among if path.name == name]
-    named = named or [path for path in among if name and name == run_name_without_time(path)]
-    if len(named) == 1:
-        return named[0].resolve()
-    if named:
-        full = ", ".join(path.name for path in named[:5])
-        raise ConfigError(f"{len(named)} runs are named {run!r}", f"give a full name: {full}")
-    refuse_sweep(run, runs_dir)
+    candidates = [path for path in runs if experiment in (None, path.parent.name)]
+    by_name = [path for path in candidates if path.name == name]
+    by_suffix = [path for path in candidates if name and name == run_name_without_time(path)]
+    matches = by_name or by_suffix
+    if len(matches) == 1:
+        return matches[0].resolve()
+    if matches:
+        full = ", ".join(path.name for path in matches[:5])
+        raise ConfigError(f"{len(matches)} runs are named {run!r}", f"give a full name: {full}")
+    raise_if_sweep(run, runs_dir)
     names = [LATEST, *sorted({f"{path.parent.name}/{LATEST}" for path in runs})]
     for path in runs:
         names += [path.name, run_name_without_time(path)]
@@ -120,15 +130,9 @@ def repair_latest_link(runs_dir: Path, experiment: str) -> None:
         link.unlink()
 
 
-def sweeps_newest_first(runs_dir: Path) -> list[Path]:
-    """Return the folders of all sweeps in a runs folder, the newest first."""
-    plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
-    return [path.parent for path in sorted(plans, key=lambda path: plans[path], reverse=True)]
-
-
 def find_sweep(name: str, runs_dir: Path) -> Path:
     """Return a sweep's folder by its name, path or `latest`; raise ConfigError if none exists."""
-    sweeps = sweeps_newest_first(runs_dir)
+    sweeps = _sweeps_newest_first(runs_dir)
     if name == LATEST and sweeps:
         return sweeps[0]
     with contextlib.suppress(OSError):  # too long a name
@@ -140,7 +144,13 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
     raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
 
 
-def refuse_sweep(name: str, runs_dir: Path) -> None:
+def _sweeps_newest_first(runs_dir: Path) -> list[Path]:
+    """Return the folders of all sweeps in a runs folder, the newest first."""
+    plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
+    return [path.parent for path in sorted(plans, key=lambda path: plans[path], reverse=True)]
+
+
+def raise_if_sweep(name: str, runs_dir: Path) -> None:
     """Raise ConfigError if a user gives a sweep's name as that of a run or an experiment."""
     try:
         sweep = find_sweep(name, runs_dir)
@@ -156,7 +166,7 @@ def run_name_without_time(folder: Path) -> str:
     return folder.name[stamp.end() + 1 :] if stamp else folder.name
 
 
-def _time_of_begin(folder: Path) -> tuple[str, int, str]:
+def _start_key(folder: Path) -> tuple[str, int, str]:
     """Return a key that sorts runs by time: the second in a run's name, and its config's time."""
     stamp = _STAMP.match(folder.name)
     written = 0
