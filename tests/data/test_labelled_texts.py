@@ -55,7 +55,7 @@ def caches(folder: Path) -> list[Path]:
 
 
 def texts(reviews: labelled_texts.Reviews, part: str) -> list[str]:
-    split: labelled_texts.ReviewSplit = getattr(reviews, part)
+    split: labelled_texts.ReviewPart = getattr(reviews, part)
     return [reviews.decode(split.ids.review(index)) for index in range(len(split.labels))]
 
 

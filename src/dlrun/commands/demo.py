@@ -12,8 +12,7 @@ from dlrun.commands import options as opt
 from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import Values
 from dlrun.data.dataset_types import GENERATED
-from dlrun.data.download import downloads_forbidden, packaged_paths
-from dlrun.data.dataset_types import GENERATED
+from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
@@ -90,7 +89,7 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     muted.err.quiet = True
     settings = replace(settings, screen=Screen(quiet=True, shows_results=False))
     names = experiments or registry.experiments_with_published_numbers()
-    with downloads_forbidden():
+    with forbid_downloads():
         fits = [fit for name in names for fit in _plan_fits(name, settings, muted)]
         for number, fit in enumerate(fits, start=1):
             screen.note(f"[{format_position(number, len(fits))}] {fit.title}")

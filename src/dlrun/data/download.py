@@ -34,7 +34,7 @@ def packaged_paths(path: str) -> list[Path]:
 
 
 def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
-    """Return a data file's path under its published name, if an installed package renames it."""
+    """Return a file's path under its publisher's name, if a Python package ships it renamed."""
     for name, path in packaged.items():
         if file.as_posix().endswith(f"/{path}"):
             return file.with_name(name)
@@ -47,7 +47,7 @@ def is_offline() -> bool:
 
 
 @contextlib.contextmanager
-def downloads_forbidden() -> Iterator[None]:
+def forbid_downloads() -> Iterator[None]:
     """Forbid downloads in a `with` block, also to processes that begin in the block."""
     before = os.environ.get(OFFLINE)
     os.environ[OFFLINE] = "1"

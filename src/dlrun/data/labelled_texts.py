@@ -33,7 +33,7 @@ class TextSource:
 
 
 @dataclass(frozen=True)
-class ReviewSplit:
+class ReviewPart:
     """Holds the training reviews or the test reviews as word ids, bags of words and labels."""
 
     ids: text_encoding.RaggedWordIds  # all of each review
@@ -48,8 +48,8 @@ class ReviewSplit:
 class Reviews:
     """Holds training and test reviews, vocabulary, class names, and where the reviews came from."""
 
-    train: ReviewSplit
-    test: ReviewSplit
+    train: ReviewPart
+    test: ReviewPart
     vocabulary: list[str]
     labels: list[str]
     origin: DataOrigin
@@ -74,7 +74,7 @@ def load_reviews(context: ReadContext) -> Reviews:
     arrays, lists = load_or_prepare_arrays(context, key, _prepare)
     show_class_counts(context, arrays, lists, "texts")
     train, test = (
-        ReviewSplit(
+        ReviewPart(
             text_encoding.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
             text_encoding.make_binary_matrix(
                 arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], config.num_words + 3

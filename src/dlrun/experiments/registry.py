@@ -156,7 +156,7 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
 
 
 def experiments_with_published_numbers() -> list[str]:
-    """Return the experiments that have published numbers, in the order of ISLP's chapter."""
+    """Return the experiments that have published numbers, in the order of the book ISLP."""
     entries = _installed()[0].values()
     return sort_by_place(entry.name for entry in entries if entry.has_published_numbers)
 

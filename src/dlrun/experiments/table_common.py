@@ -1,4 +1,4 @@
-"""Load the table of an experiment, divide its rows, read further rows, and draw test values."""
+"""Divide the table of an experiment, read rows to predict, and draw predicted and true values."""
 
 from collections.abc import Callable, Sequence
 from typing import Self
@@ -70,7 +70,7 @@ def metric_names_of_table(config: ExperimentConfig, labels: Sequence[str]) -> tu
 
 
 def fingerprint_table(table: Table) -> str:
-    """Return a hash of a table's data, equal for all models of the same rows."""
+    """Return a hash of a table's data, equal whichever model is fitted to the same rows."""
     names = {"labels": table.labels, "columns": table.columns.levels, "target": table.target}
     return fingerprint_data(table.digest, names)
 

@@ -65,7 +65,7 @@ def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
 
 
 def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
-    """Load the pretrained network that a checked config names; its weights must be downloaded."""
+    """Load the pretrained network that a checked config names, from weights on the disk."""
     members = _weights(config)
     published = members.get(config.weights)
     if config.name == BUNDLED:

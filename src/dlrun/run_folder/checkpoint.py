@@ -26,7 +26,10 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
 def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
-    """Return a fingerprint of a run's data: digests of the arrays and of all names in them."""
+    """Return a fingerprint of a run's data: of arrays, words, class names, columns and target.
+
+    digest: of the arrays. assets: what a run saves; the names are those that it has.
+    """
     names = [assets.get(key) for key in ("vocabulary", "labels", "columns", "target")]
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 

@@ -44,7 +44,7 @@ def _visible_folders(parent: Path) -> list[Path]:
 
 
 def _is_run(folder: Path, *, damaged: bool) -> bool:
-    """Return whether a folder is a run's: has a config; or if damaged, a record or a run's name."""
+    """Return whether a folder has a config, or with `damaged` at least a record or a run's name."""
     if os.access(folder / CONFIG, os.F_OK):
         return True
     return damaged and (bool(_STAMP.match(folder.name)) or (folder / RESULTS).exists())

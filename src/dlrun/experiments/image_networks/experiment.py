@@ -1,4 +1,4 @@
-"""Define networks that classify small images: convolutional ones, and dense ones on digits."""
+"""Define experiments that train networks on small images: convolutional, or dense on digits."""
 
 from abc import abstractmethod
 from typing import ClassVar, Generic, TypeVar

@@ -15,7 +15,7 @@ FitIterator = Iterator[FitArrays]
 
 
 class TableModel(Protocol):
-    """Defines a model of the rows of a table, whose fit is arrays: they are what a run saves.
+    """Defines a model of table rows whose fitted state is arrays, so that a run can save it.
 
     The arrays of a linear model's fit:
     intercept: (outputs,) or ().

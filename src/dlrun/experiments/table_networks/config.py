@@ -35,7 +35,7 @@ class TableNetworkConfig(NetworkConfig):
 
 
 class ValidatedHittersDataConfig(HittersDataConfig):
-    """Defines the config of ISLP's Hitters table, and which rows are used for validation."""
+    """Defines the config of Hitters, the book ISLP's table, and which rows are for validation."""
 
     validation: LabValidation
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
-from dlrun.data.labelled_texts import ReviewSplit
+from dlrun.data.labelled_texts import ReviewPart
 from dlrun.data.splits import RowIndices
 from dlrun.data.text_encoding import RaggedWordIds
 from dlrun.experiments.experiment_base import AnyExperiment
@@ -48,7 +48,7 @@ class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
         )
 
     @abstractmethod
-    def batches(self, config: N, texts: ReviewSplit, rows: RowIndices) -> BatchDataset:
+    def batches(self, config: N, texts: ReviewPart, rows: RowIndices) -> BatchDataset:
         """Return the network's inputs, and the labels, of the rows with these indices."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class DenseTextExperiment(TextNetworkExperiment[DenseConfig]):
     group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
     eval_batch_size = 4096  # 0.3 MB for each layer of 16
 
-    def batches(self, config: DenseConfig, texts: ReviewSplit, rows: RowIndices) -> BagBatches:
+    def batches(self, config: DenseConfig, texts: ReviewPart, rows: RowIndices) -> BagBatches:
         """Return bags of words, and the labels, of the rows with these indices."""
         return BagBatches(texts.bags, texts.labels, rows)
 
@@ -110,7 +110,7 @@ class LSTMClassifier(nn.Module):
 class LSTMTextExperiment(TextNetworkExperiment[LSTMConfig]):
     """Trains an LSTM to classify texts, which it reads word by word."""
 
-    def batches(self, config: LSTMConfig, texts: ReviewSplit, rows: RowIndices) -> TensorBatches:
+    def batches(self, config: LSTMConfig, texts: ReviewPart, rows: RowIndices) -> TensorBatches:
         """Return the last word ids, and the labels, of the rows with these indices."""
         length = config.data_section.max_length
         return TensorBatches(texts.ids.padded(length, rows), texts.labels[rows])
