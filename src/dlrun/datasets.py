@@ -126,10 +126,7 @@ def mnist(*, sample: bool = False, seed: int = 0, data_dir: DataDir = None) -> I
 
 @with_short_errors
 def cifar100(*, sample: bool = False, seed: int = 0, data_dir: DataDir = None) -> Images:
-    """Return CIFAR100's images and classes: 40,000 to train, 10,000 to validate, 10,000 to test.
-
-    X has the shape (n, 3, 32, 32).
-    """
+    """Return CIFAR100, X (n, 3, 32, 32): 40,000 to train, 10,000 to validate, 10,000 to test."""
     return _images("cifar100", sample, seed, data_dir)
 
 

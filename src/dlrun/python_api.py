@@ -11,8 +11,7 @@ from dlrun.config.yaml_loader import Values, flatten_keys, format_override
 from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
-from dlrun.experiments.scanned_runs import scan_runs
+from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.run_context import RunSettings, resolve_runs_dir
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.search_space import Sampler, SearchSpace

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dlrun.data import dataset_catalog, labelled_texts
-from dlrun.data.labelled_rows import LabelledRows
+from dlrun.data.splits import LabelledRows
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_own_data
 from dlrun.system.console import Screen

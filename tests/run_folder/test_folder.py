@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.scanned_runs import scan_folder
+from dlrun.experiments.saved_run import scan_folder
 from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable, remove_run
 from dlrun.system.console import to_json
 from tests.run_folder.making import a_run

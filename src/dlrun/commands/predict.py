@@ -1,5 +1,6 @@
 """`dlrun predict`: predict new inputs, or the run's own test set, with a finished run."""
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,7 +29,6 @@ from dlrun.system.files import open_new_file, write_file_atomically
 BATCH_INPUTS = 256
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
-Pairs = Iterator[tuple[PredictionInput, Prediction]]
 
 
 def predict_inputs(
@@ -83,47 +83,34 @@ def _predict_and_show(
     json: bool,
 ) -> int:
     """Predict inputs, and write each prediction to a table or the screen; return the exit code."""
-    pairs = _predict_in_batches(predictor, entries)
-    if out is None:
-        failed = _show(pairs, predictor.reads, screen, json=json)
-    else:
-        predicted, failed = _write_table(out, predictor, pairs)
-        screen.note(f"table {out}: {pluralize(predicted, predictor.reads)} predicted")
+    total = 0
+    failed = 0
+    columns: list[str] = []
+    with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
+        for entry, prediction in _predict_in_batches(predictor, entries):
+            fields = _to_object(total, entry, prediction)
+            if table is not None:
+                if total == 0:
+                    columns = _table_columns(predictor, entry.row_names)
+                    table.write(to_plain_csv([columns]))
+                cells = _table_cells(fields, entry.name, predictor.reads)
+                table.write(to_plain_csv([[cells.get(column) for column in columns]]))
+            elif json:
+                screen.rows([to_json(fields, indent=None).rstrip()])
+            else:
+                screen.rows(_to_lines(entry, prediction, predictor.reads))
+            failed += prediction.error is not None
+            total += 1
+    if out is not None:
+        screen.note(f"table {out}: {pluralize(total - failed, predictor.reads)} predicted")
     if failed:
         screen.fail(f"{pluralize(failed, 'input')} could not be predicted")
     return 1 if failed else 0
 
 
-def _show(pairs: Pairs, reads: str, screen: Screen, *, json: bool) -> int:
-    """Print each prediction as lines or a JSON object; return how many inputs have none."""
-    failed = 0
-    for row, (entry, prediction) in enumerate(pairs):
-        if json:
-            screen.rows([to_json(_to_object(row, entry, prediction), indent=None).rstrip()])
-        else:
-            screen.rows(_to_lines(entry, prediction, reads))
-        failed += prediction.error is not None
-    return failed
-
-
-def _write_table(out: Path, predictor: Predictor, pairs: Pairs) -> tuple[int, int]:
-    """Write predictions to a CSV file; return how many inputs have one, and how many have none."""
-    predicted = 0
-    failed = 0
-    columns: list[str] = []
-    with open_new_file(out) as table:
-        for row, (entry, prediction) in enumerate(pairs):
-            if row == 0:
-                columns = _table_columns(predictor, entry.row_names)
-                table.write(to_plain_csv([columns]))
-            cells = _table_cells(_to_object(row, entry, prediction), entry.name, predictor.reads)
-            table.write(to_plain_csv([[_format_cell(cells.get(column)) for column in columns]]))
-            predicted += prediction.error is None
-            failed += prediction.error is not None
-    return predicted, failed
-
-
-def _predict_in_batches(predictor: Predictor, entries: Iterator[PredictionInput]) -> Pairs:
+def _predict_in_batches(
+    predictor: Predictor, entries: Iterator[PredictionInput]
+) -> Iterator[tuple[PredictionInput, Prediction]]:
     """Yield each input with its prediction."""
     while batch := list(itertools.islice(entries, BATCH_INPUTS)):
         values = [entry.value for entry in batch if entry.error is None]
@@ -133,10 +120,7 @@ def _predict_in_batches(predictor: Predictor, entries: Iterator[PredictionInput]
 
 
 def _to_lines(entry: PredictionInput, prediction: Prediction, reads: str) -> list[str]:
-    """Return what the screen shows of a prediction.
-
-    It is an error, an image's ranked labels, or one line with the class or the value.
-    """
+    """Return what the screen shows: an error, an image's ranked labels, or a class or value."""
     if prediction.error is not None:
         place = f"line {entry.row_names['line']}: " if "line" in entry.row_names else ""
         named = f"{place}{entry.name}"
@@ -167,14 +151,11 @@ def _to_object(row: int, entry: PredictionInput, prediction: Prediction) -> Valu
 
 
 def _table_cells(fields: Values, name: str, reads: str) -> Values:
-    """Return the cells of a prediction by column; the error of an unreadable text names its file.
-
-    fields: the prediction as an object, whose class is another key than a predicted value.
-    """
-    cells = {"predicted": fields.get("label"), **fields}
+    """Return a prediction's cells by column: floats with nine digits, errors with a text's file."""
+    cells = {"predicted": fields.get("label"), **fields}  # the class, unless it is a value
     if name and reads == "text" and fields.get("error"):
         cells["error"] = f"{name}: {fields['error']}"
-    return cells
+    return {key: f"{cell:.9g}" if isinstance(cell, float) else cell for key, cell in cells.items()}
 
 
 def _table_columns(predictor: Predictor, row_names: Iterable[str]) -> list[str]:
@@ -182,11 +163,6 @@ def _table_columns(predictor: Predictor, row_names: Iterable[str]) -> list[str]:
     classes = ["probability"] if predictor.labels else []
     words = ["words", "unknown"] if predictor.reads == "text" else []
     return ["row", *row_names, "predicted", *classes, *words, "error"]
-
-
-def _format_cell(value: object) -> object:
-    """Return a cell of the table; a float has nine significant digits."""
-    return f"{value:.9g}" if isinstance(value, float) else value
 
 
 def _shorten_to_line(text: str, length: int) -> str:

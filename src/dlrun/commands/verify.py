@@ -9,7 +9,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.commands.opened_runs import describe_damage, open_runs, show_results
-from dlrun.config.sections import DATA_PLACES, RUNTIME_KEYS
+from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,
@@ -22,7 +22,8 @@ from dlrun.config.yaml_loader import (
 from dlrun.data.photographs import IMAGE_COLUMNS
 from dlrun.errors import DlrunError, first_line
 from dlrun.execution.run import run_experiment
-from dlrun.experiments.copies import CopyOrder, find_copies
+from dlrun.experiments.comparable_with_published import RUNTIME_KEYS
+from dlrun.experiments.run_checks import CopyOrder, find_copies
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.csv_tables import parse_csv

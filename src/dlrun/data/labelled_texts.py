@@ -12,10 +12,9 @@ from scipy import sparse
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.dataset_types import DataOrigin, ReadContext
-from dlrun.data.labelled_rows import LabelledRows, show_class_counts
-from dlrun.data.row_names import RowNames, stored_test_names
+from dlrun.data.splits import LabelledRows, show_class_counts, stored_test_names
 from dlrun.data.tar_archives import read_tar_members
-from dlrun.data.text_files import DataWarnings, RowPlace, open_csv_table, read_text_file
+from dlrun.data.text_files import DataWarnings, RowNames, RowPlace, open_csv_table, read_text_file
 from dlrun.errors import DataError
 
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
@@ -72,7 +71,7 @@ def load_reviews(context: ReadContext) -> Reviews:
     config = context.config
     key = [context.source.name, config.num_words, *context.digests, getattr(config, "id", None)]
     arrays, lists = load_or_prepare_arrays(context, key, _prepare)
-    show_class_counts(context, arrays, lists, "texts")
+    show_class_counts(context, (arrays, lists), "texts")
     train, test = (
         ReviewPart(
             text_encoding.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),

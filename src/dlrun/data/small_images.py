@@ -16,10 +16,9 @@ from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
 from dlrun.data.dataset_types import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
-from dlrun.data.labelled_rows import LabelledRows, show_class_counts
-from dlrun.data.row_names import RowNames, stored_test_names
+from dlrun.data.splits import LabelledRows, show_class_counts, stored_test_names
 from dlrun.data.tar_archives import read_tar_members
-from dlrun.data.text_files import RowPlace
+from dlrun.data.text_files import RowNames, RowPlace
 from dlrun.errors import DataError
 from dlrun.system.files import read_unpacked
 
@@ -64,7 +63,7 @@ def make_images(context: ReadContext) -> SmallImages:
         LabelledImages(arrays[f"{part}_pixels"], arrays[f"{part}_labels"])
         for part in ("train", "test")
     )
-    show_class_counts(context, arrays, lists, "images")
+    show_class_counts(context, (arrays, lists), "images")
     return SmallImages(train, test, lists["labels"], context.origin, stored_test_names(lists))
 
 

@@ -65,8 +65,10 @@ class TableColumns(BaseModel, frozen=True):
             if is_missing(cell):
                 raise DataError(f"no value in column {name!r}")
             if not levels:
+                if not is_number(cell):
+                    raise DataError(_describe_no_number(name, cell))
                 centre, scale = self.scales.get(name, (0, 1))
-                row.append((to_number(name, cell) - centre) / scale)
+                row.append((float(cell) - centre) / scale)
                 continue
             if cell not in levels:
                 known = shorten_list(levels)
@@ -86,13 +88,6 @@ def is_number(cell: str) -> bool:
         return abs(float(cell)) <= LARGEST and "_" not in cell
     except ValueError:
         return False
-
-
-def to_number(name: str, cell: str) -> float:
-    """Return the number in a cell of a column; raise DataError if the cell is no number."""
-    if not is_number(cell):
-        raise DataError(_describe_no_number(name, cell))
-    return float(cell)
 
 
 def _describe_no_number(name: str, cell: str) -> str:

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from dlrun.config.data_sections import HittersDataConfig
 from dlrun.data.array_cache import Array, fingerprint_arrays
 from dlrun.data.dataset_types import GENERATED, DataOrigin, ReadContext
-from dlrun.data.labelled_rows import LabelledRows, warn_of_shared_rows
-from dlrun.data.row_names import RowNames, names_of_places
-from dlrun.data.splits import RowIndices, fitted_and_held_out_rows
+from dlrun.data.splits import LabelledRows, RowIndices, divide_into_folds, warn_of_shared_rows
 from dlrun.data.table_columns import TableColumns, complete_rows, read_levels
-from dlrun.data.text_files import Record, check_columns, open_csv_table
+from dlrun.data.text_files import Record, RowNames, check_columns, names_of_places, open_csv_table
 from dlrun.errors import DataError
 from dlrun.system.console import pluralize, shorten_list
+
+Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class TablePart:
     """Holds the training or test rows of a table: the matrix (rows, columns), targets (rows,)."""
 
-    X: NDArray[np.float64]
+    X: Matrix
     targets: Array  # float64, or int64 class indices in a classification
     records: Sequence[Record]
 
@@ -70,9 +70,7 @@ class TargetsAndSplit:
     test: RowIndices
     labels: list[str] | None = None  # the class names of a classification
 
-    def parts(
-        self, X: NDArray[np.float64], records: Sequence[Record]
-    ) -> tuple[TablePart, TablePart]:
+    def parts(self, X: Matrix, records: Sequence[Record]) -> tuple[TablePart, TablePart]:
         """Return the training part and the test part of the matrix of all rows."""
         all_rows = TablePart(X, self.targets, records)
         return all_rows.take(self.train), all_rows.take(self.test)
@@ -105,7 +103,10 @@ def read_table_files(context: ReadContext) -> list[list[Record]]:
 def make_table(context: ReadContext) -> Table:
     """Return a source's table: its complete rows, divided, and scaled by the training rows."""
     config = context.config
-    names, records_by_file = _read_complete_rows(context)
+    all_by_file: list[list[Record]] = context.source.read(context)
+    names = _input_columns(all_by_file[0][0], context)
+    needed = [*names, config.target]
+    records_by_file = [complete_rows(records, needed, context) for records in all_by_file]
     columns = TableColumns(levels=read_levels(names, records_by_file, config))
     divide = _divide_by_class if config.task == "classification" else _divide_values
     divided = divide(context, records_by_file)
@@ -133,14 +134,6 @@ def make_table(context: ReadContext) -> Table:
         labels=divided.labels,
         target_moments=target_moments,
     )
-
-
-def _read_complete_rows(context: ReadContext) -> tuple[list[str], list[list[Record]]]:
-    """Return a table's input columns, and each file's rows with a value in them and the target."""
-    records_by_file: list[list[Record]] = context.source.read(context)
-    names = _input_columns(records_by_file[0][0], context)
-    needed = [*names, context.config.target]
-    return names, [complete_rows(records, needed, context) for records in records_by_file]
 
 
 def _input_columns(record: Record, context: ReadContext) -> list[str]:
@@ -196,18 +189,19 @@ def _divide_indices(
         train_rows = len(records_by_file[0])
         return indices[:train_rows], indices[train_rows:]
     if config.chosen_fold is not None:
-        return fitted_and_held_out_rows(config.chosen_fold, targets, context.seed, by_class=False)
+        fold, folds = config.chosen_fold
+        train, test = divide_into_folds(folds, targets, context.seed, by_class=False)[fold - 1]
+        return train, test
     order = np.random.RandomState(context.seed).permutation(len(indices))
     test, train = np.split(order, [math.ceil(config.test_share * len(indices))])
     return train, test
 
 
-def _standardise(columns: TableColumns, X: NDArray[np.float64]) -> TableColumns:
+def _standardise(columns: TableColumns, X: Matrix) -> TableColumns:
     """Return columns whose numbers have mean 0 and standard deviation 1 in a matrix of rows."""
-    pairs = zip(X.mean(0).tolist(), X.std(0).tolist(), strict=True)
-    moments = dict(zip(columns.names, pairs, strict=True))
+    moments = zip(columns.names, X.mean(0).tolist(), X.std(0).tolist(), strict=True)
     numbers = [name for name, levels in columns.levels.items() if not levels]  # not categories
-    scales = {name: (moments[name][0], moments[name][1] or 1) for name in numbers}
+    scales = {name: (mean, sd or 1) for name, mean, sd in moments if name in numbers}
     return columns.model_copy(update={"scales": scales})
 
 

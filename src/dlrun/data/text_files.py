@@ -31,6 +31,22 @@ class RowPlace(NamedTuple):
         return f"{self.file}:{self.line}" if self.line else str(self.file)
 
 
+NAME_COLUMNS = ("line", "path", "id")
+RowNames = dict[str, list[str]]  # by some of NAME_COLUMNS: `line` and perhaps `id`, or `path`
+
+
+def names_of_places(places: Sequence[RowPlace | str], root: Path | None = None) -> RowNames:
+    """Return the names of the rows at these places, in words none; paths are relative to `root`."""
+    in_files = [place for place in places if isinstance(place, RowPlace)]
+    files = [place.file.relative_to(root or "").as_posix() for place in in_files if not place.line]
+    columns = {
+        "line": [str(place.line) for place in in_files if place.line],
+        "path": [file.encode("utf-8", "backslashreplace").decode() for file in files],
+        "id": [place.id for place in in_files if place.id is not None],
+    }
+    return {name: column for name, column in columns.items() if column}
+
+
 class Record(NamedTuple):
     """Holds a row of a table: its cells by column, and where it is; a generated row, in words."""
 

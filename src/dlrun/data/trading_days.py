@@ -21,13 +21,10 @@ def make_lagged_days(context: ReadContext) -> Table:
     pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
     moments = dict(zip(SERIES, pairs, strict=True))
     lagged = [(name, lag, f"{name}_{lag}") for lag in range(lags, 0, -1) for name in SERIES]
-    days = [
-        Record(
-            {column: records[row - lag].cells[name] for name, lag, column in lagged} | day.cells,
-            day.place,
-        )
-        for row, day in enumerate(records[lags:], start=lags)
-    ]
+    days: list[Record] = []
+    for row, day in enumerate(records[lags:], start=lags):
+        cells_before = {column: records[row - lag].cells[name] for name, lag, column in lagged}
+        days.append(Record(cells_before | day.cells, day.place))
     is_train = np.array([day.cells[IS_TRAIN].strip().lower() == "true" for day in days], bool)
     if not 1 < is_train.sum() < len(days):
         problem = f"{is_train.sum():,} of {len(days):,} days to train with"

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from dlrun import run_context
 from dlrun.config.network_sections import LightningConfig
-from dlrun.config.sections import EPOCHS, RUNTIME_KEYS, ExperimentConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, ErrorCollector, name_and_first_line
 from dlrun.experiments import registry
+from dlrun.experiments.comparable_with_published import RUNTIME_KEYS
 from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.dataset_types import DataOrigin
-from dlrun.data.row_names import RowNames
+from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
 from dlrun.experiments.experiment_base import Experiment, NetworkAssets
 from dlrun.experiments.predictions import (

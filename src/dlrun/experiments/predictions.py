@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dlrun.config.sections import WantedPredictions
 from dlrun.data.array_cache import Array
-from dlrun.data.row_names import NAME_COLUMNS, RowNames
+from dlrun.data.text_files import NAME_COLUMNS, RowNames
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from dlrun.metrics import TESTED

@@ -1,10 +1,10 @@
 """Predict classes or values of new inputs with a finished run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,6 @@ from dlrun.data.array_cache import Array
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError, did_you_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Input = str | Path | Mapping[str, object]  # of a prediction
 
@@ -47,22 +44,8 @@ class Prediction:
         return self.labels[0][1]
 
 
-def as_input_list(inputs: "Input | Iterable[Input] | pd.DataFrame") -> list[Input]:
-    """Return one input or several as a list; the rows of a pandas DataFrame as mappings."""
-    if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
-        frame: Any = inputs
-        inputs = frame.astype(object).where(frame.notna(), "").to_dict("records")
-    if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
-        return [cast(Input, inputs)]
-    return list(cast("Iterable[Input]", inputs))
-
-
 def read_input(value: Input, reads: str, text_column: str) -> Input:
-    """Return an input as a predictor takes it that reads a `text`, an `image` or a `row`.
-
-    A text may also be in a file or in the column of a row. Raises ConfigError if the predictor
-    reads no such input, DataError if the column is missing or the file cannot be read.
-    """
+    """Return an input as a predictor of texts, images or rows takes it, or raise DlrunError."""
     if reads == "text" and isinstance(value, Mapping):
         if text_column not in value:
             hint = did_you_mean(text_column, map(str, value))

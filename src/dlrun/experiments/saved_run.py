@@ -4,22 +4,22 @@ import contextlib
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import Values, config_layer_from_values, flatten_keys
-from dlrun.errors import DataError, DlrunError, name_and_first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, name_and_first_line
 from dlrun.experiments import registry
 from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files
-from dlrun.run_folder.find import find_run
+from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RESULTS, RunFolder
 from dlrun.run_folder.notes import RunNotes, read_notes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
@@ -82,10 +82,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """Return the status in the record, or `damaged`, or `killed`.
-
-        A killed run is recorded as running, but no process holds its lock.
-        """
+        """Return the recorded status, or `damaged`, or `killed`: running, but no process has it."""
         if self.is_damaged:
             return "damaged"
         status = self.record.status
@@ -192,10 +189,7 @@ class Run:
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
-        """Return the content of a file, or None if the run has not written it.
-
-        Raises DataError if the file has changed since.
-        """
+        """Return a file's content, None if it was not written; raise DataError if it changed."""
         path = self.folder / name
         digest = self.record.files.get(name)
         if digest is None and (self.is_finished or not path.exists()):
@@ -268,9 +262,8 @@ class Run:
             return command if has_checkpoint or not self.record.steps else None
         can_be_longer = EPOCHS in schema.changeable_by_resume(self.settings)
         stopped_early = self.record.stopped_epoch is not None
-        if not has_checkpoint or not can_be_longer or stopped_early:
-            return None
-        return f"{command} {EPOCHS}=N"
+        continues = has_checkpoint and can_be_longer and not stopped_early
+        return f"{command} {EPOCHS}=N" if continues else None
 
     def network(self) -> "Network":
         """Return the network in eval mode on the CPU; raise DlrunError if the run trained none."""
@@ -289,13 +282,17 @@ class Run:
         an image or a row may be an error. Raises DlrunError if the run cannot predict, or not this
         input.
         """
-        from dlrun.experiments.predictors import as_input_list, read_input  # slow: Pillow
+        from dlrun.experiments.predictors import read_input  # slow: Pillow
 
+        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
+            frame: Any = inputs
+            inputs = frame.astype(object).where(frame.notna(), "").to_dict("records")
+        if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
+            inputs = [inputs]
         column = self.settings.get("data.text_column", "text")
-        values = [
-            read_input(value, self.predictor.reads, column) for value in as_input_list(inputs)
-        ]
-        return self.predictor.predict(values) if values else []
+        values = cast("Iterable[Input]", inputs)
+        read = [read_input(value, self.predictor.reads, column) for value in values]
+        return self.predictor.predict(read) if read else []
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
@@ -304,8 +301,7 @@ class Run:
         folder = RunFolder(self.folder)
         progress = ProgressRecorder(folder, self.record.id, screen, StopRequest())
         data_dir = run_context.resolve_data_dir(data_dir)
-        threads = self.record.threads or 1
-        context = RunContext(folder, progress, data_dir, threads)
+        context = RunContext(folder, progress, data_dir, self.record.threads or 1)
         return self._call_experiment(lambda run, config: self.experiment.test(run, config, context))
 
     def draw(self) -> DrawnFigures:
@@ -327,3 +323,25 @@ class Run:
         tested = [name for name in self.record.metrics if name.startswith(TESTED)]
         metrics = "".join(f", {name} {format_metric(self.record.metrics[name])}" for name in tested)
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
+
+
+def scan_folder(folder: Path) -> Run:
+    """Open the run in a folder, also a damaged one; FileNotFoundError if it was removed."""
+    try:
+        run = Run.in_folder(folder)
+        read_run_environment(folder)
+    except DlrunError as error:
+        if not folder.exists():
+            raise FileNotFoundError(folder) from None
+        empty = RunRecord(experiment=folder.parent.name, status="failed")
+        return Run(folder, empty, problem=error.message.removeprefix(f"{folder}/"))
+    return run
+
+
+def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
+    """Yield the runs of one or all experiments, the newest first, each opened when asked for."""
+    if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
+        raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
+    for folder in runs_newest_first(runs_dir, experiment, damaged=True):
+        with contextlib.suppress(FileNotFoundError):  # removed in the meantime
+            yield scan_folder(folder)

@@ -26,10 +26,7 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
 def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
-    """Return a fingerprint of a run's data: of arrays, words, class names, columns and target.
-
-    digest: of the arrays. assets: what a run saves; the names are those that it has.
-    """
+    """Return a fingerprint of data: the digest of arrays, and of words, classes and columns."""
     names = [assets.get(key) for key in ("vocabulary", "labels", "columns", "target")]
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 

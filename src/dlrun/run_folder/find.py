@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import shlex
+from itertools import chain
 from pathlib import Path
 
 from dlrun.errors import ConfigError, did_you_mean
@@ -23,11 +24,9 @@ def runs_newest_first(
     """
     if experiment == "":  # of a shell's variable without a value
         return []
-    runs: list[Path] = []
-    for parent in runs_dir.glob(glob.escape(experiment) if experiment else "*"):
-        if parent.name != SWEEPS:
-            folders = _visible_folders(parent)
-            runs += [folder for folder in folders if _is_run(folder, damaged=damaged)]
+    parents = runs_dir.glob(glob.escape(experiment) if experiment else "*")
+    folders = [_visible_folders(parent) for parent in parents if parent.name != SWEEPS]
+    runs = [folder for folder in chain(*folders) if _is_run(folder, damaged=damaged)]
     return sorted(runs, key=_start_key, reverse=True)
 
 
@@ -97,10 +96,7 @@ def _find_newest_run(runs_dir: Path, experiment: str | None) -> Path:
 
 
 def _find_run_by_name(run: str, experiment: str | None, name: str, runs_dir: Path) -> Path:
-    """Return the only run with a name or suffix, of one or all experiments.
-
-    run: what the user wrote, for messages.
-    """
+    """Return the only run with a name or suffix, of one or all experiments; `run`: both, given."""
     runs = runs_newest_first(runs_dir)
     candidates = [path for path in runs if experiment in (None, path.parent.name)]
     by_name = [path for path in candidates if path.name == name]
@@ -132,7 +128,8 @@ def repair_latest_link(runs_dir: Path, experiment: str) -> None:
 
 def find_sweep(name: str, runs_dir: Path) -> Path:
     """Return a sweep's folder by its name, path or `latest`; raise ConfigError if none exists."""
-    sweeps = _sweeps_newest_first(runs_dir)
+    plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
+    sweeps = [path.parent for path in sorted(plans, key=plans.__getitem__, reverse=True)]
     if name == LATEST and sweeps:
         return sweeps[0]
     with contextlib.suppress(OSError):  # too long a name
@@ -142,12 +139,6 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
     names = [path.name for path in sweeps]
     hint = f"there are {', '.join(names[:5])}" if names else f"there are no sweeps in {runs_dir}"
     raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
-
-
-def _sweeps_newest_first(runs_dir: Path) -> list[Path]:
-    """Return the folders of all sweeps in a runs folder, the newest first."""
-    plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
-    return [path.parent for path in sorted(plans, key=lambda path: plans[path], reverse=True)]
 
 
 def raise_if_sweep(name: str, runs_dir: Path) -> None:

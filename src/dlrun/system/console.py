@@ -23,7 +23,6 @@ MoveBar = Callable[[float, str], object]
 COLUMNS_BESIDE_BAR = 48  # of a progress bar's line for all but the bar and its name
 LABEL_WIDTH, LINE_WIDTH = 7, 80  # columns of a label beside a result; of a wrapped text
 MAX_STEP_LINES = 20  # of a run's steps, roughly; the log has all
-SHOWN_NAMES = 10  # names in a message, at most
 format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
@@ -59,9 +58,9 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def shorten_list(names: Sequence[str]) -> str:
+def shorten_list(names: Sequence[str], most: int = 10) -> str:
     """Join names by commas for a message, only the first ones of a long list."""
-    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def pluralize(number: int, noun: str) -> str:
