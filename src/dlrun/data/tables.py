@@ -106,21 +106,20 @@ def make_table(context: ReadContext) -> Table:
     all_by_file: list[list[Record]] = context.source.read(context)
     names = _input_columns(all_by_file[0][0], context)
     needed = [*names, config.target]
-    records_by_file = [complete_rows(records, needed, context) for records in all_by_file]
+    records_by_file = [complete_rows(rows, needed, context) for rows in all_by_file]
     columns = TableColumns(levels=read_levels(names, records_by_file, config))
     divide = _divide_by_class if config.task == "classification" else _divide_values
     divided = divide(context, records_by_file)
     for warning in context.warnings.lines():
         context.screen.warn(warning)
-    all_records = [record for records in records_by_file for record in records]
-    X = columns.encode_rows(all_records)
-    train, test = divided.parts(X, all_records)
+    records = [record for file_records in records_by_file for record in file_records]
+    X = columns.encode_rows(records)
+    train, test = divided.parts(X, records)
     digest = fingerprint_parts(train, test)  # before scaling: all models share it
     target_moments = (0.0, 1.0)
     if config.standardise:
         columns = _standardise(columns, X[divided.train])
-        scaled = columns.encode_rows(all_records)  # as for predictions
-        train, test = divided.parts(scaled, all_records)
+        train, test = divided.parts(columns.encode_rows(records), records)  # as for predictions
         if not divided.labels:
             target_moments = float(train.targets.mean()), float(train.targets.std())
     counts = _describe_rows(context, len(train), len(test))

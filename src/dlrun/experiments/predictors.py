@@ -45,7 +45,10 @@ class Prediction:
 
 
 def read_input(value: Input, reads: str, text_column: str) -> Input:
-    """Return an input as a predictor of texts, images or rows takes it, or raise DlrunError."""
+    """Return an input as a predictor of texts, images or rows takes it, or raise DlrunError.
+
+    A text may also be in a file, or in the column `text_column` of a row.
+    """
     if reads == "text" and isinstance(value, Mapping):
         if text_column not in value:
             hint = did_you_mean(text_column, map(str, value))

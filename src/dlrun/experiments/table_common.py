@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dlrun.config.data_sections import VOLUME, TradingDaysDataConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.data.splits import split_off_validation
 from dlrun.data.table_columns import TableColumns
-from dlrun.data.tables import Table, TablePart
+from dlrun.data.tables import Matrix, Table, TablePart
 from dlrun.experiments import predictions
 from dlrun.experiments.experiment_base import NetworkAssets
 from dlrun.experiments.predictions import PredictedValues
@@ -19,7 +18,6 @@ from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.console import Screen
 
-Matrix = NDArray[np.float64]
 STRAW_MAN = "straw_man_r2"
 
 

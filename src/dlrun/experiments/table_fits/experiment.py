@@ -9,9 +9,9 @@ from threadpoolctl import threadpool_limits
 
 from dlrun.data.array_cache import Array
 from dlrun.data.splits import divide_into_folds
+from dlrun.data.tables import Matrix
 from dlrun.errors import DataError
 from dlrun.experiments.experiment_base import AnyExperiment
-from dlrun.experiments.table_common import Matrix
 from dlrun.experiments.table_fits.config import BoostingConfig, TableFitConfig, TableLassoConfig
 from dlrun.experiments.table_fits.table_experiment import TableExperiment
 from dlrun.experiments.table_fits.table_model import FitArrays, FitIterator, TableModel

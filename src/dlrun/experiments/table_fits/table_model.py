@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dlrun.data.array_cache import Array
-from dlrun.data.tables import TablePart
+from dlrun.data.tables import Matrix, TablePart
 from dlrun.experiments.predictions import PredictedClasses, PredictedValues, Predictions
-from dlrun.experiments.table_common import Matrix, TableAssets
+from dlrun.experiments.table_common import TableAssets
 from dlrun.system.console import Screen
 
 FitArrays = dict[str, Array]  # what a run saves of a fit

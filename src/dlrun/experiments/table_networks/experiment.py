@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlrun.config.data_sections import SERIES
 from dlrun.config.network_sections import HiddenLayersConfig
-from dlrun.data.tables import Table
+from dlrun.data.tables import Matrix, Table
 from dlrun.experiments import table_common
 from dlrun.experiments.experiment_base import AnyExperiment, load_data
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
@@ -69,7 +69,7 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
             table.test.row_names,
         )
 
-    def _inputs(self, config: TableNetworkConfig, X: table_common.Matrix) -> NDArray[np.float32]:
+    def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
         """Return the network's inputs: the rows, or the lags of the series as sequences."""
         is_dense = isinstance(config.model, HiddenLayersConfig)
         inputs = X.astype(np.float32)
