@@ -17,11 +17,12 @@ from dlrun.experiments.predictions import (
     Predictions,
     parse_predictions,
     read_predictions,
-    to_plain_csv,
 )
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import PREDICTIONS, check_output_path
+from dlrun.run_folder.csv_tables import to_plain_csv
+from dlrun.run_folder.folder import PREDICTIONS
+from dlrun.run_folder.output_paths import check_output_path
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import open_new_file, write_file_atomically
@@ -96,9 +97,9 @@ def _predict_and_show(
                 cells = _table_cells(fields, entry.name, predictor.reads)
                 table.write(to_plain_csv([[cells.get(column) for column in columns]]))
             elif json:
-                screen.rows([to_json(fields, indent=None).rstrip()])
+                screen.print_lines([to_json(fields, indent=None).rstrip()])
             else:
-                screen.rows(_to_lines(entry, prediction, predictor.reads))
+                screen.print_lines(_to_lines(entry, prediction, predictor.reads))
             failed += prediction.error is not None
             total += 1
     if out is not None:
@@ -191,7 +192,7 @@ def _predict_test_set(
     rows = pluralize(len(tested), "row")
     metrics = ", ".join(f"{name} {format_metric(value)}" for name, value in tested.metrics.items())
     lines = [f"test {metrics} ({rows})", _describe_comparison(run, result)]
-    screen.rows(to_json(result).splitlines() if json else lines)
+    screen.print_lines(to_json(result).splitlines() if json else lines)
     return 1 if result["different_rows"] else 0
 
 
