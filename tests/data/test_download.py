@@ -228,7 +228,7 @@ REASONS = {"https://127.0.0.1:9/x": "refused", "https://no-such-host.invalid/x":
 
 
 @pytest.mark.parametrize(("url", "reason"), REASONS.items())
-def test_the_remedies_downloads_forbidden(tmp_path: Path, url: str, reason: str) -> None:
+def test_the_remedies_if_downloads_are_forbidden(tmp_path: Path, url: str, reason: str) -> None:
     file = RemoteFile("Hitters.csv", url, "md5", "0", packaged="NoSuchPackage/x.csv")
     with pytest.raises(DownloadError) as caught:
         found(dataset(file), tmp_path)

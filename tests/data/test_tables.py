@@ -71,8 +71,11 @@ def test_own_training_and_test_part_keep_their_rows(tmp_path: Path) -> None:
 def test_test_rows_that_are_training_rows_are_a_warning(tmp_path: Path, capsys: Out) -> None:
     load(tmp_path, OWN)
     assert "warning" not in capsys.readouterr().err
-    load(tmp_path, OWN, test=tmp_path / "own.csv")
-    assert "6 of the test part are in the training part too" in capsys.readouterr().err
+    (tmp_path / "reordered.csv").write_text("y,colour,x\n10,red,1\n20,blue,7\n")
+    for test, repeated in ("own.csv", 6), ("reordered.csv", 1):
+        load(tmp_path, OWN, test=tmp_path / test)
+        shown = capsys.readouterr().err
+        assert f"{repeated} of the test part are in the training part too" in shown
 
 
 def test_rows_with_a_missing_value_are_left_out(tmp_path: Path) -> None:

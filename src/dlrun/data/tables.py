@@ -174,8 +174,8 @@ def _divide_values(context: ReadContext, records_by_file: list[list[Record]]) ->
 
 
 def _content_hash(record: Record) -> int:
-    """Return a hash of the cells of a row, in their order."""
-    return hash((*record.cells.values(),))
+    """Return a hash of the cells of a row, in whatever order its file has the columns."""
+    return hash(frozenset(record.cells.items()))
 
 
 def _divide_indices(
