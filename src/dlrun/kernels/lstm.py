@@ -224,11 +224,11 @@ class _LastStates(torch.autograd.Function):
             batch.threads,
         )
         # Each review has the gradient of the state in which it begins: one of the all-pad review's.
-        joined = state_gradients(pads.ids.shape[1] + 1)
-        for total, rows in zip(joined, firsts, strict=True):
+        by_start = state_gradients(pads.ids.shape[1] + 1)
+        for total, rows in zip(by_start, firsts, strict=True):
             np.add.at(total, batch.starts, rows)
         kernels.lstm_backward(
-            0, ONLY_REVIEW, pads, weight_hh, lstm, state_gradients(1), joined, word_sums, d_hidden
+            0, ONLY_REVIEW, pads, weight_hh, lstm, state_gradients(1), by_start, word_sums, d_hidden
         )
         d_embedding, d_bias = _aligned_zeros(words, width), _aligned_zeros(CHUNKS, 4 * hidden)
         d_input = _aligned_zeros(CHUNKS, width, 4 * hidden)

@@ -5,22 +5,22 @@ With the vector x of a word, the state h and the cell c before a time step, as i
     i, f, o = sigmoid(x W_ih + h W_hh + b)      z = tanh(x W_ih + h W_hh + b)   each its own columns
     c' = f c + i z                              h' = o tanh(c')
 
-Backwards, with the gradients dh of h', dc of c', and di, df, do, dz before the sigmoid or tanh:
+Backwards, with the gradients dh of h', dc of c', and di, df, dz, do before the sigmoid or tanh:
 
     dc = dc + dh o (1 - tanh(c')^2)
-    di = dc z i (1 - i)       df = dc c f (1 - f)       do = dh tanh(c') o (1 - o)
-    dz = dc i (1 - z^2)       dg = (di, df, dz, do)
+    di = dc z i (1 - i)       df = dc c f (1 - f)       dz = dc i (1 - z^2)
+    do = dh tanh(c') o (1 - o)                          dg = (di, df, dz, do) side by side
     dW_hh = dW_hh + h^T dg    dh = dg W_hh^T            dc = dc f
 
 `project_words` computes p = x W_ih + b once for each word of the vocabulary instead of at each time
 step, and `gather_word_gradients` the gradients of x, W_ih and b from the sums of dg by word.
-
-W_hh (16 kB for 32 units) stays in the L1 cache, so arithmetic is the bound.
+Threads share a batch's reviews by chunks, the vocabulary by parts, and write to different rows.
 
 Weights are stored as (inputs, outputs); the gates lie side by side in nn.LSTM's order i, f, z, o.
 The hidden and the embedding size must be multiples of LANES (pad with zeros: a unit without weights
-stays at 0 and gets no gradient). Threads that share the work write to different rows. The loops
-keep four vectors of sums in eight registers: as many as hide the latency of an fma.
+stays at 0 and gets no gradient). W_hh (16 kB for 32 units) stays in the L1 cache, so arithmetic is
+the bound. The loops keep four vectors of sums in eight registers: as many as hide the latency of an
+fma. An index `at_*` is a place in an array's flat memory, for `vload` and `vstore`.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -41,7 +41,7 @@ from dlrun.kernels.numba_simd import (
 )
 
 L = LANES  # in every index
-TILE = 32  # time steps whose gradients (16 kB) are used again while they are in the L1 cache
+TILE = 32  # time steps whose dg (16 kB for 32 units) is used again while it is in the L1 cache
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
@@ -54,7 +54,7 @@ class LSTMBatch(NamedTuple):
     """Holds word ids of a batch of reviews, and the row where each review's states are stored."""
 
     ids: Integers  # (reviews, time), padded in front with 0
-    starts: Indices  # (reviews,): number of leading pads
+    starts: Indices  # (reviews,): time of the first word, so the number of pads before it
     first_rows: Indices  # (reviews,): row in LSTMStates of the state in which a review begins
     keep_all_steps: bool  # for backward; else a review's states use two rows by turns
 
@@ -75,7 +75,7 @@ class StateGradients(NamedTuple):
 
 
 class WordSums(NamedTuple):
-    """Holds the gate gradients summed over each word's occurrences in a group of reviews."""
+    """Holds the gate gradients summed over each word's occurrences in a chunk of reviews."""
 
     sums: Floats  # (rows, 4 hidden)
     row_of_word: Integers  # (chunks, words): row of `sums` of each word, -1 if it has none yet
@@ -120,17 +120,17 @@ def tanh(x: Vector) -> Vector:
 
 @jit_inner
 def multiply_row(
-    begin: Floats, row_begin: int, x: Floats, row_in: int, W: Floats, y: Floats, row_out: int
+    initial: Floats, row_initial: int, x: Floats, row_in: int, W: Floats, y: Floats, row_out: int
 ) -> None:
-    """Set a row of y to a row of `begin` plus a row of x times W.
+    """Set a row of y to a row of `initial` plus a row of x times W.
 
-    y[row_out] = begin[row_begin] + x[row_in] @ W. The outputs of W are a multiple of 4 * LANES.
+    y[row_out] = initial[row_initial] + x[row_in] @ W. The outputs of W are a multiple of 4 * LANES.
     """
     inputs, outputs = W.shape
     for u in range(0, outputs, 4 * L):
-        at_begin = row_begin * outputs + u
-        s0, s1 = vload(begin, at_begin), vload(begin, at_begin + L)
-        s2, s3 = vload(begin, at_begin + 2 * L), vload(begin, at_begin + 3 * L)
+        at_initial = row_initial * outputs + u
+        s0, s1 = vload(initial, at_initial), vload(initial, at_initial + L)
+        s2, s3 = vload(initial, at_initial + 2 * L), vload(initial, at_initial + 3 * L)
         at_w = u
         for k in range(inputs):
             xk = fill_lanes(x[row_in, k])
@@ -166,31 +166,34 @@ def multiply_gate_gradients(dg: Floats, row_in: int, W_T: Floats, y: Floats, row
 
 
 @jit_inner
-def add_weight_gradients(x: Floats, i: int, g: Floats, j: int, n: int, dW: Floats, q: int) -> None:
-    """Add the weight gradients of n time steps: dW[q] += x[i : i + n].T @ g[j : j + n].
+def add_weight_gradients(
+    x: Floats, x_row: int, dg: Floats, dg_row: int, steps: int, dW: Floats, share: int
+) -> None:
+    """Add some steps' gradients: dW[share] += x[x_row : x_row + steps].T @ dg[dg_row : ...].
 
-    dW is (..., inputs, outputs), inputs a multiple of 2 and outputs of 2 * LANES.
+    dW is (chunks or parts, inputs, outputs), inputs a multiple of 2 and outputs of 2 * LANES.
     """
     _, inputs, outputs = dW.shape
     for k in range(0, inputs, 2):
         for u in range(0, outputs, 2 * L):
-            a = (q * inputs + k) * outputs + u
-            b = a + outputs
-            s0, s1, s2, s3 = vload(dW, a), vload(dW, a + L), vload(dW, b), vload(dW, b + L)
-            for t in range(n):
-                xk, xl = fill_lanes(x[i + t, k]), fill_lanes(x[i + t, k + 1])
-                c = (j + t) * outputs + u
-                g0, g1 = vload(g, c), vload(g, c + L)
+            at_w = (share * inputs + k) * outputs + u
+            at_next = at_w + outputs  # the weights of input k + 1
+            s0, s1 = vload(dW, at_w), vload(dW, at_w + L)
+            s2, s3 = vload(dW, at_next), vload(dW, at_next + L)
+            for step in range(steps):
+                xk, xl = fill_lanes(x[x_row + step, k]), fill_lanes(x[x_row + step, k + 1])
+                at_g = (dg_row + step) * outputs + u
+                g0, g1 = vload(dg, at_g), vload(dg, at_g + L)
                 s0, s1, s2, s3 = fma(xk, g0, s0), fma(xk, g1, s1), fma(xl, g0, s2), fma(xl, g1, s3)
-            vstore(dW, a, s0), vstore(dW, a + L, s1)
-            vstore(dW, b, s2), vstore(dW, b + L, s3)
+            vstore(dW, at_w, s0), vstore(dW, at_w + L, s1)
+            vstore(dW, at_next, s2), vstore(dW, at_next + L, s3)
 
 
 @jit_kernel
 def project_words(
     part: int, parts: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
 ) -> None:
-    """Compute what each word adds to the LSTM's gates, for one slice of the vocabulary."""
+    """Compute what each word adds to the LSTM's gates, for one part of the vocabulary."""
     words = len(embedding)
     for w in range(words * part // parts, words * (part + 1) // parts):
         multiply_row(bias, 0, embedding, w, W, projected, w)
@@ -198,58 +201,59 @@ def project_words(
 
 @jit_kernel
 def lstm_forward(
-    chosen: Indices, batch: LSTMBatch, projected: Floats, W: Floats, lstm: LSTMStates, last: Floats
+    reviews: Indices, batch: LSTMBatch, projected: Floats, W: Floats, lstm: LSTMStates, last: Floats
 ) -> None:
-    """Compute the LSTM's hidden states for the chosen reviews of a batch, skipping padding.
+    """Compute the LSTM's hidden states for a chunk of the reviews in a batch, skipping padding.
 
-    Row s of `lstm` must hold the state after s pads: a review with s pads begins with a copy of it.
+    Row s of `lstm` must hold the state after s pads, as a call with a review that is all padding
+    leaves it: a review with s pads begins with a copy of it. reviews: their indices in the batch.
     projected (words, 4 hidden), W (hidden, 4 hidden). last (reviews, hidden): gets the last states.
     """
     ids, starts, first_rows, keep_all_steps = batch
     gates, cells, states = lstm
     hidden, outputs = W.shape
-    for r in chosen:
+    for r in reviews:
         before = first_rows[r]
         cells[before], states[before] = cells[starts[r]], states[starts[r]]
         for t in range(starts[r], ids.shape[1]):
             step = t - starts[r] + 1
-            at = first_rows[r] + (step if keep_all_steps else step % 2)
-            multiply_row(projected, int(ids[r, t]), states, before, W, gates, at)
+            row = first_rows[r] + (step if keep_all_steps else step % 2)
+            multiply_row(projected, int(ids[r, t]), states, before, W, gates, row)
             for u in range(0, hidden, L):
-                a = at * outputs + u
-                i, f = sigmoid(vload(gates, a)), sigmoid(vload(gates, a + hidden))
-                z, o = tanh(vload(gates, a + 2 * hidden)), sigmoid(vload(gates, a + 3 * hidden))
-                vstore(gates, a, i), vstore(gates, a + hidden, f)
-                vstore(gates, a + 2 * hidden, z), vstore(gates, a + 3 * hidden, o)
-                c = fma(f, vload(cells, before * hidden + u), i * z)
-                vstore(cells, at * hidden + u, c)
-                vstore(states, at * hidden + u, o * tanh(c))
-            before = at
+                at_i, at_c = row * outputs + u, row * hidden + u
+                at_f, at_z, at_o = at_i + hidden, at_i + 2 * hidden, at_i + 3 * hidden
+                i, f = sigmoid(vload(gates, at_i)), sigmoid(vload(gates, at_f))
+                z, o = tanh(vload(gates, at_z)), sigmoid(vload(gates, at_o))
+                vstore(gates, at_i, i), vstore(gates, at_f, f)
+                vstore(gates, at_z, z), vstore(gates, at_o, o)
+                new_c = fma(f, vload(cells, before * hidden + u), i * z)
+                vstore(cells, at_c, new_c), vstore(states, at_c, o * tanh(new_c))
+            before = row
         last[r] = states[before]
 
 
 @jit_inner
-def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r: int) -> None:
+def differentiate_gates(lstm: LSTMStates, row: int, gradients: StateGradients, r: int) -> None:
     """Replace an LSTM's gates at one step with the gradients before sigmoid and tanh; update dc."""
     gates, cells, _ = lstm
     hidden = cells.shape[1]
     one = fill_lanes(f32(1))
     for u in range(0, hidden, L):
-        a = at * 4 * hidden + u
-        i, f = vload(gates, a), vload(gates, a + hidden)
-        z, o = vload(gates, a + 2 * hidden), vload(gates, a + 3 * hidden)
-        c = tanh(vload(cells, at * hidden + u))
-        dh = vload(gradients.states, r * hidden + u)
-        dc = fma(dh * o, one - c * c, vload(gradients.cells, r * hidden + u))
-        vstore(gates, a, dc * z * i * (one - i))
-        vstore(gates, a + hidden, dc * vload(cells, (at - 1) * hidden + u) * f * (one - f))
-        vstore(gates, a + 2 * hidden, dc * i * (one - z * z))
-        vstore(gates, a + 3 * hidden, dh * c * o * (one - o))
-        vstore(gradients.cells, r * hidden + u, dc * f)
+        at_i, at_d = row * 4 * hidden + u, r * hidden + u
+        at_f, at_z, at_o = at_i + hidden, at_i + 2 * hidden, at_i + 3 * hidden
+        i, f, z, o = vload(gates, at_i), vload(gates, at_f), vload(gates, at_z), vload(gates, at_o)
+        tanh_c = tanh(vload(cells, row * hidden + u))
+        dh = vload(gradients.states, at_d)
+        dc = fma(dh * o, one - tanh_c * tanh_c, vload(gradients.cells, at_d))
+        vstore(gates, at_i, dc * z * i * (one - i))
+        vstore(gates, at_f, dc * vload(cells, (row - 1) * hidden + u) * f * (one - f))
+        vstore(gates, at_z, dc * i * (one - z * z))
+        vstore(gates, at_o, dh * tanh_c * o * (one - o))
+        vstore(gradients.cells, at_d, dc * f)
 
 
 @jit_inner
-def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, word_sums: WordSums) -> None:
+def add_to_word_sum(dg: Floats, row_in: int, word: int, chunk: int, word_sums: WordSums) -> None:
     """Add one row of gate gradients (rows, 4 hidden) to the sum over a word's occurrences."""
     outputs, row = dg.shape[1], word_sums.row_of_word[chunk, word]
     is_first = row < 0
@@ -258,43 +262,43 @@ def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, word_sums: WordS
         word_sums.next_free[chunk] += 1
         word_sums.row_of_word[chunk, word] = row
     for u in range(0, outputs, L):
-        new, a = vload(dg, at * outputs + u), row * outputs + u
-        vstore(word_sums.sums, a, new if is_first else vload(word_sums.sums, a) + new)
+        new, at_sum = vload(dg, row_in * outputs + u), row * outputs + u
+        vstore(word_sums.sums, at_sum, new if is_first else vload(word_sums.sums, at_sum) + new)
 
 
 @jit_kernel
 def lstm_backward(
     chunk: int,
-    chosen: Indices,
+    reviews: Indices,
     batch: LSTMBatch,
     W_T: Floats,
     lstm: LSTMStates,
     gradients: StateGradients,
-    joined: StateGradients,
+    start_gradients: StateGradients,
     word_sums: WordSums,
     dW: Floats,
 ) -> None:
-    """Compute the LSTM's gradients for a group of reviews, from the last word to the first.
+    """Compute the LSTM's gradients for a chunk of reviews, from the last word to the first.
 
-    chunk: the index of the group. W_T (4 hidden, hidden): transposed. gradients (reviews, hidden):
-    given for the last states, they become those of the first states. joined (time + 1, hidden):
-    gradients from the reviews that begin with the state after so many pads; only the review that is
-    all padding has any. dW (chunks, hidden, 4 hidden): the gradient of W is added to row `chunk`.
+    chunk: its number. W_T (4 hidden, hidden): transposed. gradients (reviews, hidden): given for
+    the last states, they become those of the first states. start_gradients (time + 1, hidden): from
+    the reviews that begin with the state after so many pads; only the review that is all padding
+    has any. dW (chunks, hidden, 4 hidden): the gradient of W is added to dW[chunk].
     """
     ids, starts, first_rows, _ = batch
-    for r in chosen:
+    for r in reviews:
         start, end = starts[r], ids.shape[1]
         for t in range(end - 1, start - 1, -1):
-            at = first_rows[r] + t - start + 1
-            if t + 1 < len(joined.states):
-                gradients.states[r] += joined.states[t + 1]
-                gradients.cells[r] += joined.cells[t + 1]
-            differentiate_gates(lstm, at, gradients, r)
-            add_to_word_sum(lstm.gates, at, int(ids[r, t]), chunk, word_sums)
-            multiply_gate_gradients(lstm.gates, at, W_T, gradients.states, r)
+            row = first_rows[r] + t - start + 1
+            if t + 1 < len(start_gradients.states):
+                gradients.states[r] += start_gradients.states[t + 1]
+                gradients.cells[r] += start_gradients.cells[t + 1]
+            differentiate_gates(lstm, row, gradients, r)
+            add_to_word_sum(lstm.gates, row, int(ids[r, t]), chunk, word_sums)
+            multiply_gate_gradients(lstm.gates, row, W_T, gradients.states, r)
             if t == start or end - t == TILE:
-                add_weight_gradients(lstm.states, at - 1, lstm.gates, at, end - t, dW, chunk)
-                end = t
+                add_weight_gradients(lstm.states, row - 1, lstm.gates, row, end - t, dW, chunk)
+                end = t  # of the next tile: that of the time steps before
 
 
 @jit_inner
@@ -308,8 +312,8 @@ def merge_sums_of_chunks(word_sums: WordSums, word: int) -> int:
             row = other
         elif other >= 0:
             for u in range(0, outputs, L):
-                a = row * outputs + u
-                vstore(sums, a, vload(sums, a) + vload(sums, other * outputs + u))
+                at_sum = row * outputs + u
+                vstore(sums, at_sum, vload(sums, at_sum) + vload(sums, other * outputs + u))
     return row
 
 
@@ -323,9 +327,9 @@ def gather_word_gradients(
     dW: Floats,
     d_bias: Floats,
 ) -> None:
-    """Compute the gradients of embedding, input weights and bias for a slice of the words.
+    """Compute the gradients of embedding, input weights and bias for a part of the words.
 
-    word_sums: a word's sum over all groups replaces that of its first group. W_T (4 hidden,
+    word_sums: a word's sum over all chunks replaces that of its first chunk. W_T (4 hidden,
     embedding). The gradients are zero before: d_embedding (words, embedding), dW (parts, embedding,
     4 hidden), d_bias (parts, 4 hidden).
     """
@@ -335,7 +339,7 @@ def gather_word_gradients(
         row = merge_sums_of_chunks(word_sums, w)
         if row >= 0:
             for u in range(0, outputs, L):
-                a = part * outputs + u
-                vstore(d_bias, a, vload(d_bias, a) + vload(sums, row * outputs + u))
+                at_bias = part * outputs + u
+                vstore(d_bias, at_bias, vload(d_bias, at_bias) + vload(sums, row * outputs + u))
             multiply_gate_gradients(sums, row, W_T, d_embedding, w)
             add_weight_gradients(embedding, w, sums, row, 1, dW, part)
