@@ -26,7 +26,7 @@ from torchvision.models import resnet50
 import dlrun
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.lasso.path import unpack_linear_models
+from dlrun.lasso.logistic_lasso import unpack_linear_models
 from dlrun.training.data import EpochBatches
 from tests.conftest import ROOT, python
 from tests.reproduction import lab
@@ -204,7 +204,7 @@ def lasso_differences(module: ModuleType) -> Metrics:
         for key, share in {
             "lambda": abs(penalty / row["lambda"] - 1),
             "objective": abs((loss + penalty * norm) / row["objective"] - 1),
-            "logits": np.abs(margins - own.decision(train.X)).max(),
+            "logits": np.abs(margins - own.logits(train.X)).max(),
         }.items():
             worst[key] = max(share, worst.get(key, 0))
     return worst

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.special import entr, expit
 
+from dlrun.lasso.logistic_lasso import LassoSolution
 from dlrun.lasso.newton import (
     COARSE,
+    compute_logits,
     csr_to_columns,
-    linear_predictors,
     masked_sums,
     solve_newton_path,
 )
-from dlrun.lasso.path import LassoSolution
 
 SHIPPED = 1e-4  # the config's tolerance
 EXACT = 1e-13
@@ -61,7 +61,7 @@ def bits(solution: LassoSolution) -> tuple[Any, ...]:
 def test_kkt_conditions(seed: int) -> None:
     X, y = problem(seed)
     for found in solve_newton_path(csr_to_columns(X), y, grid(X, y), EXACT):
-        residual = 1 / (1 + np.exp(-found.decision(X))) - y
+        residual = 1 / (1 + np.exp(-found.logits(X))) - y
         gradient, penalty = X.T @ residual, found.penalty
         active = found.coef != 0
         error = np.abs(gradient[active] + penalty * np.sign(found.coef[active]))
@@ -127,5 +127,5 @@ def test_passes_over_columns_of_any_density(n_rows: int, dtype: type[np.floating
     sums = masked_sums(columns, values, np.arange(40))
     np.testing.assert_allclose(sums, values.astype(float) @ dense, atol=1e-12)
     beta = np.random.default_rng(1).normal(size=41)
-    predictors = linear_predictors(columns, beta)
-    np.testing.assert_allclose(predictors, dense @ beta[:-1] + beta[-1], atol=1e-12)
+    logits = compute_logits(columns, beta)
+    np.testing.assert_allclose(logits, dense @ beta[:-1] + beta[-1], atol=1e-12)

@@ -1,10 +1,9 @@
 """Fit lasso logistic regressions for falling penalties on a binary matrix by proximal Newton steps.
 
-The module `path` has the objective. The fit at each penalty lambda starts from the solution at the
-one before. Let p be the probabilities at beta = (w, b), r = p - y the residuals and h = p (1 - p)
-the weights of the rows. A Newton step takes the working set (the coefficients that are not zero,
-and those whose gradient |X_j' r| is near lambda), and nearly minimises over the step d, by
-coordinate descent,
+The objective is in `logistic_lasso`. The fit at each penalty lambda starts from the one before. Let
+p be the probabilities at beta = (w, b), r = p - y the residuals and h = p (1 - p) the weights of
+the rows. A Newton step takes the working set (the coefficients that are not zero, or whose gradient
+|X_j' r| is near lambda), and nearly minimises over the step d, by coordinate descent,
 
     sum_i (r_i (X d)_i + h_i (X d)_i^2 / 2) + lambda |beta + d|_1
 
@@ -36,7 +35,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from dlrun.kernels.numba_simd import ROWS_PER_BLOCK, add_masked, jit_inner, jit_kernel, sum_masked
-from dlrun.lasso.path import (
+from dlrun.lasso.logistic_lasso import (
     Labels,
     LassoSolution,
     LinearModel,
@@ -113,14 +112,14 @@ def _solve(
     dtype: Precision,
 ) -> LassoSolution:
     """Return the solution at one penalty; `beta` is where the Newton steps begin."""
-    margin = linear_predictors(columns, beta)
+    logits = compute_logits(columns, beta)
     all_columns = np.arange(beta.size - 1)
-    scale = _best_scale(margin, y, penalty * l1_norm(beta))
-    beta, margin = scale * beta, scale * margin
+    scale = _best_scale(logits, y, penalty * l1_norm(beta))
+    beta, logits = scale * beta, scale * logits
     previous = np.inf
     iterations = 0
     while True:
-        loss, residual, weight = logistic_loss(margin, y)
+        loss, residual, weight = logistic_loss(logits, y)
         norm = l1_norm(beta)
         value = loss + penalty * norm
         gradient = masked_sums(columns, residual.astype(dtype, copy=False), all_columns)
@@ -134,32 +133,32 @@ def _solve(
         new = _minimise_model(
             columns, chosen, curvature, beta, residual.astype(dtype), weight, penalty
         )
-        moved = linear_predictors(columns, new) - margin  # afresh: rounding cannot build up
+        moved = compute_logits(columns, new) - logits  # afresh: rounding cannot build up
         slope = float(np.sum(residual * moved)) + penalty * (l1_norm(new) - norm)
         step = 1.0
         while step > 1e-6:  # backtrack; the full step nearly always does
             trial = new if step == 1.0 else beta + step * (new - beta)
-            objective = logistic_loss(margin + step * moved, y)[0] + penalty * l1_norm(trial)
+            objective = logistic_loss(logits + step * moved, y)[0] + penalty * l1_norm(trial)
             if objective <= value + 1e-4 * step * slope:
-                beta, margin = trial, margin + step * moved
+                beta, logits = trial, logits + step * moved
                 break
             step *= 0.5
         previous = value
         iterations += 1
 
 
-def _best_scale(margin: Vector, y: Vector, cost: float) -> float:
+def _best_scale(logits: Vector, y: Vector, cost: float) -> float:
     """Return the factor of the last solution that suits the new penalty, by two Newton steps."""
     if cost == 0:
         return 1.0
     scale = 1.0
     for _ in range(2):
-        _, residual, weight = logistic_loss(scale * margin, y)
-        slope = float(np.sum(residual * margin)) + cost
-        scale -= slope / max(float(np.sum(weight * margin**2)), 1e-300)
+        _, residual, weight = logistic_loss(scale * logits, y)
+        slope = float(np.sum(residual * logits)) + cost
+        scale -= slope / max(float(np.sum(weight * logits**2)), 1e-300)
     if scale <= 0:
         return 1.0
-    better = logistic_loss(scale * margin, y)[0] + cost * scale < logistic_loss(margin, y)[0] + cost
+    better = logistic_loss(scale * logits, y)[0] + cost * scale < logistic_loss(logits, y)[0] + cost
     return scale if better else 1.0
 
 
@@ -307,8 +306,8 @@ def masked_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vecto
 
 
 @jit_kernel
-def linear_predictors(columns: BinaryColumns, beta: Vector) -> Vector:
-    """Return each row's linear predictor, (n_rows,): columns times weights, plus `beta[-1]`."""
+def compute_logits(columns: BinaryColumns, beta: Vector) -> Vector:
+    """Return each row's logit, (n_rows,): columns times weights, plus `beta[-1]`."""
     sums, ones = np.full(columns.n_rows, beta[-1]), np.ones(columns.n_rows)
     for j in range(beta.size - 1):
         if beta[j] != 0.0:

@@ -19,8 +19,8 @@ from dlrun.experiments.predictions import PredictedClasses, keep_test_prediction
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.text_common import TextAssets, TextPredictor
 from dlrun.experiments.text_lasso.config import TextLassoConfig
-from dlrun.lasso import path as lasso_path
-from dlrun.lasso.path import Labels, LassoSolution, LinearModel
+from dlrun.lasso import logistic_lasso
+from dlrun.lasso.logistic_lasso import Labels, LassoSolution, LinearModel
 from dlrun.plots import draw_accuracy_along_lasso_path
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
@@ -55,7 +55,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         row = rows[best]
         chosen = models[best]
         predictions = _classify(chosen, reviews)
-        context.keep(COEFFICIENTS, lasso_path.pack_linear_models(models))
+        context.keep(COEFFICIENTS, logistic_lasso.pack_linear_models(models))
         context.keep(WORDS, to_csv([["word", "weight"], *_weights(chosen, reviews)]))
         describe = text_common.review_describer(reviews)
         keep_test_predictions(context, config.predictions, predictions, describe)
@@ -118,7 +118,7 @@ def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits
 
 def _probabilities(model: LinearModel, bags: sparse.csr_matrix) -> NDArray[np.float64]:
     """Return the class probabilities (n_rows, 2)."""
-    logits = model.decision(bags)
+    logits = model.logits(bags)
     probabilities: NDArray[np.float64] = expit(np.stack([-logits, logits], 1))
     return probabilities
 
@@ -156,12 +156,12 @@ def _solve(
     from dlrun.lasso.newton import csr_to_columns, solve_newton_path  # slow: numba
 
     X, y = splits["train"]
-    penalties = lasso_path.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
+    penalties = logistic_lasso.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
     progress = context.progress
     checkpoint = progress.begin(None, _fingerprint(splits, assets))
     models: list[LinearModel] = []
     for part in checkpoint.parts if checkpoint else []:
-        models += lasso_path.unpack_linear_models(part)
+        models += logistic_lasso.unpack_linear_models(part)
     started = time.perf_counter()
     columns = {split: csr_to_columns(bags) for split, (bags, _) in splits.items()}
     remaining = penalties[len(models) :]
@@ -177,7 +177,7 @@ def _solve(
                 f"{format_metric(row['lambda'])}  "
                 f"accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
             )
-            part = lasso_path.pack_linear_models([solution])
+            part = logistic_lasso.pack_linear_models([solution])
             progress.finish(row, line, state=b"", part=part)  # the models are the whole state
             context.stop.raise_if_received()
             started = time.perf_counter()
@@ -191,13 +191,13 @@ def _row_of_metrics(
     seconds: float,
 ) -> dict[str, float]:
     """Return the row of metrics.csv for the solution at a penalty."""
-    from dlrun.lasso.newton import linear_predictors  # slow: numba
+    from dlrun.lasso.newton import compute_logits  # slow: numba
 
     row = {"lambda": solution.penalty}
     beta = np.append(solution.coef, solution.intercept)
     for split, (_, labels) in splits.items():
         # `columns` holds X by columns: a fifth of the time that CSR rows take.
-        predicted = linear_predictors(columns[split], beta) > 0
+        predicted = compute_logits(columns[split], beta) > 0
         row[f"{split}_accuracy"] = float(np.mean(predicted == labels))
     return row | {
         "nonzero": int(np.count_nonzero(solution.coef)),
@@ -209,7 +209,7 @@ def _row_of_metrics(
 
 def _chosen_model(run: Run) -> LinearModel:
     """Return the model whose penalty a run chose."""
-    return lasso_path.unpack_linear_models(run.read(COEFFICIENTS))[run.results["best_index"]]
+    return logistic_lasso.unpack_linear_models(run.read(COEFFICIENTS))[run.results["best_index"]]
 
 
 EXPERIMENTS: dict[str, AnyExperiment] = {

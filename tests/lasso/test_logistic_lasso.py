@@ -3,7 +3,7 @@ import pytest
 from scipy import sparse
 
 from dlrun.errors import DataError
-from dlrun.lasso.path import (
+from dlrun.lasso.logistic_lasso import (
     LinearModel,
     log_spaced_penalties,
     pack_linear_models,

@@ -1,6 +1,6 @@
-"""Define what lasso/newton.py solves: the lasso's penalties, loss, dual bound and stored models.
+"""Define lasso logistic regression: its penalties, loss, dual bound and stored models.
 
-At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinear's at C = 1/lambda,
+With s = 2 y - 1 and the logits f = X w + b, the objective is liblinear's at a penalty lambda = 1/C,
 
     sum_i log(1 + exp(-s_i f_i)) + lambda (|w|_1 + |b|)
 
@@ -31,10 +31,10 @@ class LinearModel:
     intercept: float
     penalty: float
 
-    def decision(self, X: sparse.csr_matrix) -> Vector:
-        """Return the linear predictor of each row, (n_rows,)."""
-        values: Vector = X @ self.coef + self.intercept
-        return values
+    def logits(self, X: sparse.csr_matrix) -> Vector:
+        """Return the logit of each row, (n_rows,)."""
+        logits: Vector = X @ self.coef + self.intercept
+        return logits
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,11 @@ class LassoSolution(LinearModel):
     duality_gap: float
 
 
-def log_spaced_penalties(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
-    """Return log-spaced penalties, from one that zeroes all weights to `smallest` times that."""
+def log_spaced_penalties(X: sparse.csr_matrix, y: Labels, count: int, smallest: float) -> Vector:
+    """Return `count` log-spaced penalties, from the book's largest to `smallest` times that.
+
+    The largest zeroes all weights for balanced labels, else about all. Raises DataError if it is 0.
+    """
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     # Of binary X it is 0 or at least 1 / len(y); less is the rounding of 0.
     if largest < 0.5 / len(y):
@@ -54,7 +57,7 @@ def log_spaced_penalties(X: sparse.csr_matrix, y: Labels, values: int, smallest:
             f"no word tells the labels of the {len(y):,} training rows apart: nothing to separate",
             "use texts in which some words are more frequent with one of the labels",
         )
-    return np.geomspace(largest, smallest * largest, values)
+    return np.geomspace(largest, smallest * largest, count)
 
 
 def l1_norm(beta: Vector) -> float:
@@ -62,18 +65,19 @@ def l1_norm(beta: Vector) -> float:
     return float(np.abs(beta).sum())
 
 
-def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
-    """Return the logistic loss, and its gradient p - y and curvature p (1 - p) at each margin."""
-    small = np.exp(-np.abs(margin))
-    loss = float(np.sum(np.log1p(small) + np.maximum(margin, 0.0) - y * margin))
-    residual = np.where(y > 0, -1.0, 1.0) / (1.0 + small)  # misclassified rows; others below
-    residual *= np.where((margin > 0) == (y > 0), small, 1.0)
-    return loss, residual, small / (1.0 + small) ** 2
+def logistic_loss(logits: Vector, y: Vector) -> tuple[float, Vector, Vector]:
+    """Return the loss, and each row's gradient p - y and curvature p (1 - p), (n_rows,) each."""
+    exp_minus_abs = np.exp(-np.abs(logits))
+    loss = float(np.sum(np.log1p(exp_minus_abs) + np.maximum(logits, 0.0) - y * logits))
+    residual = np.where(y > 0, -1.0, 1.0) / (1.0 + exp_minus_abs)  # p - y, without cancellation
+    residual *= np.where((logits > 0) == (y > 0), exp_minus_abs, 1.0)  # of rows classified rightly
+    return loss, residual, exp_minus_abs / (1.0 + exp_minus_abs) ** 2
 
 
 def dual_objective(residual: Vector, gradient: Vector, penalty: float) -> float:
     """Return the lasso's dual objective, a lower bound of the optimal one (arXiv:1611.05780)."""
-    # The residual p - y, scaled until no column, nor the intercept's, exceeds the penalty.
+    # The residual p - y (n_rows,), scaled until no column's gradient (n_features,), nor that of the
+    # intercept, exceeds the penalty.
     largest = max(penalty, float(np.abs(gradient).max(initial=0.0)), abs(float(residual.sum())))
     point = np.abs(residual) * (penalty / largest)
     return float(np.sum(entr(point) + entr(1.0 - point)))
@@ -101,8 +105,8 @@ def unpack_linear_models(content: bytes) -> list[LinearModel]:
         arrays = file["data"], file["indices"], file["indptr"]
         matrix = sparse.csr_matrix(arrays, shape=tuple(file["shape"]))
         matrix.check_format(full_check=True)
-        numbers = zip(file["intercepts"].tolist(), file["penalties"].tolist(), strict=True)
+        intercepts, penalties = file["intercepts"].tolist(), file["penalties"].tolist()
     return [
         LinearModel(row.toarray()[0], intercept, penalty)
-        for row, (intercept, penalty) in zip(matrix, numbers, strict=True)
+        for row, intercept, penalty in zip(matrix, intercepts, penalties, strict=True)
     ]
