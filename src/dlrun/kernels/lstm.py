@@ -29,7 +29,7 @@ from dlrun.kernels.batch_parts import Context, apply_autograd_function, share_wo
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
 FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded
-CHUNKS = 16  # parts of the reviews and of the vocabulary: work for at most so many threads
+CHUNKS = 16  # of the reviews, and parts of the vocabulary: work for at most so many threads
 ONLY_REVIEW = np.zeros(1, np.int64)  # the index of the review that is all padding, in its batch
 
 Memory = dict[str, NDArray[np.float32]]  # a batch's arrays by name
@@ -157,13 +157,8 @@ class _LastStates(torch.autograd.Function):
             weight.t().contiguous().numpy() for weight in (weight_ih, weight_hh)
         )
         projected = batch.array("projected", words, 4 * hidden)
-        share_work(
-            lambda part: kernels.project_words(
-                part, CHUNKS, vectors, from_input, biases, projected
-            ),
-            CHUNKS,
-            batch.threads,
-        )
+        for_parts = CHUNKS, vectors, from_input, biases, projected
+        share_work(lambda part: kernels.project_words(part, *for_parts), CHUNKS, batch.threads)
         # The states of the review that is all padding come first, then those of the others.
         longest = int(batch.starts.max())
         steps = batch.ids.shape[1] - batch.starts
@@ -178,11 +173,10 @@ class _LastStates(torch.autograd.Function):
         pads = kernels.LSTMBatch(np.zeros((1, longest), np.int32), ONLY_REVIEW, ONLY_REVIEW, True)
         last = _aligned_zeros(len(batch.ids), hidden)
         lstm.cells[0] = lstm.states[0] = 0
-        kernels.lstm_forward(ONLY_REVIEW, pads, projected, from_state, lstm, last)
+        for_chunks = projected, from_state, lstm, last
+        kernels.lstm_forward(ONLY_REVIEW, pads, *for_chunks)
         share_work(
-            lambda chunk: kernels.lstm_forward(
-                batch.chunks[chunk], reviews, projected, from_state, lstm, last
-            ),
+            lambda chunk: kernels.lstm_forward(batch.chunks[chunk], reviews, *for_chunks),
             len(batch.chunks),
             batch.threads,
         )
@@ -217,9 +211,9 @@ class _LastStates(torch.autograd.Function):
         d_hidden = _aligned_zeros(len(sizes), hidden, 4 * hidden)
         firsts, none = state_gradients(len(batch.ids)), state_gradients(0)
         firsts.states[:] = gradients[0].numpy()
-        shared = reviews, weight_hh, lstm, firsts, none, word_sums, d_hidden
+        for_chunks = reviews, weight_hh, lstm, firsts, none, word_sums, d_hidden
         share_work(
-            lambda chunk: kernels.lstm_backward(chunk, batch.chunks[chunk], *shared),
+            lambda chunk: kernels.lstm_backward(chunk, batch.chunks[chunk], *for_chunks),
             len(sizes),
             batch.threads,
         )
@@ -232,12 +226,9 @@ class _LastStates(torch.autograd.Function):
         )
         d_embedding, d_bias = _aligned_zeros(words, width), _aligned_zeros(CHUNKS, 4 * hidden)
         d_input = _aligned_zeros(CHUNKS, width, 4 * hidden)
+        for_parts = word_sums, embedding, weight_ih, d_embedding, d_input, d_bias
         share_work(
-            lambda part: kernels.gather_word_gradients(
-                part, word_sums, embedding, weight_ih, d_embedding, d_input, d_bias
-            ),
-            CHUNKS,
-            batch.threads,
+            lambda part: kernels.gather_word_gradients(part, *for_parts), CHUNKS, batch.threads
         )
         ctx.forward_pass = None
         batch.memories.append(batch.memory)

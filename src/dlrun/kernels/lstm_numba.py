@@ -149,19 +149,16 @@ def multiply_gate_gradients(dg: Floats, row_in: int, W_T: Floats, y: Floats, row
     W_T is (4 * hidden, outputs), outputs a multiple of LANES. Each gate has a sum of its own.
     """
     inputs, outputs = W_T.shape
-    hidden = inputs // 4
+    hidden, per_gate = inputs // 4, inputs // 4 * outputs  # units, and weights of a gate
     zero = fill_lanes(f32(0))
     for u in range(0, outputs, L):
         s0, s1, s2, s3 = zero, zero, zero, zero
         for k in range(hidden):
             at_w = k * outputs + u
             s0 = fma(fill_lanes(dg[row_in, k]), vload(W_T, at_w), s0)
-            at_w += hidden * outputs
-            s1 = fma(fill_lanes(dg[row_in, hidden + k]), vload(W_T, at_w), s1)
-            at_w += hidden * outputs
-            s2 = fma(fill_lanes(dg[row_in, 2 * hidden + k]), vload(W_T, at_w), s2)
-            at_w += hidden * outputs
-            s3 = fma(fill_lanes(dg[row_in, 3 * hidden + k]), vload(W_T, at_w), s3)
+            s1 = fma(fill_lanes(dg[row_in, hidden + k]), vload(W_T, at_w + per_gate), s1)
+            s2 = fma(fill_lanes(dg[row_in, 2 * hidden + k]), vload(W_T, at_w + 2 * per_gate), s2)
+            s3 = fma(fill_lanes(dg[row_in, 3 * hidden + k]), vload(W_T, at_w + 3 * per_gate), s3)
         vstore(y, row_out * outputs + u, (s0 + s1) + (s2 + s3))
 
 
