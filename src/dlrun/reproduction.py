@@ -26,9 +26,9 @@ from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
 from dlrun.paired_comparison import Comparison, compare_groups
 from dlrun.reports.group_rows import group_row, published_values
+from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.report_section import ReportSection
-from dlrun.reports.run_files import count_labels_as_in_book
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.output_paths import check_output_path

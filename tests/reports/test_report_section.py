@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dlrun.experiments.saved_run import Run
-from dlrun.reports import run_files
+from dlrun.reports import highlights
 from dlrun.reports.report_section import ReportSection
 from dlrun.run_folder.csv_tables import to_csv
 from dlrun.run_folder.folder import RunFolder
@@ -24,9 +24,9 @@ def section(run: Run) -> ReportSection:
 
 def test_long_texts_of_mistakes_are_cut(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE | {"text": "x" * 9000}] * 3000)
-    mistakes = section(run).worst_rows
-    assert len(mistakes) == run_files.MISTAKES_SHOWN
-    assert {len(one.text) for one in mistakes} == {run_files.MAX_TEXT}
+    mistakes = section(run).mistakes
+    assert len(mistakes) == highlights.MISTAKES_SHOWN
+    assert {len(one.text) for one in mistakes} == {highlights.MAX_TEXT}
 
 
 def test_words_by_weight(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_words_by_weight(tmp_path: Path) -> None:
     low, high = section(a_classification(tmp_path / "e" / "r", words=words)).words_by_class
     assert (low[0], low[1][0]) == ("negative", ("w-20", -2.0))
     assert (high[0], high[1][0]) == ("positive", ("w20", 2.0))
-    assert len(low[1]) == len(high[1]) == run_files.WORDS_SHOWN
+    assert len(low[1]) == len(high[1]) == highlights.WORDS_SHOWN
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_nothing_damaged_is_shown(tmp_path: Path, name: str, content: bytes) -> 
     unrecorded = Run(run.folder, run.record.model_copy(update={"files": {}, "status": "failed"}))
     for one, problem in ((run, f"{name}: damaged"), (unrecorded, f"{name}: not what a run")):
         found = section(one)
-        shown = (found.evaluation, found.worst_rows, found.words_by_class, found.photographs)
+        shown = (found.evaluation, found.mistakes, found.words_by_class, found.photographs)
         assert sum(map(bool, shown)) == 2  # the other two files
         assert len(found.problems) == 1 and problem in found.problems[0]
 

@@ -1,4 +1,4 @@
-"""Parse a run's files on its test rows: the worst rows, the weights of words, photographs."""
+"""Parse the highlights of a run for its report: mistakes, telling words, first photographs."""
 
 import base64
 import io
@@ -16,27 +16,24 @@ from dlrun.system.console import cut
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
 MAX_TEXT = 800  # characters of a mistake's text
-OF_RUN = "mean"  # the key of what the run found, because tables show it in the column `mean`
+RUN_KEY = "mean"  # of the run itself, because tables show its count in the column `mean`
 
-Weights = list[tuple[str, float]]  # labels with probabilities, or words with weights
+ScoredNames = list[tuple[str, float]]  # labels with probabilities, or words with weights
 
 
-class MispredictedRow(BaseModel):
-    """Holds a row of the test set that was predicted wrongly, with its text or its picture.
-
-    line, id, path: by what a user knows it. label, probability: of a class. target: of a value.
-    """
+class Mistake(BaseModel):
+    """Holds a row of the test set that was predicted wrongly, with its text or its picture."""
 
     row: int
-    line: int | None = None
-    path: str = ""
-    id: str = ""
+    line: int | None = None  # in the user's file of texts or rows, if there is one
+    path: str = ""  # of the user's image
+    id: str = ""  # in the user's file
     text: str = ""
     image: str = ""  # a PNG in base64
-    predicted: str | float
-    label: str | None = None
-    probability: float | None = None
-    target: float | None = None
+    predicted: str | float  # a class, or a value in the target's unit
+    label: str | None = None  # the true class; None if values are predicted
+    probability: float | None = None  # of the predicted class; None if values are predicted
+    target: float | None = None  # the true value in its unit; None if classes are predicted
 
     @property
     def place(self) -> str:
@@ -45,8 +42,8 @@ class MispredictedRow(BaseModel):
         return self.path or f"{line}, {self.id}".removesuffix(", ")
 
 
-class _WorstRows(BaseModel):
-    mistakes: list[MispredictedRow]
+class _MistakesFile(BaseModel):
+    mistakes: list[Mistake]
 
 
 @dataclass
@@ -55,26 +52,26 @@ class ClassifiedPhotograph:
 
     name: str
     error: str
-    published: dict[str, Weights]  # by edition of the book
-    labels: Weights = field(default_factory=list)
+    published: dict[str, ScoredNames]  # by edition of the book
+    labels: ScoredNames = field(default_factory=list)
     picture: str = ""  # a data URI
 
 
-def parse_worst_rows(content: bytes) -> list[MispredictedRow]:
-    """Return mistakes.json's worst test rows, long texts cut; raise ValueError if malformed."""
-    rows = _WorstRows.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
-    for row in rows:
-        row.text = cut(row.text, MAX_TEXT)
-    return rows
+def parse_mistakes(content: bytes) -> list[Mistake]:
+    """Return mistakes.json's worst mistakes, long texts cut; raise ValueError if malformed."""
+    mistakes = _MistakesFile.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
+    for mistake in mistakes:
+        mistake.text = cut(mistake.text, MAX_TEXT)
+    return mistakes
 
 
-def parse_extreme_words(content: bytes) -> list[Weights]:
-    """Return the words with the smallest weights below 0, and those with the largest above 0."""
+def parse_extreme_words(content: bytes) -> tuple[ScoredNames, ScoredNames]:
+    """Return words.csv's most negative and most positive words; raise ValueError if malformed."""
     rows = _rows_below_header(content, "word,")
-    weights = sorted(((row[0], float(row[1])) for row in rows), key=lambda word: word[1])
-    negative = [word for word in weights[:WORDS_SHOWN] if word[1] < 0]
-    positive = [word for word in reversed(weights[-WORDS_SHOWN:]) if word[1] > 0]
-    return [negative, positive]
+    words = sorted(((row[0], float(row[1])) for row in rows), key=lambda pair: pair[1])
+    negative = [(word, weight) for word, weight in words[:WORDS_SHOWN] if weight < 0]
+    positive = [(word, weight) for word, weight in reversed(words[-WORDS_SHOWN:]) if weight > 0]
+    return negative, positive
 
 
 def parse_photographs(
@@ -82,27 +79,28 @@ def parse_photographs(
 ) -> list[ClassifiedPhotograph]:
     """Return the first photographs of a predictions.csv; none if it is not about photographs.
 
-    reference: has their published labels, of which those of `editions` are shown.
+    content: a row per label of a photograph, or one with its error. Raises ValueError if malformed.
+    reference: {edition: {photograph: {label: probability}}, "packaged": {photograph: its path}}.
     """
     photographs: dict[str, ClassifiedPhotograph] = {}
     packaged = reference.get("packaged") or {}
-    for image, _rank, label, probability, error in _rows_below_header(content, "image,"):
-        if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
-            name = with_published_name(Path(image), packaged).name
-            labels = {edition: (reference.get(edition) or {}).get(name) for edition in editions}
-            published = {key: [*value.items()] for key, value in labels.items() if value}
-            photographs[image] = ClassifiedPhotograph(name, error, published)
-        if image in photographs and not error:
-            photographs[image].labels.append((label, float(probability)))
+    for path, _rank, label, probability, error in _rows_below_header(content, "image,"):
+        if path not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
+            name = with_published_name(Path(path), packaged).name
+            by_edition = {edition: (reference.get(edition) or {}).get(name) for edition in editions}
+            published = {key: [*labels.items()] for key, labels in by_edition.items() if labels}
+            photographs[path] = ClassifiedPhotograph(name, error, published)
+        if path in photographs and not error:
+            photographs[path].labels.append((label, float(probability)))
     return list(photographs.values())
 
 
 def add_pictures(photographs: Sequence[ClassifiedPhotograph], thumbnails: bytes) -> None:
-    """Add to photographs their pictures from a thumbnails.npz, in the same order."""
+    """Add their pictures from a thumbnails.npz to the photographs that could be read, in order."""
     import numpy as np  # slow: few runs have photographs
 
     with np.load(io.BytesIO(thumbnails), allow_pickle=False) as stored:
-        for photograph, jpeg in zip(photographs, stored.values(), strict=False):
+        for photograph, jpeg in zip(photographs, stored.values(), strict=False):  # the first ones
             content = base64.b64encode(jpeg.tobytes()).decode()
             photograph.picture = f"data:image/jpeg;base64,{content}"
 
@@ -113,13 +111,13 @@ def count_labels_as_in_book(photographs: Sequence[ClassifiedPhotograph]) -> dict
     Such as {"photographs": 6, "book": 6, "notebook": 5, "mean": 4}: the book has labelled 6 of
     them; `mean` is the run. Empty if the book has labelled none.
     """
-    counts = dict.fromkeys(("photographs", *EDITIONS, OF_RUN), 0)
+    counts = dict.fromkeys(("photographs", *EDITIONS, RUN_KEY), 0)
     for photograph in photographs:
-        weights = photograph.published | {OF_RUN: photograph.labels}
-        first = {origin: labels[0][0] for origin, labels in weights.items() if labels}
+        labels_by_origin = photograph.published | {RUN_KEY: photograph.labels}
+        first = {origin: labels[0][0] for origin, labels in labels_by_origin.items() if labels}
         if "book" in first:
             counts["photographs"] += 1
-            for origin in (*EDITIONS, OF_RUN):
+            for origin in (*EDITIONS, RUN_KEY):
                 counts[origin] += first.get(origin) == first["book"]
     return counts if counts["photographs"] else {}
 

@@ -13,8 +13,8 @@ from dlrun.metrics import TESTED
 from dlrun.reports.charts import Strip
 from dlrun.reports.comparison import Sections, sort_best_first, warning_tags_of_group
 from dlrun.reports.group_rows import interval_of_test_set, position_of_published, published_values
+from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.report_section import ReportSection
-from dlrun.reports.run_files import count_labels_as_in_book
 from dlrun.reports.warning_tags import WarningTag, tags_as_html
 from dlrun.run_folder.recorded_metrics import format_interval, format_metric
 from dlrun.run_tables import Column, used_columns

@@ -19,9 +19,9 @@ from dlrun.groups import group_runs
 from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
 from dlrun.reports.group_rows import group_row
+from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.report_section import ReportSection
-from dlrun.reports.run_files import PHOTOGRAPHS_SHOWN
 from dlrun.reports.warning_tags import tags_as_html
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,

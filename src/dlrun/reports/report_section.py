@@ -13,10 +13,10 @@ from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.run_checks import find_damage
 from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.reports import run_files
+from dlrun.reports import highlights
 from dlrun.reports import warning_tags as tags
 from dlrun.reports.charts import ColumnsByName, charts_of_run, thin_out_table
-from dlrun.reports.run_files import ClassifiedPhotograph, MispredictedRow, Weights
+from dlrun.reports.highlights import ClassifiedPhotograph, Mistake, ScoredNames
 from dlrun.reports.warning_tags import WarningTag
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
@@ -125,7 +125,7 @@ class ReportSection:
     def read_predictions(self) -> None:
         """Read the files about the test rows, if they are shown, so that damage is known."""
         if self.representative is self:  # each access reads and checks a file
-            _ = self.evaluation, self.worst_rows, self.words_by_class, self.photographs
+            _ = self.evaluation, self.mistakes, self.words_by_class, self.photographs
 
     def environment(self) -> Values:
         """Return the record of the code, packages and machine with which the run began."""
@@ -158,16 +158,16 @@ class ReportSection:
         return evaluate_table(table, self.labels)
 
     @cached_property
-    def worst_rows(self) -> list[MispredictedRow]:
+    def mistakes(self) -> list[Mistake]:
         """Return the most certain mistakes among the test rows, or the largest residuals."""
-        return self._parse_file(MISTAKES, run_files.parse_worst_rows, [])
+        return self._parse_file(MISTAKES, highlights.parse_mistakes, [])
 
     @cached_property
-    def words_by_class(self) -> list[tuple[str, Weights]]:
+    def words_by_class(self) -> list[tuple[str, ScoredNames]]:
         """Return the words with the largest weights, grouped by the class that they indicate."""
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        sides: list[Weights] = self._parse_file(WORDS, run_files.parse_extreme_words, [])
-        return [(name, weights) for name, weights in zip(classes, sides, strict=False) if weights]
+        sides: Sequence[ScoredNames] = self._parse_file(WORDS, highlights.parse_extreme_words, ())
+        return [(name, words) for name, words in zip(classes, sides, strict=False) if words]
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
@@ -175,13 +175,13 @@ class ReportSection:
         editions = () if self.not_compared and not self.with_published else EDITIONS
         photographs: list[ClassifiedPhotograph] = self._parse_file(
             PREDICTIONS,
-            lambda content: run_files.parse_photographs(content, self.record.reference, editions),
+            lambda content: highlights.parse_photographs(content, self.record.reference, editions),
             [],
         )
         readable = [photograph for photograph in photographs if not photograph.error]
         if readable:
             self._parse_file(
-                THUMBNAILS, lambda content: run_files.add_pictures(readable, content), None
+                THUMBNAILS, lambda content: highlights.add_pictures(readable, content), None
             )
         return photographs
 
