@@ -14,9 +14,11 @@ from dlrun.execution.run_recorder import new_record, write_first_files
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
+from dlrun.slurm import watch
 from dlrun.slurm.job import ResumeJob, make_resume_job
+from dlrun.system.console import Screen
 from tests import harness
-from tests.conftest import clean_environment, smoke
+from tests.conftest import Out, Patch, clean_environment, smoke
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import results
 
@@ -80,3 +82,16 @@ def test_a_run_that_cannot_begin_waits_no_more(tmp_path: Path) -> None:
     assert (run.folder / "slurm" / "exit-code").read_text() == "2\n"
     assert results(run.folder)["status"] == "failed"
     assert "config.yaml: damaged, or edited" in results(run.folder)["error"]
+
+
+def test_a_killed_job_is_shown_to_its_last_word(
+    tmp_path: Path, monkeypatch: Patch, capsys: Out
+) -> None:
+    run = waiting(tmp_path)
+    (run.folder / "slurm").mkdir()
+    (run.folder / "slurm" / "stderr.txt").write_text("epoch 1/3\nepoch 2/")
+    monkeypatch.setattr(watch, "TICK", 0)
+    monkeypatch.setattr(watch, "jobs_in_queue", set)
+    with pytest.raises(DlrunError, match="no longer in SLURM's queue"):
+        watch.wait_for_job(run.folder, "7", Screen(), as_json=False)
+    assert capsys.readouterr().err == "epoch 1/3\nepoch 2/\n"

@@ -22,7 +22,7 @@ def jobs_in_queue() -> set[str] | None:
     """Return the ids of the user's jobs in SLURM's queue, or None if SLURM does not answer."""
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
     quiet = subprocess.DEVNULL
-    try:  # squeue is where PATH says
+    try:  # S603 is about input from others: the command has none
         output = subprocess.check_output(command, stderr=quiet, text=True, timeout=60)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
@@ -39,12 +39,14 @@ def read_job_id(run_folder: Path) -> str | None:
 def watch_jobs(job_ids: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
     """Yield, every TICK, the exit codes of the jobs that have ended since, by run folder."""
     unfinished = dict(job_ids)
+    queued: set[str] | None = None
     last_asked = float("-inf")
     while unfinished:
         time.sleep(TICK)
         if time.monotonic() > last_asked + QUEUE_TICK:
             queued = jobs_in_queue()
             last_asked = time.monotonic()
+        # Read after the queue: a job that has left the queue has left its code by now, if ever.
         exit_codes = {}  # often of no job; the code is None if a job left none
         for run_folder, job_id in unfinished.items():
             code = _read_exit_code(run_folder)
@@ -53,8 +55,7 @@ def watch_jobs(job_ids: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
             has_final_code = code is not None and code not in STOP_SIGNAL_EXIT_CODES
             if has_left_queue or has_final_code:
                 exit_codes[run_folder] = code
-        for run_folder in exit_codes:
-            del unfinished[run_folder]
+        unfinished = {folder: job_ids[folder] for folder in unfinished if folder not in exit_codes}
         yield exit_codes
 
 
@@ -73,15 +74,16 @@ def _read_exit_code(run_folder: Path) -> int | None:
 def wait_for_job(run_folder: Path, job_id: str, screen: Screen, *, as_json: bool) -> int:
     """Wait until the SLURM job of a run has ended, show its output, and return its exit code."""
     streams = {STDERR_FILE: screen.err.file} | ({} if as_json else {STDOUT_FILE: screen.out.file})
-    shown = dict.fromkeys(streams, 0)  # bytes of each file
+    bytes_shown = dict.fromkeys(streams, 0)
     job_folder = run_folder / SLURM_FOLDER
     code = None
     try:
         for exit_codes in watch_jobs({run_folder: job_id}):
-            code = exit_codes.get(run_folder)
+            code = exit_codes.get(run_folder)  # the last one, at the job's end, counts
             for name, stream in streams.items():
                 with contextlib.suppress(FileNotFoundError):  # it has not started
-                    shown[name] += _copy_new_lines(job_folder / name, stream, shown[name])
+                    new = (job_folder / name).read_bytes()[bytes_shown[name] :]
+                    bytes_shown[name] += _write_lines(new, stream, run_folder in exit_codes)
     except Interrupted:
         screen.note(f"job {job_id} continues; `scancel {job_id}` ends it")
         raise
@@ -95,10 +97,11 @@ def wait_for_job(run_folder: Path, job_id: str, screen: Screen, *, as_json: bool
     return code
 
 
-def _copy_new_lines(file: Path, stream: IO[str], shown: int) -> int:
-    """Write the whole lines after the first `shown` bytes of a file; return how many bytes."""
-    new = file.read_bytes()[shown:]
-    lines = new[: new.rfind(b"\n") + 1]
+def _write_lines(content: bytes, stream: IO[str], has_ended: bool) -> int:
+    """Write the whole lines of a job's new output, and return their length in bytes."""
+    if has_ended and content:  # a killed job may end in the middle of a line
+        content = content.removesuffix(b"\n") + b"\n"
+    lines = content[: content.rfind(b"\n") + 1]
     stream.write(lines.decode("utf-8", "replace"))
     stream.flush()
     return len(lines)
