@@ -1,4 +1,7 @@
-"""Choose the best config of a sweep by its validation metric, and find the runner-up."""
+"""Choose the best config of a sweep by its validation metric, and find the runner-up.
+
+`groups` are those of `group_runs_by_config`, the best last; several of a config if its data differ.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +19,7 @@ NO_VALIDATION = (
 
 
 def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
-    """Group a sweep's finished runs by config, the best config last."""
+    """Group a sweep's finished runs, by the numbers of their points, by config, the best last."""
     groups: list[Group] = []
     for points in plan.points_by_config:
         begun = [runs[point.number] for point in points if point.number in runs]
@@ -37,7 +40,7 @@ def _rank(group: Group) -> tuple[bool, bool, float]:
 
 
 def find_best_config(groups: Sequence[Group]) -> Group | None:
-    """Return a sweep's best config by a validation metric; None if none can be chosen."""
+    """Return the best group by a validation metric; None if no config can be chosen."""
     best = groups[-1] if groups else None
     # Without varied keys there is nothing to choose: the only config needs no validation.
     if best and (best.validation_spread or (best.main_spread and not best.settings)):
@@ -46,7 +49,7 @@ def find_best_config(groups: Sequence[Group]) -> Group | None:
 
 
 def find_runner_up(groups: Sequence[Group]) -> Group | None:
-    """Return the next best config that ran with the best one's seeds and folds, or None."""
+    """Return the next best group that ran with the best one's seeds and folds, or None."""
     best = find_best_config(groups)
     if best is None or best.validation_spread is None or not best.settings:
         return None
@@ -73,8 +76,8 @@ def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
     best = find_best_config(groups)
     if best is None and groups:
         spreads = groups[-1].spreads
-        unknown = [spreads[name].metric.not_ranked for name in spreads if name.startswith(VALID)]
-        return [next(filter(None, unknown), NO_VALIDATION)]
+        reasons = [spreads[name].metric.not_ranked for name in spreads if name.startswith(VALID)]
+        return [next(filter(None, reasons), NO_VALIDATION)]
     if best and best.settings and best.record.validates_on_test:
         return [too_good_by_test_rows("the best config's test metric")]
     return []
