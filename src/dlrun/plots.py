@@ -185,7 +185,7 @@ def draw_true_and_predicted(
 def draw_predicted_series(
     true: Values, predicted: Values, target_name: str, note: str, *, title: str
 ) -> Figure:
-    """Draw the true and the predicted values of test rows as a time series, below a note."""
+    """Draw true and predicted values of test rows as time series, with a note above the plot."""
     figure, (axes,) = _create_panel_grid(1, 11, 4, title=title)
     axes.plot(true, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
     axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
@@ -206,7 +206,7 @@ def draw_penalty_path(
     *,
     title: str,
 ) -> Figure:
-    """Draw a metric and the standardised coefficients (penalties, columns) by penalty."""
+    """Draw a metric and a lasso's standardised coefficients (penalties, columns) by its penalty."""
     figure, (left, right) = _create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(alpha) for alpha in table["alpha"]]
     _draw_metric_by_split(left, x, table, metric, SPLIT_NAMES)

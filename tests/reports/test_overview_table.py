@@ -12,7 +12,7 @@ from dlrun.reports import warning_tags
 from dlrun.reports.comparison import complete_report_sections
 from dlrun.reports.overview_table import Overview, make_overview_table
 from dlrun.reports.report_section import ReportSection
-from dlrun.reports.warning_tags import WarningTag, tags_as_html
+from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
 from tests.reports.example_runs import a_classification, config, sections
 
 
@@ -54,7 +54,7 @@ def test_a_weakness_is_a_tag(
         found = overview(sections(run(tmp_path, str(place), **values)))
         others = {warning_tags.ONE_SEED} if "status" not in values else set()
         assert set(found.warning_tags) == {*others, *([tag] if is_weak else [])}
-        assert (tags_as_html([tag]) in found.rows[0]["tags"]) == is_weak
+        assert (warning_tags_as_html([tag]) in found.rows[0]["tags"]) == is_weak
 
 
 def test_seeds_damage_and_a_loss_that_grows(tmp_path: Path) -> None:

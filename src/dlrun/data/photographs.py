@@ -187,7 +187,7 @@ def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
 
 
 def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list[Photograph]:
-    """Return photographs with the label predictions that were packed for their batch."""
+    """Return each photograph of a batch with its label predictions, read from packed JSON."""
     return [
         Photograph(
             file,

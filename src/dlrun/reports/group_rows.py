@@ -1,4 +1,4 @@
-"""Make rows of results, each a metric of a group of runs beside its published values."""
+"""Make a report's result rows: each compares a metric of a group of runs with published values."""
 
 from decimal import Decimal
 

@@ -15,7 +15,7 @@ from dlrun.reports.comparison import Sections, sort_best_first, warning_tags_of_
 from dlrun.reports.group_rows import interval_of_test_set, position_of_published, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.report_section import ReportSection
-from dlrun.reports.warning_tags import WarningTag, tags_as_html
+from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
 from dlrun.run_folder.recorded_metrics import format_interval, format_metric
 from dlrun.run_tables import Column, used_columns
 
@@ -94,7 +94,7 @@ def _row_of_group(group: Group, sections: Sections) -> Values:
     count = len(spread.values) if spread else len(group.counted)
     row = {
         "count": f"{count} folds" if group.fold_count else f"{count}",
-        "tags": tags_as_html(warning_tags_of_group(group, sections)),
+        "tags": warning_tags_as_html(warning_tags_of_group(group, sections)),
         "is_quiet": bool(group.record.reference_differs),
     }
     if spread is not None:

@@ -22,7 +22,7 @@ from dlrun.reports.group_rows import group_row
 from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.report_section import ReportSection
-from dlrun.reports.warning_tags import tags_as_html
+from dlrun.reports.warning_tags import warning_tags_as_html
 from dlrun.run_folder.recorded_metrics import (
     add_accuracy_of_largest_class,
     format_metric,
@@ -117,7 +117,7 @@ def _row_of_run(section: ReportSection) -> Row:
         **run_row(section.run, section.notes),
         "number": number,
         "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
-        "state": Markup("{}{}").format(section.state, tags_as_html(tags)),
+        "state": Markup("{}{}").format(section.state, warning_tags_as_html(tags)),
         "interval_of_test_set": section.accuracy_interval,
         "book": section.published.get("book", {}).get(metric),
         "differs": Markup(" ").join(differs),
@@ -157,7 +157,7 @@ def _render(**values: object) -> str:
         style=Markup(style),  # noqa: S704
         version=metadata.version("dlrun"),
         with_largest_class=add_accuracy_of_largest_class,
-        tags_as_html=tags_as_html,
+        warning_tags_as_html=warning_tags_as_html,
         zip=zip,
     )
 

@@ -42,7 +42,7 @@ NOT_RANKED = WarningTag(
 )
 
 
-def tags_as_html(tags: Iterable[WarningTag]) -> Markup:
-    """Return the HTML marks of warning tags, which stand beside a result."""
+def warning_tags_as_html(tags: Iterable[WarningTag]) -> Markup:
+    """Return warning tags as HTML labels to be set beside a result."""
     mark = Markup(' <span class="tag {}">{}</span>')
     return Markup("").join(mark.format("bad" * tag.is_problem, tag.name) for tag in tags)

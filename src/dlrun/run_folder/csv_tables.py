@@ -37,7 +37,7 @@ def _format_csv_cell(value: object) -> object:
 
 
 def to_plain_csv(rows: Iterable[Sequence[object]], line_end: str = "\n") -> bytes:
-    """Return rows as a CSV table with unchanged texts, but escaped bytes that are not UTF-8."""
+    """Return rows as CSV text with unchanged cells, but for escaped bytes that are not UTF-8."""
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator=line_end).writerows(rows)
     return stream.getvalue().encode("utf-8", "backslashreplace")

@@ -38,7 +38,7 @@ class TableModel(Protocol):
 
 @dataclass(frozen=True)
 class FittedModel:
-    """Holds a fit of a model, and the assets with which it reads rows."""
+    """Holds a fitted model, and what it needs to encode new rows, such as categories and scales."""
 
     model: TableModel
     assets: TableAssets

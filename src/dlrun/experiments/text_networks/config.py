@@ -15,7 +15,7 @@ class DenseModelConfig(Section):
     hidden: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
-class DenseConfig(NetworkConfig):
+class TextDenseConfig(NetworkConfig):
     """Defines the config keys of every dense network on texts."""
 
     max_threads = 1  # two took as long on an idle machine, and far longer on a busy one
@@ -56,8 +56,8 @@ class LSTMConfig(NetworkConfig):
 
 
 CONFIGS: dict[str, type[ExperimentConfig]] = {
-    "imdb-dense": combine_model_and_data(DenseConfig, ReviewsDataConfig),
+    "imdb-dense": combine_model_and_data(TextDenseConfig, ReviewsDataConfig),
     "imdb-lstm": combine_model_and_data(LSTMConfig, ReviewSequencesDataConfig),
-    "text-dense": combine_model_and_data(DenseConfig, TextsDataConfig),
+    "text-dense": combine_model_and_data(TextDenseConfig, TextsDataConfig),
     "text-lstm": combine_model_and_data(LSTMConfig, TextSequencesDataConfig),
 }

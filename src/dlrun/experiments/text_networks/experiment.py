@@ -20,7 +20,7 @@ from dlrun.experiments.text_common import (
     load_and_split_reviews,
     review_describer,
 )
-from dlrun.experiments.text_networks.config import DenseConfig, LSTMConfig
+from dlrun.experiments.text_networks.config import LSTMConfig, TextDenseConfig
 from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState
 from dlrun.run_context import RunContext
@@ -62,17 +62,17 @@ class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
         return TextPredictor(assets, lambda texts: infer(self.inputs(config, texts, assets.width)))
 
 
-class DenseTextExperiment(TextNetworkExperiment[DenseConfig]):
+class DenseTextExperiment(TextNetworkExperiment[TextDenseConfig]):
     """Trains a dense network to classify texts by the set of words in each."""
 
     group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
     eval_batch_size = 4096  # 0.3 MB for each layer of 16
 
-    def batches(self, config: DenseConfig, texts: ReviewPart, rows: RowIndices) -> BagBatches:
+    def batches(self, config: TextDenseConfig, texts: ReviewPart, rows: RowIndices) -> BagBatches:
         """Return bags of words, and the labels, of the rows with these indices."""
         return BagBatches(texts.bags, texts.labels, rows)
 
-    def build(self, config: DenseConfig, assets: TextAssets) -> DenseNetwork:
+    def build(self, config: TextDenseConfig, assets: TextAssets) -> DenseNetwork:
         """Build the untrained dense network; two classes have one logit."""
         hidden = config.model.hidden
         outputs = 1 if len(assets.labels) == 2 else len(assets.labels)
@@ -80,7 +80,7 @@ class DenseTextExperiment(TextNetworkExperiment[DenseConfig]):
         first = BagLinear(assets.width, hidden[0])
         return DenseNetwork(assets.width, hidden, [], outputs, first)
 
-    def inputs(self, config: DenseConfig, texts: RaggedWordIds, width: int) -> Bags:
+    def inputs(self, config: TextDenseConfig, texts: RaggedWordIds, width: int) -> Bags:
         """Return the bags of words of new texts."""
         return Bags(texts.bag_of_words(width), np.arange(len(texts)))
 
