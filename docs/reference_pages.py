@@ -155,7 +155,7 @@ def config_keys() -> Iterator[str]:
         schema = registry.load_config_class(name).model_json_schema()
         kinds = dict(keys(schema, schema))
         comments: dict[str, str] = {}
-        layers = read_config_file(entry.file)
+        layers = read_config_file(entry.yaml_file)
         for layer in layers:
             comments |= read_comments(layer)
         for layer in layers:

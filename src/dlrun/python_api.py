@@ -11,6 +11,7 @@ from dlrun.config.yaml_loader import Values, flatten_keys, format_override
 from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
+from dlrun.experiments.arguments import config_layer_of_arguments
 from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.run_context import RunSettings, resolve_runs_dir
 from dlrun.sweeps.results import SweepResults
@@ -194,12 +195,11 @@ def _settings(
     quiet: bool,
 ) -> RunSettings:
     """Return what functions share as the options of a command."""
-    words = [*map(str, inputs)]
     overrides = flatten_keys(_plain(values))
     return RunSettings(
         config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
         overrides=[format_override(key, value) for key, value in overrides.items()],
-        values=[registry.config_layer_of_arguments(experiment, words)] if words else (),
+        values=[config_layer_of_arguments(experiment, [*map(str, inputs)])],
         runs_dir=_path(runs_dir),
         data_dir=_path(data_dir),
         tags=[tags] if isinstance(tags, str) else tags,

@@ -112,7 +112,7 @@ def prepare_process(arguments: Sequence[str]) -> None:
             stream.reconfigure(errors="backslashreplace")
     if "--json" in arguments and sys.stdout is not None:
         reserve_stdout()
-    for problem in registry.broken_experiments():
+    for problem in registry.broken_experiment_messages():
         Screen().warn(problem)
     for name in sorted(RESERVED & {*registry.experiment_names()}):
         Screen().warn(f"experiment {name!r} is left out: dlrun has a command of that name")

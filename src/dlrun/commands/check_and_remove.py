@@ -66,7 +66,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
 
 
 def remove(
-    runs: Annotated[list[str] | None, opt.argument(opt.RUN, "RUN")] = None,
+    runs: Annotated[list[str] | None, opt.argument(opt.RUN_HELP, "RUN")] = None,
     experiment: Annotated[str | None, opt.option("Only its runs.", "NAME")] = None,
     status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,

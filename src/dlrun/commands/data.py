@@ -67,6 +67,5 @@ def _find_dataset_and_config(
         hint = f"choose {', '.join(NAMES)}"
         raise ConfigError(f"no data {name!r}{did_you_mean(name, known)}", hint)
     dataset, experiment = known[name]
-    return dataset, load_experiment_config(
-        experiment, opt.add_arguments_to_settings(settings, experiment, words)
-    )
+    settings = opt.add_arguments_to_settings(settings, experiment, words)
+    return dataset, load_experiment_config(experiment, settings)

@@ -74,7 +74,7 @@ class _Fit:
 
 
 @opt.with_run_options("runs_dir", "data_dir")
-def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
+def run_demo(settings: RunSettings, experiments: opt.ExperimentNames = None) -> int:
     """Run the book ISLP's chapter 10 in about two minutes, without a download, beside its numbers.
 
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated

@@ -1,9 +1,7 @@
-"""Define options and arguments that several commands share, and read KEY=VALUE arguments."""
+"""Define options and arguments that several commands share."""
 
 import functools
 import inspect
-import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +9,18 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import ConfigError
-from dlrun.experiments import registry
+from dlrun.experiments.arguments import divide_arguments
+from dlrun.experiments.registry import experiment_names
 from dlrun.run_context import RunSettings
 from dlrun.system.accelerator import RequestedAccelerator
 
 Function = Callable[..., Any]
 
 
-def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
+def option(help: str, metavar: str, *names: str, **typer_options: Any) -> Any:
     """Return a typer option that has a value; without names typer uses the parameter's name."""
-    return typer.Option(*names, metavar=metavar, help=help, **settings)
+    return typer.Option(*names, metavar=metavar, help=help, **typer_options)
 
 
 def argument(help: str, metavar: str, complete: Function | None = None) -> Any:
@@ -35,31 +33,24 @@ def flag(help: str, *names: str) -> object:
     return typer.Option(*names, help=help)
 
 
-def optional_option(kind: Any, help: str, metavar: str, *names: str) -> object:
-    """Return the type annotation of an option that may be left out: its value is then None."""
-    return Annotated[kind | None, option(help, metavar, *names)]
+EXPERIMENT_HELP = f"One of {', '.join(experiment_names())}."
+RUN_HELP = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
+SLURM_HELP = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, account, ..."
 
-
-ACCELERATOR = "|".join(get_args(RequestedAccelerator))
-SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, account, ..."
-RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
-
-EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."
-Experiment = argument(EXPERIMENTS, "EXPERIMENT", registry.experiment_names)
-Experiments = Annotated[
+EXPERIMENT_ARGUMENT = argument(EXPERIMENT_HELP, "EXPERIMENT", experiment_names)
+SETTINGS_ARGUMENT = argument("Config values, each as by --set.", "KEY=VALUE")
+ExperimentNames = Annotated[
     list[str] | None,
-    argument("Default: all that can.", "EXPERIMENT", registry.experiment_names),
+    argument("Default: all with published numbers.", "EXPERIMENT", experiment_names),
 ]
 ExperimentWithRuns = Annotated[
-    str | None,
-    argument("Only its runs; default: all.", "EXPERIMENT", registry.experiment_names),
+    str | None, argument("Only its runs; default: all.", "EXPERIMENT", experiment_names)
 ]
-Run = Annotated[str, argument(RUN, "RUN")]
+RunName = Annotated[str, argument(RUN_HELP, "RUN")]
 RunsOrAll = Annotated[
-    list[str] | None, argument(f"{RUN} Or a folder of runs; default: all.", "RUN")
+    list[str] | None, argument(f"{RUN_HELP} Or a folder of runs; default: all.", "RUN")
 ]
-SETTINGS = argument("Config values, each as by --set.", "KEY=VALUE")
-Words = Annotated[list[str] | None, SETTINGS]
+SettingWords = Annotated[list[str] | None, SETTINGS_ARGUMENT]
 RunsDir = Annotated[
     Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")
 ]
@@ -67,7 +58,7 @@ DataDir = Annotated[
     Path | None, option("Where data are kept (default: data).", "DIR", envvar="DLRUN_DATA_DIR")
 ]
 Replace = Annotated[bool, flag("Replace an existing file.", "--force")]
-Slurm = Annotated[list[str] | None, option(SLURM, "KEY=VALUE,...")]
+Slurm = Annotated[list[str] | None, option(SLURM_HELP, "KEY=VALUE,...")]
 Wait = Annotated[bool, flag("With --slurm: wait for the job, and show its output.", "--wait")]
 Json = Annotated[bool, flag("Print only the results, as JSON.", "--json")]
 Quiet = Annotated[bool, flag("Show only results, warnings and errors.", "--quiet", "-q")]
@@ -75,25 +66,27 @@ Jobs = Annotated[
     int | None,
     option("Runs at once (default: as many as fit).", "N", "--jobs", "-j", min=1, max=256),
 ]
-Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
-
-# Options that become fields of RunSettings, by the field's name, in the order of the help. The two
-# of the accelerator become overrides.
+# Options that become fields of RunSettings, by the field's name, in the order of the help.
 RUN_OPTIONS: dict[str, object] = {
-    "config": optional_option(
-        list[Path], "YAML over the defaults; repeatable, the later wins.", "FILE"
-    ),
-    "overrides": optional_option(
-        list[str], "One value, as in --set optimizer.lr=0.01.", "KEY=VALUE", "--set"
-    ),
-    "accelerator": optional_option(str, "Where to train; falls back to the CPU.", ACCELERATOR),
+    "config": Annotated[
+        list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
+    ],
+    "overrides": Annotated[
+        list[str] | None, option("One value, as in --set optimizer.lr=0.01.", "KEY=VALUE", "--set")
+    ],
+    "accelerator": Annotated[
+        str | None,
+        option("Where to train; falls back to the CPU.", "|".join(get_args(RequestedAccelerator))),
+    ],
     "no_fallback": Annotated[bool, flag("An accelerator that fails is an error.", "--no-fallback")],
     "runs_dir": RunsDir,
     "data_dir": DataDir,
-    "name": optional_option(str, "The run folder's suffix (default: random).", "NAME"),
-    "note": optional_option(str, "Why the run is done; may change later.", "TEXT"),
-    "tags": optional_option(list[str], "A word to find the run by; repeatable.", "TAG", "--tag"),
+    "name": Annotated[str | None, option("The run folder's suffix (default: random).", "NAME")],
+    "note": Annotated[str | None, option("Why the run is done; may change later.", "TEXT")],
+    "tags": Annotated[
+        list[str] | None, option("A word to find the run by; repeatable.", "TAG", "--tag")
+    ],
     "summary": Annotated[bool, flag("Show the model, as in summary.txt.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
     "force": Annotated[bool, flag("Continue even if code or packages have changed.", "--force")],
@@ -103,29 +96,25 @@ RUN_OPTIONS: dict[str, object] = {
 
 
 def with_run_options(*names: str, **own: object) -> Callable[[Function], Function]:
-    """Return a decorator that adds options to a command and passes them on as RunSettings.
+    """Return a decorator that gives a command options in place of its `settings: RunSettings`.
 
-    `own`: options with a help text of this command.
+    names: of RUN_OPTIONS. own: type annotations of other options, by the field of RunSettings. A
+    field keeps its default if its option is not given.
     """
     options = {name: RUN_OPTIONS[name] for name in names} | own
 
     def decorate(function: Function) -> Function:
         parameters = dict(inspect.signature(function).parameters)
+        del parameters["settings"]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        for name, annotation in options.items():
+            parameters[name] = inspect.Parameter(name, kind, default=None, annotation=annotation)
 
         @functools.wraps(function)
         def command(**values: Any) -> Any:
             chosen = {name: value for name in options if (value := values.pop(name)) is not None}
-            flags = ["fallback=false"] if chosen.pop("no_fallback", False) else []
-            if accelerator := chosen.pop("accelerator", None):
-                flags.append(f"accelerator={accelerator}")
-            overrides = [*chosen.pop("overrides", ()), *flags]
-            return function(settings=RunSettings(overrides=overrides, **chosen), **values)
+            return function(settings=_make_run_settings(chosen), **values)
 
-        del parameters["settings"]
-        keyword = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, annotation in options.items():
-            default = False if bool in get_args(annotation) else None
-            parameters[name] = keyword(name, default=default, annotation=annotation)
         signature = inspect.Signature([*parameters.values()])
         vars(command)["__signature__"] = signature  # typer reads it
         return command
@@ -133,27 +122,22 @@ def with_run_options(*names: str, **own: object) -> Callable[[Function], Functio
     return decorate
 
 
-def divide_arguments(experiment: str, words: Sequence[str] | None) -> tuple[list[str], ConfigLayer]:
-    """Divide an experiment's arguments into KEY=VALUE texts and the config values of the others."""
-    takes_paths = registry.load_config_class(experiment).argument is not None
-
-    def is_setting(word: str) -> bool:
-        """Return whether a word is KEY=VALUE, and not a file whose name has a `=`."""
-        if not takes_paths:
-            return "=" in word
-        return re.match(r"[\w.]+=", word) is not None and not os.path.lexists(word)
-
-    settings = [word for word in words or () if is_setting(word)]
-    others = [word for word in words or () if word not in settings]
-    return settings, registry.config_layer_of_arguments(experiment, others)
+def _make_run_settings(chosen: dict[str, Any]) -> RunSettings:
+    """Return a command's options as RunSettings; those of the accelerator become overrides."""
+    overrides = [*chosen.pop("overrides", ())]
+    if chosen.pop("no_fallback", False):
+        overrides.append("fallback=false")
+    if accelerator := chosen.pop("accelerator", None):
+        overrides.append(f"accelerator={accelerator}")
+    return RunSettings(overrides=overrides, **chosen)
 
 
 def add_arguments_to_settings(
     settings: RunSettings, experiment: str, words: Sequence[str] | None
 ) -> RunSettings:
-    """Add the config values in an experiment's arguments to settings, of which --set wins."""
-    values, layer = divide_arguments(experiment, words)
-    return replace(settings, overrides=[*values, *settings.overrides], values=[layer])
+    """Add an experiment's arguments to settings; --set wins over KEY=VALUE, a path over both."""
+    overrides, layer = divide_arguments(experiment, words)
+    return replace(settings, overrides=[*overrides, *settings.overrides], values=[layer])
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:

@@ -40,7 +40,7 @@ def find_scripts() -> dict[str, Path]:
 def print_script(
     settings: RunSettings,
     experiment: Annotated[str, opt.argument("Of the book.", "EXPERIMENT", find_scripts)],
-    words: opt.Words = None,
+    words: opt.SettingWords = None,
     out: Annotated[Path | None, opt.option("Write the script into a file instead.", "FILE")] = None,
     force: opt.Replace = False,
 ) -> None:

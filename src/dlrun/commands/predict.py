@@ -33,7 +33,7 @@ INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 
 
 def predict_inputs(
-    run: opt.Run,
+    run: opt.RunName,
     inputs: Annotated[
         list[str] | None,
         opt.argument(

@@ -29,7 +29,7 @@ def write_report(
     runs: Annotated[
         list[str] | None,
         opt.argument(
-            f"{opt.RUN} Or a sweep, or a folder of runs. Default: the newest finished.", "RUN"
+            f"{opt.RUN_HELP} Or a sweep, or a folder of runs. Default: the newest finished.", "RUN"
         ),
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
@@ -130,7 +130,7 @@ def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
 )
 def reproduce(
     settings: RunSettings,
-    experiments: opt.Experiments = None,
+    experiments: opt.ExperimentNames = None,
     seeds: Annotated[
         str | None, opt.option("As of sweep (default: 5, of cifar100 1).", "SEEDS")
     ] = None,

@@ -20,10 +20,10 @@ CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epo
 def make_experiment_command(name: str) -> Callable[..., int]:
     """Return the command `dlrun NAME` of an experiment; raise DlrunError if it cannot be loaded."""
     argument = registry.load_config_class(name).argument
-    shown = opt.SETTINGS
+    shown = opt.SETTINGS_ARGUMENT
     if argument is not None:
         about = f"{argument.help} KEY=VALUE is a config value, unless there is such a file."
-        shown = typer.Argument(metavar=argument.metavar, help=about)
+        shown = opt.argument(about, argument.metavar)
 
     @opt.with_run_options(*(option for option in opt.RUN_OPTIONS if option != "force"))
     def run(
@@ -42,9 +42,9 @@ def make_experiment_command(name: str) -> Callable[..., int]:
 
 @opt.with_run_options(
     *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "json", "quiet"),
-    overrides=opt.optional_option(list[str], CHANGEABLE, "KEY=VALUE", "--set"),
+    overrides=Annotated[list[str] | None, opt.option(CHANGEABLE, "KEY=VALUE", "--set")],
 )
-def resume(settings: RunSettings, run: opt.Run, words: opt.Words = None) -> int:
+def resume(settings: RunSettings, run: opt.RunName, words: opt.SettingWords = None) -> int:
     """Continue a run that was stopped, from its last finished epoch or lasso penalty.
 
     Examples:
@@ -58,8 +58,8 @@ def resume(settings: RunSettings, run: opt.Run, words: opt.Words = None) -> int:
 @opt.with_run_options("config", "overrides")
 def config(
     settings: RunSettings,
-    experiment: Annotated[str, opt.Experiment],
-    words: opt.Words = None,
+    experiment: Annotated[str, opt.EXPERIMENT_ARGUMENT],
+    words: opt.SettingWords = None,
 ) -> None:
     """Print an experiment's resolved config as YAML.
 

@@ -22,7 +22,7 @@ LABEL_WIDTH = 9
 Lines = Sequence[tuple[str, str | None]]  # labels and texts
 
 
-def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir = None) -> None:
+def show(run: opt.RunName = "latest", json: opt.Json = False, runs_dir: opt.RunsDir = None) -> None:
     """Show one run: result, data, versions, files, and the commands to resume and repeat it.
 
     Examples:
@@ -127,7 +127,7 @@ def _lines_of_files_and_versions(run: Run) -> Lines:
 
 
 def write_note(
-    run: opt.Run,
+    run: opt.RunName,
     text: Annotated[str, opt.argument('"" removes the note.', "TEXT")],
     runs_dir: opt.RunsDir = None,
 ) -> None:
@@ -142,7 +142,7 @@ def write_note(
 
 
 def change_tags(
-    run: opt.Run,
+    run: opt.RunName,
     changes: Annotated[list[str], opt.argument("Tags to add or to remove.", "+TAG|-TAG")],
     runs_dir: opt.RunsDir = None,
 ) -> None:

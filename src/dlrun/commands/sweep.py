@@ -8,6 +8,7 @@ import typer
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
+from dlrun.experiments.arguments import divide_arguments
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings
@@ -18,8 +19,11 @@ CONTINUING = {
     *("--resume", "--jobs", "--force", "--slurm", "--wait"),
     *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
 }
-SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
-FOLDS = "Cross-validation: each of N parts of the rows is the test once."
+SEEDS_HELP = "3: seeds 0 to 2; 0-2: the same; 0,3,7: these."
+SPACE_HELP = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
+FOLDS_HELP = "Cross-validation: each of N parts of the rows is the test once."
+SAMPLER_HELP = "How to take points from the spaces (default: random)."
+TRIALS_HELP = "How many points to take from the spaces."
 
 
 @opt.with_run_options(
@@ -31,20 +35,15 @@ FOLDS = "Cross-validation: each of N parts of the rows is the test once."
 def sweep(
     context: typer.Context,
     settings: RunSettings,
-    experiment: Annotated[str | None, opt.Experiment] = None,
-    words: opt.Words = None,
-    seeds: Annotated[str | None, opt.Seeds] = None,
-    folds: Annotated[int | None, opt.option(FOLDS, "N", min=2, max=1000)] = None,
-    space: Annotated[list[str] | None, opt.option(SPACE, "KEY=SPACE")] = None,
+    experiment: Annotated[str | None, opt.EXPERIMENT_ARGUMENT] = None,
+    words: opt.SettingWords = None,
+    seeds: Annotated[str | None, opt.option(SEEDS_HELP, "SEEDS")] = None,
+    folds: Annotated[int | None, opt.option(FOLDS_HELP, "N", min=2, max=1000)] = None,
+    space: Annotated[list[str] | None, opt.option(SPACE_HELP, "KEY=SPACE")] = None,
     sampler: Annotated[
-        Sampler | None,
-        opt.option(
-            "How to take points from the spaces (default: random).", "|".join(get_args(Sampler))
-        ),
+        Sampler | None, opt.option(SAMPLER_HELP, "|".join(get_args(Sampler)))
     ] = None,
-    trials: Annotated[
-        int | None, opt.option("How many points to take from the spaces.", "N", min=1)
-    ] = None,
+    trials: Annotated[int | None, opt.option(TRIALS_HELP, "N", min=1)] = None,
     jobs: opt.Jobs = None,
     resume: Annotated[str | None, opt.option("Continue this sweep, or latest.", "NAME")] = None,
     slurm: opt.Slurm = None,
@@ -73,8 +72,8 @@ def sweep(
         )
     elif experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    values, layer = opt.divide_arguments(experiment, words) if experiment else ([], ConfigLayer({}))
-    single, several = divide_settings(values)
+    overrides, layer = divide_arguments(experiment, words) if experiment else ([], ConfigLayer({}))
+    single, several = divide_settings(overrides)
     slurm_options = None
     if opt.is_for_slurm(slurm, wait):
         _forbid(

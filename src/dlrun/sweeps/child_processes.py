@@ -141,7 +141,7 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
         "dlrun.plots",
     ]
     for name in experiments:
-        modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
+        modules.append(f"{registry.experiment_entry(name).entry_point.module}.experiment")
         is_network = issubclass(registry.load_config_class(name), LightningConfig)
         modules.append("dlrun.training.fit" if is_network else "dlrun.lasso.newton")
     CONTEXT.set_forkserver_preload(modules)
