@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from dlrun.cli.command_list import COMMANDS, PANELS
+from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL
 from dlrun.system.accelerator import ACCELERATORS
 from tests.conftest import NAMES, Dlrun, setting
 
@@ -20,7 +20,7 @@ def test_help_lists_every_command_in_groups(cli: Dlrun) -> None:
     done = cli("--help").is_told(0)
     assert "--version" in done.stdout and "<bool>" not in done.stdout
     headings = re.findall("^(\\w.+):$", done.stdout, re.M)
-    assert headings == ["Options", *EXPERIMENTS, *PANELS]
+    assert headings == ["Options", *EXPERIMENTS, *COMMANDS_BY_PANEL]
     listed = set(re.findall("^  ([a-z][a-z0-9-]*) ", done.stdout, re.M))
     assert {words[0] for words in EVERY} <= listed
 

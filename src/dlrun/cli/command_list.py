@@ -56,20 +56,20 @@ dlrun runs compare imdb-dense/latest imdb-lstm/latest
 """,
 }
 # The headings of `dlrun --help`: first those of the experiments, then these with their commands.
-OF_BOOK, OWN_DATA = "The book's experiments", "Your own data"
-OF_OTHERS = "Experiments of other packages"
-PANELS = {
+EXPERIMENT_PANELS = "The book's experiments", "Your own data", "Experiments of other packages"
+BOOK_PANEL, OWN_DATA_PANEL, OTHERS_PANEL = EXPERIMENT_PANELS
+COMMANDS_BY_PANEL = {
     "Many runs": ("demo", "sweep", "reproduce"),
     "Runs": ("runs", "resume", "verify", "report", "predict"),
     "More": ("config", "script", "data", "accelerators", "new"),
 }
-PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
-MAKE_EXPERIMENT_COMMAND = "run_resume_config:make_experiment_command"
-# Settings of a command whose arguments may begin with a dash, such as `-old`.
-DASHED = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+PANEL_OF = {name: panel for panel, names in COMMANDS_BY_PANEL.items() for name in names}
+# Settings of a command whose arguments may begin with a dash.
+DASHED_ARGUMENTS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 Context: TypeAlias = Any  # click's, which typer keeps to itself
 Command: TypeAlias = Any
-RESERVED = {*COMMANDS["dlrun"], *GROUPS}  # names that no package can have
+VERSION_HELP = "Show the version, the commit, the folder."
+RESERVED_NAMES = {*COMMANDS["dlrun"], *GROUPS}  # an experiment of such a name is left out
 
 
 class LazyCommandGroup(TyperGroup):
@@ -78,13 +78,13 @@ class LazyCommandGroup(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.help = _keep_lines_of_examples(self.help or "")
-        self.places = COMMANDS[str(self.name)]
+        self.function_paths = COMMANDS[str(self.name)]
         if self.name == "dlrun":
             for panel, entries in _experiments_by_panel().items():
                 for entry in entries:
                     text = inspect.cleandoc(entry.help)
                     self.add_command(TyperCommand(entry.name, help=text, rich_help_panel=panel))
-        for name in self.places:
+        for name in self.function_paths:
             self.add_command(TyperCommand(name, rich_help_panel=PANEL_OF.get(name)))
 
     def list_commands(self, ctx: Context) -> list[str]:
@@ -93,14 +93,14 @@ class LazyCommandGroup(TyperGroup):
         return [name for name in self.commands if name not in others] + others
 
     def get_command(self, ctx: Context, cmd_name: str) -> Command:
-        """Return a command with its help, for a list of commands."""
+        """Return a command with its help text, without an import; click lists it."""
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.help is None:
-            command.help = _read_help(self.places[cmd_name])
+            command.help = _read_help(self.function_paths[cmd_name])
         return command
 
     def format_commands(self, ctx: Context, formatter: Any) -> None:
-        """Write the commands of each panel below its heading."""
+        """Write the commands of each panel below its heading, as typer does only with rich."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
@@ -113,42 +113,48 @@ class LazyCommandGroup(TyperGroup):
     def load_command(self, ctx: Context, name: str) -> Any:
         """Import a command of this group, and return it with its arguments and options."""
         if name not in self.commands:
-            hint = f"{ctx.command_path} --help lists them"
-            raise _unknown_command_error(name, self.commands, hint)
+            raise _unknown_command(name, self.commands, f"{ctx.command_path} --help lists them")
         listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed
-        place = self.places.get(name, MAKE_EXPERIMENT_COMMAND)
-        function = pkgutil.resolve_name(f"dlrun.commands.{place}")
-        if place == MAKE_EXPERIMENT_COMMAND:
-            function = function(name)
-        help_text = _keep_lines_of_examples(listed.help or inspect.getdoc(function) or "")
-        context_settings = DASHED if place == "show:change_tags" else None
-        single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name, help=help_text, context_settings=context_settings)(function)
-        command: Command = typer.main.get_command(single)
+        command = _make_typer_command(name, self.function_paths.get(name), listed.help)
         # Errors are reported for all commands in one place, which looks for --debug.
-        root: Command = ctx.find_root().command
-        command.params += [param for param in root.params if param.name == "debug"]
+        options = ctx.find_root().command.params
+        command.params += [option for option in options if option.name == "debug"]
         return command
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
-        """Return the command name, the command and the remaining arguments of a command line."""
-        self.commands[args[0]] = self.load_command(ctx, args[0])
+        """Return the name, the command and the remaining arguments of a command that click runs."""
+        self.commands[args[0]] = self.load_command(ctx, args[0])  # not only with its help text
         return super().resolve_command(ctx, args)
+
+
+def _make_typer_command(name: str, function_path: str | None, listed_help: str | None) -> Command:
+    """Import a command's function, an experiment's if it has no path, and make a command of it."""
+    path = function_path or "run_resume_config:make_experiment_command"
+    function = pkgutil.resolve_name(f"dlrun.commands.{path}")
+    if function_path is None:
+        function = function(name)
+    help_text = _keep_lines_of_examples(listed_help or inspect.getdoc(function) or "")
+    typer_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    context_settings = DASHED_ARGUMENTS if path == "show:change_tags" else None  # -TAG removes it
+    typer_app.command(name, help=help_text, context_settings=context_settings)(function)
+    return typer.main.get_command(typer_app)
 
 
 def _experiments_by_panel() -> dict[str, list[registry.ExperimentEntry]]:
     """Return the experiments below the headings of `dlrun --help`."""
-    by_panel: dict[str, list[registry.ExperimentEntry]] = {OF_BOOK: [], OWN_DATA: [], OF_OTHERS: []}
+    by_panel: dict[str, list[registry.ExperimentEntry]] = {panel: [] for panel in EXPERIMENT_PANELS}
     for entry in map(registry.experiment_entry, registry.experiment_names()):
-        panel = OWN_DATA if entry.package == "dlrun" else OF_OTHERS
-        if entry.name not in RESERVED:
-            by_panel[OF_BOOK if entry.has_published_numbers else panel].append(entry)
+        panel = BOOK_PANEL if entry.has_published_numbers else OWN_DATA_PANEL
+        if entry.package != "dlrun":
+            panel = OTHERS_PANEL
+        if entry.name not in RESERVED_NAMES:
+            by_panel[panel].append(entry)
     return by_panel
 
 
-def _unknown_command_error(name: str, commands: Iterable[str], hint: str) -> UsageError:
+def _unknown_command(name: str, commands: Iterable[str], hint: str) -> UsageError:
     """Return the error for an unknown command, with the commands that may be meant."""
     close = [command for command in commands if command.startswith(name)]
     close += [f"{other} {name}" for other in GROUPS if name in COMMANDS[other]]
@@ -161,9 +167,9 @@ def _keep_lines_of_examples(text: str) -> str:
     return text.replace("Examples:\n", "\b\nExamples:\n")
 
 
-def _read_help(place: str) -> str:
+def _read_help(function_path: str) -> str:
     """Return the docstring of a command's function, `module:name`, without importing its module."""
-    module, _, name = place.partition(":")
+    module, _, name = function_path.partition(":")
     source = (COMMANDS_FOLDER / f"{module}.py").read_text(encoding="utf-8")
     # Parsing the modules with `ast` would take `dlrun --help` 0.04 s longer.
     docstring = re.search(rf'^def {name}\(.*?"""(.*?)"""', source, re.DOTALL | re.MULTILINE)
@@ -203,13 +209,7 @@ def _show_version(is_asked: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version",
-            "-V",
-            help="Show the version, the commit, the folder.",
-            callback=_show_version,
-            is_eager=True,
-        ),
+        typer.Option("--version", "-V", help=VERSION_HELP, callback=_show_version, is_eager=True),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks.", expose_value=False)
@@ -218,9 +218,6 @@ def _root(
     """Declare the options of `dlrun` itself; main.py reads --debug."""
 
 
-for _group, _help in GROUPS.items():
-    app.add_typer(
-        typer.Typer(cls=LazyCommandGroup, help=_help, no_args_is_help=True, rich_markup_mode=None),
-        name=_group,
-        rich_help_panel=PANEL_OF[_group],
-    )
+for group, text in GROUPS.items():
+    _app = typer.Typer(cls=LazyCommandGroup, help=text, no_args_is_help=True, rich_markup_mode=None)
+    app.add_typer(_app, name=group, rich_help_panel=PANEL_OF[group])

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import typer
 
 from dlrun import errors
-from dlrun.cli.command_list import RESERVED, app
+from dlrun.cli.command_list import RESERVED_NAMES, app
 from dlrun.errors import DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
@@ -114,7 +114,7 @@ def prepare_process(arguments: Sequence[str]) -> None:
         reserve_stdout()
     for problem in registry.broken_experiment_messages():
         Screen().warn(problem)
-    for name in sorted(RESERVED & {*registry.experiment_names()}):
+    for name in sorted(RESERVED_NAMES & {*registry.experiment_names()}):
         Screen().warn(f"experiment {name!r} is left out: dlrun has a command of that name")
 
 
