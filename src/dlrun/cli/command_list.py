@@ -26,7 +26,7 @@ COMMANDS = {
         "predict": "predict:predict_inputs",
         "verify": "verify:verify_runs",
         "config": "run_resume_config:config",
-        "script": "plain_script:print_script",
+        "script": "plain_script:print_plain_script",
         "accelerators": "accelerators:list_accelerators",
         "new": "new:write_experiment_package",
     },

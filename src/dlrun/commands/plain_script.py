@@ -37,7 +37,7 @@ def find_scripts() -> dict[str, Path]:
 
 
 @opt.with_run_options("config", "overrides")
-def print_script(
+def print_plain_script(
     settings: RunSettings,
     experiment: Annotated[str, opt.argument("Of the book.", "EXPERIMENT", find_scripts)],
     words: opt.SettingWords = None,

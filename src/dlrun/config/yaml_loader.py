@@ -163,7 +163,7 @@ def _shorten(value: object) -> str:
 
 
 def config_layer_from_values(values: Mapping[str, object], origin: str) -> ConfigLayer:
-    """Return a config layer of values from no file; errors name `origin` as their source."""
+    """Make a config layer from values that no file has; errors name `origin` as their source."""
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 

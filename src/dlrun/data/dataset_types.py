@@ -1,4 +1,4 @@
-"""Define data sets and their sources: find, download, hash and load the files of a data set."""
+"""Define the classes of a data set and of its sources: they find, download, hash and load files."""
 
 import contextlib
 import hashlib

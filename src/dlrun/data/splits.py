@@ -1,4 +1,4 @@
-"""Divide rows into training, validation and test rows, labelled ones by class."""
+"""Divide rows into training, validation and test rows; divide labelled rows within each class."""
 
 import re
 from array import array

@@ -1,4 +1,4 @@
-"""Read the cells of a table's columns as numbers and categories, and say in words what is wrong."""
+"""Read the cells of a table's columns as numbers and categories, and describe each invalid cell."""
 
 import re
 import shlex

@@ -14,7 +14,7 @@ CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.j
 
 
 def check_own_data(config: OwnDataConfig) -> None:
-    """Raise ConfigError if a user's own data are missing, of a wrong kind, or not divisible."""
+    """Raise ConfigError if a user's data are missing, of a wrong kind, or cannot have folds."""
     kinds = config.kinds
     collector = ErrorCollector()
     hint = f"name {' or '.join(kinds.values())}, such as `{config.example}`"

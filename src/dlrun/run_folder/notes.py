@@ -53,7 +53,7 @@ def read_notes(folder: Path) -> RunNotes:
 
 
 def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNotes:
-    """Replace the note and tags of the run in a folder by what `change` makes of them."""
+    """Rewrite the note and tags of the run in a folder as the function `change` returns them."""
     notes = change(read_notes(folder))
     write_file_atomically(folder / NOTES, to_checksummed_json(notes).encode())
     return notes

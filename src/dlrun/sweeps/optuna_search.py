@@ -21,7 +21,7 @@ from optuna.trial import create_trial
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.recorded_metrics import HOLD_OUT, selection_metric
-from dlrun.sweeps.search_space import KeySpace
+from dlrun.sweeps.search_space import KeySearchSpace
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each study
@@ -76,7 +76,7 @@ def _score(run: Run | None) -> float:
     return math.nan if value is None else metric.sign * value
 
 
-def _distribution(space: KeySpace) -> BaseDistribution:
+def _distribution(space: KeySearchSpace) -> BaseDistribution:
     if space.kind == "choice":  # by place: Optuna stores no lists
         return CategoricalDistribution(range(len(space.values)))
     low, high = space.values
@@ -85,11 +85,11 @@ def _distribution(space: KeySpace) -> BaseDistribution:
     return FloatDistribution(low, high, log=space.kind == "log")
 
 
-def _param(space: KeySpace, value: object) -> object:
+def _param(space: KeySearchSpace, value: object) -> object:
     return space.values.index(value) if space.kind == "choice" else value
 
 
-def _value(space: KeySpace, param: object) -> object:
+def _value(space: KeySearchSpace, param: object) -> object:
     """Return the config value of a parameter that Optuna has chosen from a space."""
     if space.kind == "choice" and isinstance(param, int):
         return space.values[param]

@@ -30,7 +30,7 @@ _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
 _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 
-class KeySpace(BaseModel, frozen=True):
+class KeySearchSpace(BaseModel, frozen=True):
     """Holds the search space of one config key: the two ends of a range, or the choices."""
 
     key: str
@@ -58,14 +58,14 @@ class AdaptiveSearch(BaseModel, frozen=True):
     """Says how Optuna chooses a sweep's configs one after another, by the results so far."""
 
     trials: PositiveInt  # how many configs it chooses
-    spaces: list[KeySpace]
+    spaces: list[KeySearchSpace]
     seed: int  # seed of the choices
     repeats: list[Settings]  # seed and fold of each config's runs
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Holds the options that define a search space: seeds, folds, lists of values, and spaces.
+    """Holds the options that define a search space: seeds, folds, lists of values, ranges, choices.
 
     grid: texts KEY=A,B. sampler: how `trials` points are taken from the spaces; None: by chance.
     """
@@ -119,7 +119,7 @@ class SearchSpace:
             seeds = [{SEED: seed} for seed in parse_seeds(self.seeds)]
         return [fold | seed for fold in folds for seed in seeds]
 
-    def parse_spaces(self) -> list[KeySpace]:
+    def parse_spaces(self) -> list[KeySearchSpace]:
         """Return the search spaces. Raises ConfigError if they and other options do not fit."""
         spaces = [_parse_space(text) for text in self.spaces]
         if bool(spaces) != (self.trials is not None) or (self.sampler and not spaces):
@@ -146,7 +146,7 @@ def _check_varied_keys(keys: Sequence[str]) -> None:
             raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
 
 
-def settings_to_check_ends(spaces: Sequence[KeySpace]) -> list[Settings]:
+def settings_to_check_ends(spaces: Sequence[KeySearchSpace]) -> list[Settings]:
     """Return settings with one searched key at each end or choice, all others at their first."""
     first = {space.key: space.values[0] for space in spaces}
     return [first | {space.key: value} for space in spaces for value in space.values]
@@ -196,20 +196,20 @@ def _parse_values(text: str) -> tuple[str, list[Any]]:
     return key, [*parsed]
 
 
-def _parse_space(text: str) -> KeySpace:
+def _parse_space(text: str) -> KeySearchSpace:
     """Parse a search space, such as `optimizer.lr=log:1e-4..1e-2` or `batch_size=50|100`."""
     key, _, spec = text.partition("=")
     if match := _RANGE.fullmatch(spec.strip()):
         kind, *ends = match.groups()
         numbers = _parse_ends(text, kind, ends)
-        return KeySpace.model_validate({"key": key.strip(), "kind": kind, "values": numbers})
+        return KeySearchSpace.model_validate({"key": key.strip(), "kind": kind, "values": numbers})
     choices: list[Any] = []
     if "|" in spec:
         with contextlib.suppress(ConfigError):
             key, choices = _parse_values(f"{key}={spec.replace('|', ',')}")
     if not choices:
         raise ConfigError(f"--space {text}: not a space", SPACE_HINT)
-    return KeySpace(key=key, kind="choice", values=choices)
+    return KeySearchSpace(key=key, kind="choice", values=choices)
 
 
 def _parse_ends(text: str, kind: str, ends: Sequence[str]) -> list[float]:

@@ -44,7 +44,7 @@ def submit_points(
     return waiting | submitted
 
 
-def show_jobs(sweep: Sweep, jobs: JobIds, again: str, screen: Screen, *, json: bool) -> None:
+def show_submission(sweep: Sweep, jobs: JobIds, again: str, screen: Screen, *, json: bool) -> None:
     """Print the submitted jobs of a sweep, and the command that continues it later."""
     folder = str(sweep.folder)
     if json:

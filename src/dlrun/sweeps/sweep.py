@@ -65,7 +65,7 @@ def run_sweep(
         else:
             submitted = slurm_jobs.submit_points(sweep, slurm_options, options, screen)
             if submitted and not wait:
-                slurm_jobs.show_jobs(sweep, submitted, again, screen, json=options.json)
+                slurm_jobs.show_submission(sweep, submitted, again, screen, json=options.json)
                 return 0, None
             state = slurm_jobs.wait_for_jobs(sweep, submitted, screen)
         return _finish(sweep, state, options, screen)

@@ -41,13 +41,13 @@ class ValidatedHittersDataConfig(HittersDataConfig):
 
 
 class ValidatedDaysDataConfig(TradingDaysDataConfig):
-    """Defines the config of NYSE's trading days, and which are used for validation."""
+    """Defines the config of NYSE's trading days, and of the validation days."""
 
     validation: LabValidation
 
 
 class ValidatedWeekdaysDataConfig(ValidatedDaysDataConfig, WeekdaysDataConfig):
-    """Defines the config of NYSE's days with weekdays, and which are used for validation."""
+    """Defines the config of NYSE's days with weekdays as inputs, and of the validation days."""
 
 
 def _on_book(data: type[DataConfig], model: type[Section]) -> type[ExperimentConfig]:
