@@ -27,11 +27,10 @@ def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
     """
     count = min(torch.get_num_threads(), len(rows) // FEWEST)
     infers = torch.is_inference_mode_enabled()
-    parameters = [one for one in layers.parameters() if one.requires_grad]
+    parameters = [weight for weight in layers.parameters() if weight.requires_grad]
     trains = layers.training and torch.is_grad_enabled() and parameters and not rows.requires_grad
-    outputs: Tensor
     if count < 2 or rows.device.type != "cpu" or not (infers or trains):
-        outputs = layers(rows)
+        outputs: Tensor = layers(rows)
     elif infers:
         outputs = torch.cat(_map_with_one_thread_each(layers, rows.tensor_split(count)))
     else:
@@ -72,7 +71,7 @@ def _map_with_one_thread_each(work: Callable[[Any], T], items: Sequence[object])
     """Return work(item) for each item, computed by as many threads; each keeps torch's modes."""
     infers, threads = torch.is_inference_mode_enabled(), torch.get_num_threads()
     casts, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-    found: dict[int, T] = {}
+    results: dict[int, T] = {}
 
     def compute(index: int) -> None:
         torch.set_num_threads(1)  # only of the thread that calls this
@@ -82,17 +81,17 @@ def _map_with_one_thread_each(work: Callable[[Any], T], items: Sequence[object])
             torch.set_grad_enabled(not infers),
             torch.autocast("cpu", dtype, casts, cache_enabled=False),
         ):
-            found[index] = work(items[index])
+            results[index] = work(items[index])
 
     try:
-        share_work(compute, len(items), threads)
+        call_in_threads(compute, len(items), threads)
     finally:
         torch.set_num_threads(threads)
-    return [found[index] for index in range(len(items))]
+    return [results[index] for index in range(len(items))]
 
 
-def share_work(work: Callable[[int], None], count: int, threads: int) -> None:
-    """Call work(0) .. work(count - 1) in several threads; a free thread takes the next call."""
+def call_in_threads(work: Callable[[int], None], count: int, threads: int) -> None:
+    """Call work(0) to work(count - 1) in several threads; a free thread takes the next call."""
     left, helpers = iter(range(count)), min(threads, count) - 1
 
     def take() -> None:
@@ -117,10 +116,8 @@ class FastDropout(nn.Dropout):
         if not self.training or self.p == 0 or inputs.device.type != "cpu":
             return super().forward(inputs)
         size = inputs.numel()
-        random = torch.empty(-(-size // RANDOM_PER_INTEGER), dtype=torch.int64).random_(
-            -(2**63), None
-        )
-        numbers = random.view(torch.int16)[:size].view(inputs.shape)  # from -STEPS / 2
+        integers = torch.empty(-(-size // RANDOM_PER_INTEGER), dtype=torch.int64)
+        numbers = integers.random_(-(2**63), None).view(torch.int16)  # from -STEPS / 2
         dropped = min(round(self.p * STEPS), STEPS - 1)
-        kept = numbers >= dropped - STEPS // 2
+        kept = numbers[:size].view(inputs.shape) >= dropped - STEPS // 2
         return inputs * kept.to(inputs.dtype).mul_(1 / (1 - self.p))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from dlrun.kernels.batch_parts import Context, apply_autograd_function, share_work
+from dlrun.kernels.batch_parts import Context, apply_autograd_function, call_in_threads
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
 FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded
@@ -158,7 +158,7 @@ class _LastStates(torch.autograd.Function):
         )
         projected = batch.array("projected", words, 4 * hidden)
         for_parts = CHUNKS, vectors, from_input, biases, projected
-        share_work(lambda part: kernels.project_words(part, *for_parts), CHUNKS, batch.threads)
+        call_in_threads(lambda part: kernels.project_words(part, *for_parts), CHUNKS, batch.threads)
         # The states of the review that is all padding come first, then those of the others.
         longest = int(batch.starts.max())
         steps = batch.ids.shape[1] - batch.starts
@@ -175,7 +175,7 @@ class _LastStates(torch.autograd.Function):
         lstm.cells[0] = lstm.states[0] = 0
         for_chunks = projected, from_state, lstm, last
         kernels.lstm_forward(ONLY_REVIEW, pads, *for_chunks)
-        share_work(
+        call_in_threads(
             lambda chunk: kernels.lstm_forward(batch.chunks[chunk], reviews, *for_chunks),
             len(batch.chunks),
             batch.threads,
@@ -212,7 +212,7 @@ class _LastStates(torch.autograd.Function):
         firsts, none = state_gradients(len(batch.ids)), state_gradients(0)
         firsts.states[:] = gradients[0].numpy()
         for_chunks = reviews, weight_hh, lstm, firsts, none, word_sums, d_hidden
-        share_work(
+        call_in_threads(
             lambda chunk: kernels.lstm_backward(chunk, batch.chunks[chunk], *for_chunks),
             len(sizes),
             batch.threads,
@@ -227,7 +227,7 @@ class _LastStates(torch.autograd.Function):
         d_embedding, d_bias = _aligned_zeros(words, width), _aligned_zeros(CHUNKS, 4 * hidden)
         d_input = _aligned_zeros(CHUNKS, width, 4 * hidden)
         for_parts = word_sums, embedding, weight_ih, d_embedding, d_input, d_bias
-        share_work(
+        call_in_threads(
             lambda part: kernels.gather_word_gradients(part, *for_parts), CHUNKS, batch.threads
         )
         ctx.forward_pass = None
