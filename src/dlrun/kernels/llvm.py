@@ -97,8 +97,8 @@ def count_constant(number: int) -> Value:
     return ir.Constant(COUNT, number)
 
 
-def fill_lanes(builder: Builder, number: Value, lanes: int) -> Value:
-    """Return an LLVM vector with the same number in every lane."""
+def broadcast(builder: Builder, number: Value, lanes: int) -> Value:
+    """Return an LLVM vector of `lanes` elements, each of which is the same number."""
     unset = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
     first = builder.insert_element(unset, number, ir.Constant(INT32, 0))
     zeros = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from dlrun.kernels.numba_simd import (
     LANES,
-    fill_lanes,
+    broadcast,
     fma,
     jit_inner,
     jit_kernel,
@@ -86,17 +86,17 @@ class WordSums(NamedTuple):
 def sigmoid(x: Vector) -> Vector:
     """Return 1 / (1 + exp(-x)) of a vector, within 2.4e-7; the exponential is Cephes' expf."""
     x = vclip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
-    shift = fill_lanes(f32(1.5 * 2**23))  # adding it rounds to a whole number
-    shifted = fma(x, fill_lanes(f32(-1.44269504)), shift)  # -x / log(2)
+    shift = broadcast(f32(1.5 * 2**23))  # adding it rounds to a whole number
+    shifted = fma(x, broadcast(f32(-1.44269504)), shift)  # -x / log(2)
     n = shifted - shift
-    r = fma(n, fill_lanes(f32(-0.693359375)), fill_lanes(f32(0)) - x)  # -x - n log(2), in two steps
-    r = fma(n, fill_lanes(f32(2.12194440e-4)), r)
-    p = fma(fill_lanes(f32(1.9875691500e-4)), r, fill_lanes(f32(1.3981999507e-3)))
-    p = fma(p, r, fill_lanes(f32(8.3334519073e-3)))
-    p = fma(p, r, fill_lanes(f32(4.1665795894e-2)))
-    p = fma(p, r, fill_lanes(f32(1.6666665459e-1)))
-    p = fma(p, r, fill_lanes(f32(5.0000001201e-1)))
-    one = fill_lanes(f32(1))
+    r = fma(n, broadcast(f32(-0.693359375)), broadcast(f32(0)) - x)  # -x - n log(2), in two steps
+    r = fma(n, broadcast(f32(2.12194440e-4)), r)
+    p = fma(broadcast(f32(1.9875691500e-4)), r, broadcast(f32(1.3981999507e-3)))
+    p = fma(p, r, broadcast(f32(8.3334519073e-3)))
+    p = fma(p, r, broadcast(f32(4.1665795894e-2)))
+    p = fma(p, r, broadcast(f32(1.6666665459e-1)))
+    p = fma(p, r, broadcast(f32(5.0000001201e-1)))
+    one = broadcast(f32(1))
     p = fma(p, r * r, r) + one
     return one / fma(p, simd_power_of_two(shifted), one)
 
@@ -106,15 +106,15 @@ def tanh(x: Vector) -> Vector:
     """Return the hyperbolic tangent of a vector, within 3e-7 (Eigen's ratio of polynomials)."""
     x = vclip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
-    p = fma(fill_lanes(f32(-2.76076847742355e-16)), y, fill_lanes(f32(2.00018790482477e-13)))
-    p = fma(p, y, fill_lanes(f32(-8.60467152213735e-11)))
-    p = fma(p, y, fill_lanes(f32(5.12229709037114e-08)))
-    p = fma(p, y, fill_lanes(f32(1.48572235717979e-05)))
-    p = fma(p, y, fill_lanes(f32(6.37261928875436e-04)))
-    p = fma(p, y, fill_lanes(f32(4.89352455891786e-03)))
-    q = fma(fill_lanes(f32(1.19825839466702e-06)), y, fill_lanes(f32(1.18534705686654e-04)))
-    q = fma(q, y, fill_lanes(f32(2.26843463243900e-03)))
-    q = fma(q, y, fill_lanes(f32(4.89352518554385e-03)))
+    p = fma(broadcast(f32(-2.76076847742355e-16)), y, broadcast(f32(2.00018790482477e-13)))
+    p = fma(p, y, broadcast(f32(-8.60467152213735e-11)))
+    p = fma(p, y, broadcast(f32(5.12229709037114e-08)))
+    p = fma(p, y, broadcast(f32(1.48572235717979e-05)))
+    p = fma(p, y, broadcast(f32(6.37261928875436e-04)))
+    p = fma(p, y, broadcast(f32(4.89352455891786e-03)))
+    q = fma(broadcast(f32(1.19825839466702e-06)), y, broadcast(f32(1.18534705686654e-04)))
+    q = fma(q, y, broadcast(f32(2.26843463243900e-03)))
+    q = fma(q, y, broadcast(f32(4.89352518554385e-03)))
     return x * p / q
 
 
@@ -133,7 +133,7 @@ def multiply_row(
         s2, s3 = vload(initial, at_initial + 2 * L), vload(initial, at_initial + 3 * L)
         at_w = u
         for k in range(inputs):
-            xk = fill_lanes(x[row_in, k])
+            xk = broadcast(x[row_in, k])
             s0, s1 = fma(xk, vload(W, at_w), s0), fma(xk, vload(W, at_w + L), s1)
             s2, s3 = fma(xk, vload(W, at_w + 2 * L), s2), fma(xk, vload(W, at_w + 3 * L), s3)
             at_w += outputs
@@ -150,15 +150,15 @@ def multiply_gate_gradients(dg: Floats, row_in: int, W_T: Floats, y: Floats, row
     """
     inputs, outputs = W_T.shape
     hidden, per_gate = inputs // 4, inputs // 4 * outputs  # units, and weights of a gate
-    zero = fill_lanes(f32(0))
+    zero = broadcast(f32(0))
     for u in range(0, outputs, L):
         s0, s1, s2, s3 = zero, zero, zero, zero
         for k in range(hidden):
             at_w = k * outputs + u
-            s0 = fma(fill_lanes(dg[row_in, k]), vload(W_T, at_w), s0)
-            s1 = fma(fill_lanes(dg[row_in, hidden + k]), vload(W_T, at_w + per_gate), s1)
-            s2 = fma(fill_lanes(dg[row_in, 2 * hidden + k]), vload(W_T, at_w + 2 * per_gate), s2)
-            s3 = fma(fill_lanes(dg[row_in, 3 * hidden + k]), vload(W_T, at_w + 3 * per_gate), s3)
+            s0 = fma(broadcast(dg[row_in, k]), vload(W_T, at_w), s0)
+            s1 = fma(broadcast(dg[row_in, hidden + k]), vload(W_T, at_w + per_gate), s1)
+            s2 = fma(broadcast(dg[row_in, 2 * hidden + k]), vload(W_T, at_w + 2 * per_gate), s2)
+            s3 = fma(broadcast(dg[row_in, 3 * hidden + k]), vload(W_T, at_w + 3 * per_gate), s3)
         vstore(y, row_out * outputs + u, (s0 + s1) + (s2 + s3))
 
 
@@ -178,7 +178,7 @@ def add_weight_gradients(
             s0, s1 = vload(dW, at_w), vload(dW, at_w + L)
             s2, s3 = vload(dW, at_next), vload(dW, at_next + L)
             for step in range(steps):
-                xk, xl = fill_lanes(x[x_row + step, k]), fill_lanes(x[x_row + step, k + 1])
+                xk, xl = broadcast(x[x_row + step, k]), broadcast(x[x_row + step, k + 1])
                 at_g = (dg_row + step) * outputs + u
                 g0, g1 = vload(dg, at_g), vload(dg, at_g + L)
                 s0, s1, s2, s3 = fma(xk, g0, s0), fma(xk, g1, s1), fma(xl, g0, s2), fma(xl, g1, s3)
@@ -234,7 +234,7 @@ def differentiate_gates(lstm: LSTMStates, row: int, gradients: StateGradients, r
     """Replace an LSTM's gates at one step with the gradients before sigmoid and tanh; update dc."""
     gates, cells, _ = lstm
     hidden = cells.shape[1]
-    one = fill_lanes(f32(1))
+    one = broadcast(f32(1))
     for u in range(0, hidden, L):
         at_i, at_d = row * 4 * hidden + u, r * hidden + u
         at_f, at_z, at_o = at_i + hidden, at_i + 2 * hidden, at_i + 3 * hidden

@@ -133,8 +133,8 @@ def _address(context: Numba, builder: Builder, kind: Numba, array: Value, index:
     return builder.bitcast(first, FLOATS.as_pointer())
 
 
-def _all_lanes(builder: Builder, number: Value) -> Value:
-    return llvm.fill_lanes(builder, number, LANES)
+def _broadcast(builder: Builder, number: Value) -> Value:
+    return llvm.broadcast(builder, number, LANES)
 
 
 def _numba_form(write: llvm.Write) -> Callable[..., Value]:
@@ -143,9 +143,9 @@ def _numba_form(write: llvm.Write) -> Callable[..., Value]:
 
 
 @intrinsic
-def fill_lanes(_: Numba, number: Numba) -> Numba:
-    """Return a SIMD vector with the same float32 number in every lane."""
-    return VECTOR(types.float32), _numba_form(_all_lanes)
+def broadcast(_: Numba, number: Numba) -> Numba:
+    """Return a SIMD vector of LANES elements, each of which is the same float32 number."""
+    return VECTOR(types.float32), _numba_form(_broadcast)
 
 
 @intrinsic
@@ -163,7 +163,7 @@ def vclip(_: Numba, vector: Numba, limit: Numba) -> Numba:
     """Return a SIMD vector with its numbers clipped to [-limit, limit]; NaN stays NaN."""
 
     def write(builder: Builder, vector: Value, limit: Value) -> Value:
-        high, low = _all_lanes(builder, limit), _all_lanes(builder, builder.fneg(limit))
+        high, low = _broadcast(builder, limit), _broadcast(builder, builder.fneg(limit))
         above = builder.fcmp_ordered(">", vector, high)
         below = builder.fcmp_ordered("<", vector, low)
         return builder.select(above, high, builder.select(below, low, vector))
@@ -213,11 +213,9 @@ def sum_masked(_: Numba, bits: Numba, values: Numba) -> Numba:
 
         zeros = ir.Constant(doubles, None)
         sums = llvm.write_loop(builder, llvm.count_constant(0), masks.nitems, add, zeros)
-        lanes = [
-            builder.extract_element(sums, ir.Constant(llvm.INT32, lane))
-            for lane in range(ROWS_PER_BLOCK)
-        ]
-        return functools.reduce(builder.fadd, lanes)
+        lanes = [ir.Constant(llvm.INT32, lane) for lane in range(ROWS_PER_BLOCK)]
+        elements = [builder.extract_element(sums, lane) for lane in lanes]
+        return functools.reduce(builder.fadd, elements)
 
     return types.float64(bits, values), write
 
@@ -232,7 +230,7 @@ def add_masked(_: Numba, bits: Numba, factor: Numba, values: Numba, sums: Numba)
             llvm.LlvmArray(builder, _array_struct(context, builder, *array).data, ROWS_PER_BLOCK)
             for array in ((values, arguments[2]), (sums, arguments[3]))
         )
-        factors = llvm.fill_lanes(builder, arguments[1], ROWS_PER_BLOCK)
+        factors = llvm.broadcast(builder, arguments[1], ROWS_PER_BLOCK)
 
         def add(block: Value) -> None:
             old = target[block]

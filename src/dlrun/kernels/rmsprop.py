@@ -79,7 +79,7 @@ def _write_update(
 ) -> None:
     """Write the LLVM code that updates the vectors `start` to `stop` of so many lanes."""
     w, g, v = (LlvmArray(builder, address, lanes) for address in arguments[:3])
-    lr, alpha, rest, eps = (llvm.fill_lanes(builder, number, lanes) for number in arguments[4:])
+    lr, alpha, rest, eps = (llvm.broadcast(builder, number, lanes) for number in arguments[4:])
 
     def update(i: Value) -> None:
         gradient = g[i]
