@@ -15,9 +15,7 @@ from dlrun.system.commit import describe_commit
 from dlrun.system.resources import usable_cores
 
 # Packages whose other versions may compute different numbers.
-PACKAGES = (
-    "torch", "torchvision", "lightning", "numpy", "scipy", "scikit-learn", "numba", "pillow",
-)  # fmt: skip
+PACKAGES = "torch", "torchvision", "lightning", "numpy", "scipy", "scikit-learn", "numba", "pillow"
 
 
 def describe_environment(experiment_package: str) -> RunEnvironment:
@@ -39,15 +37,15 @@ def describe_environment_changes(
     code: str | None, packages: Mapping[str, str | None], experiment_package: str
 ) -> list[str]:
     """Return how the installed code and packages differ from those of a run."""
-    then = {"code:": code, **packages}
+    then = {"code:": code, **packages}  # the keys begin the sentences
     now = {"code:": code_hashes(experiment_package), **package_versions(packages)}
     changed = [name for name in now if then.get(name) != now[name]]
     return [f"{name} {then.get(name)} then, {now[name]} now" for name in changed]
 
 
-def package_versions(others: Iterable[str] = ()) -> dict[str, str | None]:
-    """Return the versions of packages that change results, and of `others`; None if missing."""
-    versions: dict[str, str | None] = dict.fromkeys((*PACKAGES, *others))
+def package_versions(more_names: Iterable[str] = ()) -> dict[str, str | None]:
+    """Return the versions of packages that change results, and of `more_names`; None if missing."""
+    versions: dict[str, str | None] = dict.fromkeys((*PACKAGES, *more_names))
     for name in versions:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
@@ -60,9 +58,9 @@ def code_hashes(experiment_package: str) -> str:
     return ", ".join(f"{package} {code_digest(package)}" for package in packages)
 
 
-@functools.cache
+@functools.cache  # it takes 5 ms
 def code_digest(package: str) -> str:
-    """Return a hash of the names and contents of a package's .py files, in 5 ms."""
+    """Return a hash of the names and contents of the .py files in a package's folder, if any."""
     digest = hashlib.sha256()
     spec = find_spec(package)
     for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
@@ -73,6 +71,7 @@ def code_digest(package: str) -> str:
 
 
 def _processor() -> str:
+    """Return the name of the processor as Linux knows it, else what Python's platform knows."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
