@@ -13,8 +13,8 @@ from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
-from dlrun.experiments.run_checks import CopyOrder, find_copies
 from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.metrics import TESTED, Metric
 from dlrun.run_folder.record import SPLIT_SEED, RunRecord
 from dlrun.run_folder.recorded_metrics import is_plottable, main_metric, selection_metric

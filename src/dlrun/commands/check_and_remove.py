@@ -11,8 +11,8 @@ from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import describe_damage, open_runs, scan_runs_or_fail, show_results
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError, as_known_error
-from dlrun.experiments.run_checks import CopyOrder, find_copies
 from dlrun.experiments.saved_run import Run, scan_folder
+from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import remove_run
 from dlrun.run_tables import Column

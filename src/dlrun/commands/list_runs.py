@@ -15,8 +15,8 @@ from dlrun.commands.opened_runs import EMPTY, scan_runs_or_fail
 from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
-from dlrun.experiments.run_checks import CopyOrder, find_copies
 from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describe_metric
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.notes import RunNotes, check_tag

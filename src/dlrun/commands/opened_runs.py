@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.run_checks import find_damage
 from dlrun.experiments.saved_run import Run, scan_folder, scan_runs
+from dlrun.experiments.saved_run_checks import find_damage
 from dlrun.run_folder.find import find_run, raise_if_sweep, run_name_without_time, runs_below
 from dlrun.run_folder.folder import LATEST
 from dlrun.run_tables import Column, Row, table_lines

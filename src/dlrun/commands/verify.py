@@ -23,8 +23,8 @@ from dlrun.data.photographs import IMAGE_COLUMNS
 from dlrun.errors import DlrunError, first_line
 from dlrun.execution.run import run_experiment
 from dlrun.experiments.comparable_with_published import RUNTIME_KEYS
-from dlrun.experiments.run_checks import CopyOrder, find_copies
 from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.csv_tables import parse_csv
 from dlrun.run_folder.folder import CONFIG, ENVIRONMENT

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
-from dlrun.experiments.run_checks import find_damage
 from dlrun.experiments.saved_run import ASSETS, Run
+from dlrun.experiments.saved_run_checks import find_damage
 from dlrun.reports import highlights
 from dlrun.reports import warning_tags as tags
 from dlrun.reports.charts import ColumnsByName, charts_of_run, thin_out_table

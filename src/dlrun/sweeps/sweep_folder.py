@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.run_checks import CopyOrder, find_copies
 from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.run_context import resolve_runs_dir
 from dlrun.run_folder.checksummed_json import to_checksummed_json
 from dlrun.run_folder.find import runs_newest_first
