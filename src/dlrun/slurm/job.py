@@ -26,7 +26,7 @@ EXIT_CODE_FILE, JOB_ID_FILE = "exit-code", "job"
 class ResumeJob:
     """Starts or continues a run in a SLURM job, by its folder and the arguments of dlrun."""
 
-    run: str  # its folder; jobs in the queue are stored with this name
+    run: str  # its folder; jobs in the queue name this module, class and field
     arguments: tuple[str, ...]
 
     def __call__(self) -> None:

@@ -19,7 +19,7 @@ Loader = DataLoader[Any]
 
 
 class TensorBatches:
-    """Returns batches by row indices: inputs (batch, ...) divided by `scale`, targets (batch,).
+    """Returns the batch of given rows: inputs (batch, ...) divided by `scale`, targets (batch,).
 
     16-bit inputs, with which torch cannot index an embedding, become int32 batch by batch.
     """
