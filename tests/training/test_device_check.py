@@ -17,7 +17,7 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.system.accelerator import DeviceComparison
-from dlrun.system.training_settings import temporary_training_settings
+from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
 from dlrun.training.fit import Training
 from tests.conftest import NETWORKS, ROOT, Dlrun, Ended, python, smoke
@@ -59,7 +59,7 @@ def data() -> pl.LightningDataModule:
 
 def compared(training: Training, kind: str, *factor: float) -> DeviceComparison:
     precision = training.config.trainer.precision
-    with registered("mine", KINDS[kind](*factor), precision), temporary_training_settings(1):
+    with registered("mine", KINDS[kind](*factor), precision), temporary_library_settings(1):
         return compare_with_cpu("mine", precision, training.fit_one_batch)
 
 

@@ -15,7 +15,7 @@ from dlrun.errors import AcceleratorError
 from dlrun.execution.checks import load_experiment_config
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files
-from dlrun.system.training_settings import temporary_training_settings
+from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
@@ -85,7 +85,7 @@ def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) ->
     """Train as NetworkExperiment.run does."""
     around = reader(folder)
     config = network_config(accelerator, **changes)
-    with temporary_training_settings(2):
+    with temporary_library_settings(2):
         trained, report = Training.of_network(
             config, around, build, batches(), classification(2), "data"
         ).run_on_accelerator()

@@ -20,7 +20,7 @@ from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.experiments.predictions import PredictedValues
 from dlrun.kernels.bag_linear import BagLinear
 from dlrun.kernels.rmsprop import OnePassRMSprop
-from dlrun.system.training_settings import temporary_training_settings
+from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
 from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
 from dlrun.training.objective import (
@@ -205,7 +205,7 @@ def weights_after_an_epoch(
     network = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
     sgd = optimizer_config("sgd", lr=10.0)
     module = lightning_network(network, sgd, classification(2), max_epochs=1, **trainer)
-    with temporary_training_settings(1):
+    with temporary_library_settings(1):
         made = make_trainer(module.config, "cpu")
         if plugin is not None:
             made.strategy.precision_plugin = plugin

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.system.training_settings import temporary_training_settings
+from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.fit import Training, TrainingResult
 from tests.conftest import Dlrun
 from tests.experiments.plugins import Plugins, plugin
@@ -123,7 +123,7 @@ def train(
     """Train; return the result, the rows without their times, and the weights."""
     context, config = reader(folder), lightning_config(epochs, changes, **trainer)
     training = Training(config, context, module, lambda: Data(kind), make_callbacks=callbacks)
-    with temporary_training_settings(1):
+    with temporary_library_settings(1):
         trained = training.run("cpu")
     rows = [{**row, "seconds": 0.0} for row in context.progress.rows]
     weights = torch.load(io.BytesIO(bytes(context.kept["weights.pt"])), weights_only=True)

@@ -18,7 +18,7 @@ from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import NO_METRICS
-from dlrun.system.training_settings import temporary_training_settings
+from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.fit import Training
 
 L = TypeVar("L", bound=LightningConfig)
@@ -63,7 +63,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
             lambda: self.datamodule(config, context),
             make_callbacks=lambda: self.callbacks(config),
         )
-        with temporary_training_settings(context.threads):
+        with temporary_library_settings(context.threads):
             summary = ModelSummary(self.module(config), max_depth=-1)
             context.write_summary(str(summary))
             trained, report = training.run_on_accelerator()

@@ -33,7 +33,7 @@ from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
 from dlrun.run_folder.recorded_metrics import too_good_by_test_rows
-from dlrun.system.training_settings import temporary_training_settings
+from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, BatchDataset
 from dlrun.training.objective import TrainingObjective, classification
 
@@ -152,7 +152,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         if config.validates_on_test and (config.early_stopping.monitor or config.best_epoch_metric):
             what = "the test metric of an epoch that they choose"
             context.screen.warn(too_good_by_test_rows(what))
-        with temporary_training_settings(self.torch_threads(config, context.threads)):
+        with temporary_library_settings(self.torch_threads(config, context.threads)):
             build = partial(self.build, config, assets)
             parameters = context.write_layers(build(), _first_input(data.train))
             training = Training.of_network(config, context, build, data, objective, fingerprint)
@@ -198,7 +198,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         assets = self.assets(run)
         config = config.model_copy(update={"threads": context.threads})
-        with temporary_training_settings(self.torch_threads(config, context.threads)):
+        with temporary_library_settings(self.torch_threads(config, context.threads)):
             loaded = self.load(config, context)
             data = self._array_data(config, loaded)
             run.check_data(loaded.fingerprint())

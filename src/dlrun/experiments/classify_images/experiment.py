@@ -38,7 +38,7 @@ from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import file_digest, fingerprint_files
-from dlrun.system.training_settings import temporary_training_settings
+from dlrun.system.library_settings import temporary_library_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 # Photographs that one CPU thread computes together. Two threads that share a batch wait for each
@@ -53,13 +53,13 @@ class ClassifyImagesExperiment(Experiment[Config]):
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         screen = context.screen
         files, origin = config.find_photographs(context.data_dir)
-        with temporary_training_settings(1), context.phase("model"):
+        with temporary_library_settings(1), context.phase("model"):
             pretrained.download_weights(config.model, screen)
             model = pretrained.load_pretrained(config.model)
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
             parameters = context.write_layers(model.network, example)
-        with temporary_training_settings(1), context.phase("classify"):
+        with temporary_library_settings(1), context.phase("classify"):
             classified, report = run_with_fallback(
                 config.accelerator,
                 screen.warn,

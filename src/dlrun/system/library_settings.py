@@ -1,4 +1,4 @@
-"""Configure torch, Lightning and glibc for a training, and restore all settings afterwards."""
+"""Configure torch, Lightning and glibc for a training, and restore them afterwards."""
 
 import contextlib
 import ctypes
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 # glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MMAP_MAX = 32 << 20  # bytes
+LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes
 LIGHTNING_LOGGERS = (
     "lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero",
 )  # fmt: skip
@@ -28,38 +28,39 @@ def _keep_freed_memory() -> Iterator[None]:
         yield
         return
     glibc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    glibc.mallopt(M_MMAP_THRESHOLD, MMAP_MAX)
+    glibc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
     try:
         yield
     finally:
-        glibc.mallopt(M_TRIM_THRESHOLD, 2 * MMAP_MAX)
+        glibc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)
         glibc.malloc_trim(0)
 
 
 @contextlib.contextmanager
-def temporary_training_settings(threads: int) -> Iterator[None]:
-    """Configure torch and Lightning for training in a `with` block, and restore all afterwards."""
+def temporary_library_settings(threads: int) -> Iterator[None]:
+    """Configure libraries in a `with` block; afterwards restore all but malloc's thresholds."""
     import numpy as np
     import torch
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([]))
+        stack.enter_context(torch.random.fork_rng([]))  # only the CPU's generator
         stack.enter_context(torch.set_grad_enabled(torch.is_grad_enabled()))  # restores it
         stack.enter_context(_keep_freed_memory())
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         stack.callback(torch.set_num_threads, torch.get_num_threads())
+        # Only restored: Lightning's Trainer changes determinism, cudnn and the environment.
         is_deterministic = torch.are_deterministic_algorithms_enabled()
-        warns = torch.is_deterministic_algorithms_warn_only_enabled()
-        stack.callback(torch.use_deterministic_algorithms, is_deterministic, warn_only=warns)
-        for flags, name in (
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        stack.callback(torch.use_deterministic_algorithms, is_deterministic, warn_only=warn_only)
+        for module, name in (
             (torch.backends.cudnn, "deterministic"),
             (torch.backends.cudnn, "benchmark"),
             (torch.utils.deterministic, "fill_uninitialized_memory"),
         ):
-            stack.callback(setattr, flags, name, getattr(flags, name))
+            stack.callback(setattr, module, name, getattr(module, name))
         stack.callback(os.environ.update, dict(os.environ))
-        stack.callback(os.environ.clear)  # before the update
+        stack.callback(os.environ.clear)  # callbacks run last to first: this before the update
         for logger in map(logging.getLogger, LIGHTNING_LOGGERS):
             stack.callback(setattr, logger, "handlers", logger.handlers)
             stack.callback(setattr, logger, "propagate", logger.propagate)
@@ -69,7 +70,7 @@ def temporary_training_settings(threads: int) -> Iterator[None]:
             logger.propagate = True
             logger.setLevel(logging.WARNING)
         # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset.
-        # That takes a tenth of the LSTM's time, and the same numbers do not depend on it.
+        # That takes a tenth of the LSTM's time; results stay reproducible without it.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.set_num_threads(threads)
         yield

@@ -1,0 +1,45 @@
+"""The settings of torch, Lightning and glibc in a training, and after it."""
+
+import ctypes
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dlrun.system.library_settings import temporary_library_settings
+
+BLOCK = 20 << 20  # bytes, as of an activation of cifar100's first block
+glibc = pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc"
+)
+
+
+def held() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@glibc
+def test_freed_memory_is_kept_in_a_run_and_returned_after_it() -> None:
+    with temporary_library_settings(1):
+        pass  # its first use imports more of torch
+    before = held()
+    with temporary_library_settings(1):
+        for block in [torch.empty(BLOCK, dtype=torch.uint8) for _ in range(10)]:
+            block.fill_(1)
+        del block
+        assert held() - before > 9 * BLOCK
+        torch.ones(10 * BLOCK, dtype=torch.uint8)  # the largest are returned at once
+        assert held() - before < 12 * BLOCK
+    assert held() - before < 2 * BLOCK
+
+
+def test_in_the_block_lightning_speaks_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with temporary_library_settings(2):
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+        logging.getLogger("lightning.pytorch").warning("to the log")
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").info("a tip")
+    assert caplog.messages == ["to the log"]
