@@ -12,7 +12,7 @@ from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.predictions import keep_test_predictions, predictions_from_rows
 from dlrun.experiments.saved_run import DrawnFigures, Run
-from dlrun.networks.files import load_weights, read_tensors
+from dlrun.networks.weights_files import load_weights
 from dlrun.plots import draw_learning_curves
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.folder import WEIGHTS
@@ -89,8 +89,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
     def network(self, run: Run, config: L) -> pl.LightningModule:
         """Return a run's module with its trained weights, in eval mode, on the CPU."""
         module = self.module(config)
-        path = run.folder / WEIGHTS
-        load_weights(module, read_tensors(path, run.read(WEIGHTS)), path)
+        load_weights(module, run.folder / WEIGHTS, run.read(WEIGHTS))
         return module.eval()
 
     def draw(self, run: Run, config: L) -> DrawnFigures:

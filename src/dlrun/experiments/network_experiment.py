@@ -1,4 +1,4 @@
-"""Define the base class of experiments that train a network, and a dense network for them."""
+"""Define the base class of experiments that train a network, and the dense network of several."""
 
 import json
 from abc import abstractmethod
@@ -28,7 +28,7 @@ from dlrun.experiments.predictions import (
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.kernels.bag_linear import Bags, BagTensors
 from dlrun.kernels.batch_parts import FastDropout
-from dlrun.networks.files import load_weights, read_tensors
+from dlrun.networks.weights_files import load_weights
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import WEIGHTS
@@ -184,8 +184,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def network(self, run: Run, config: N) -> nn.Module:
         """Return a run's network with its saved weights, in eval mode, on the CPU."""
         network = self.build(config, self.assets(run))
-        path = run.folder / WEIGHTS
-        load_weights(network, read_tensors(path, run.read(WEIGHTS)), path)
+        load_weights(network, run.folder / WEIGHTS, run.read(WEIGHTS))
         return network.eval()
 
     def inference(self, run: Run, config: N) -> Callable[[object], NDArray[np.float64]]:
@@ -202,9 +201,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             loaded = self.load(config, context)
             data = self._array_data(config, loaded)
             run.check_data(loaded.fingerprint())
-            network = self.network(run, config)
             objective = self.objective(config, assets)
-            rows = predict_test_set(network, objective, data, config)
+            rows = predict_test_set(self.network(run, config), objective, data, config)
         predictions = predictions_from_rows(rows, assets.labels, loaded.row_names)
         if predictions is None:
             raise DlrunError(f"{self.name} predicts neither a class nor one number for a row")

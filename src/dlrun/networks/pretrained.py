@@ -16,7 +16,7 @@ from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
-from dlrun.networks.files import load_weights, read_tensors
+from dlrun.networks.weights_files import load_weights, read_tensors
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
 from dlrun.system.extras import require_extra
@@ -85,7 +85,7 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
         network = torchvision.models.get_model(config.name, weights=None)
         transform = weights_by_name["DEFAULT"].transforms()  # a file of weights names none
     if weights is None:
-        load_weights(network, read_tensors(path), path)
+        load_weights(network, path)
     source = f"{config.name} with the weights {config.weights}"
     # ImageNet's 1,000 classes, which all the models have.
     labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])

@@ -15,7 +15,7 @@ from torch import nn
 from dlrun.config.network_sections import LightningConfig, NetworkConfig, Precision
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.metrics import VALID, describe_metric
-from dlrun.networks.files import serialize_tensors
+from dlrun.networks.weights_files import serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.folder import WEIGHTS

@@ -1,4 +1,4 @@
-"""Keep what Lightning saves for a resume in memory, for dlrun's own checkpoint file."""
+"""Keep in memory the state that Lightning saves for a resume, to be put in dlrun's checkpoint."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
-from dlrun.networks.files import read_tensors, serialize_tensors
+from dlrun.networks.weights_files import read_tensors, serialize_tensors
 from dlrun.system.workarounds import begin_next_epoch_when_resumed
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory

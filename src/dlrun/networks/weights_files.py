@@ -22,7 +22,7 @@ def serialize_tensors(state: Mapping[str, object]) -> bytes:
 
 
 def read_tensors(path: Path, content: bytes | None = None) -> Any:
-    """Read tensors and plain values from a file, onto the CPU; raise DataError for all else."""
+    """Read tensors and plain values from a file, or its content; raise DataError for all else."""
     try:
         source = path if content is None else io.BytesIO(content)
         return torch.load(source, map_location="cpu", weights_only=True)
@@ -36,8 +36,9 @@ def read_tensors(path: Path, content: bytes | None = None) -> Any:
         raise DataError(f"{path}: not a file of weights: {first_line(error)}") from None
 
 
-def load_weights(network: nn.Module, weights: object, path: Path) -> None:
-    """Load weights into a network; raise DataError if they do not fit it."""
+def load_weights(network: nn.Module, path: Path, content: bytes | None = None) -> None:
+    """Load the weights in a file into a network; raise DataError if they do not fit it."""
+    weights = read_tensors(path, content)
     if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
         weights = weights["state_dict"]
     if not isinstance(weights, dict):
