@@ -22,7 +22,7 @@ from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_w
 from dlrun.training.fit import Training
 from tests.conftest import NETWORKS, ROOT, Dlrun, Ended, python, smoke
 from tests.experiments.use import latest, reader, results
-from tests.training.test_own_module import lightning_config
+from tests.training.test_user_module import lightning_config
 from tests.training.wrong_device import KINDS, registered
 
 ERRORS = [2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]

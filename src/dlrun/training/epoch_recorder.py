@@ -28,8 +28,8 @@ from dlrun.run_folder.recorded_metrics import (
     kept_epoch,
 )
 from dlrun.system.console import format_position
-from dlrun.training.own_module import predictions_of_batch, values_by_column
 from dlrun.training.run_state import STATE, RunState
+from dlrun.training.user_module import predictions_of_batch, values_by_column
 
 
 @dataclass(eq=False)

@@ -34,13 +34,13 @@ from dlrun.training.lightning_module import (
     epoch_columns,
 )
 from dlrun.training.objective import TrainingObjective, choose_training_loss
-from dlrun.training.own_module import logged_names_by_column
 from dlrun.training.run_state import STATE, RunState
 from dlrun.training.trainer import make_trainer
+from dlrun.training.user_module import logged_names_by_column
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
-OWN_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
+USER_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
 NO_PREDICTIONS = (
     "no predictions are written: `predict_step` returns neither scores (rows, classes) of "
     "whole-number targets, nor values (rows,) of other numbers"
@@ -94,7 +94,7 @@ class Training:
         return cls(config, context, make_module, lambda: NetworkData(data), columns, data_digest)
 
     @property
-    def has_own_module(self) -> bool:
+    def has_user_module(self) -> bool:
         """Return whether the module is the user's own, not a network of dlrun."""
         return self.columns is None
 
@@ -140,8 +140,8 @@ class Training:
     def compare(self, device: str) -> DeviceComparison:
         """Return how far a device is from the CPU for one batch of a network of dlrun."""
         precision = self.config.trainer.precision
-        if self.has_own_module:  # its hooks may draw or keep anything
-            return DeviceComparison(precision, not_compared=OWN_MODULE)
+        if self.has_user_module:  # its hooks may draw or keep anything
+            return DeviceComparison(precision, not_compared=USER_MODULE)
         self.context.screen.note(f"comparing {device} with the CPU on one batch")
         return compare_with_cpu(device, precision, self.fit_one_batch)
 
@@ -167,7 +167,7 @@ class Training:
             return
         key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
         columns: Sequence[str] = self.columns or ()
-        if self.has_own_module:  # whose columns are what it logs
+        if self.has_user_module:  # whose columns are what it logs
             columns = [*logged_names_by_column(self.fit_one_batch(device).callback_metrics)]
         known = sorted(name for name in columns if name.startswith(VALID))
         if metric not in known:
@@ -194,10 +194,10 @@ class Training:
             self.config,
             device,
             [recorder, *self.make_callbacks()],
-            logger=DummyLogger() if self.has_own_module else None,
+            logger=DummyLogger() if self.has_user_module else None,
             plugins=[recorder.state],
             default_root_dir=self.context.folder.path,  # where ModelCheckpoint writes
-            gradient_clip_val=clip_val if self.has_own_module else None,
+            gradient_clip_val=clip_val if self.has_user_module else None,
         )
 
     def _train_remaining_epochs(

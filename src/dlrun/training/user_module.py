@@ -1,4 +1,4 @@
-"""Read what a LightningModule of the user's own logs and predicts, which can be anything."""
+"""Read the metrics and predictions, of any form, that a user's own LightningModule returns."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -47,7 +47,7 @@ def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:
     targets = batch[1] if isinstance(batch, list | tuple) and len(batch) == 2 else None
     if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
         return None
-    if not targets.numel() == len(targets) == len(outputs):
+    if not targets.shape[:1] == outputs.shape[:1] == (targets.numel(),):
         return None
     values = outputs.detach().cpu().double()
     true = targets.cpu().flatten()

@@ -341,6 +341,7 @@ def test_what_predict_step_returns_is_kept_in_the_order_of_the_test(tmp_path: Pa
     found = predicted("values", lambda targets: targets[:, None] + 1)
     assert found.tolist() == [true, [value + 1 for value in true]]
     assert predicted("others", lambda targets: [targets]) is None
+    assert predicted("scalar", lambda targets: targets.sum()) is None
     assert predicted("scores", lambda targets: torch.zeros(len(targets), 2)) is None  # of values
 
 
