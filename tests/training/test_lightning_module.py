@@ -1,6 +1,5 @@
-"""A network in training: its steps, optimizer, loss and metrics, and the predictions collected."""
+"""A network in training: its steps, optimizer and loss."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -10,19 +9,17 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from sklearn.metrics import r2_score
 from torch import nn
 from torch.nn import functional as F
 
 from dlrun.config.network_sections import LossConfig, OptimizerConfig
 from dlrun.errors import ConfigError
 from dlrun.experiments.network_experiment import DenseNetwork
-from dlrun.experiments.predictions import PredictedValues
 from dlrun.kernels.bag_linear import BagLinear
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
-from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
+from dlrun.training.lightning_module import LightningNetwork
 from dlrun.training.objective import (
     TrainingObjective,
     choose_training_loss,
@@ -104,57 +101,14 @@ def test_only_the_training_has_the_options_of_the_loss() -> None:
         module = LightningNetwork(nn.Identity(), one, objective, loss)
         module.validation_step(batch, 0)
         module.test_step(batch, 0)
-        module._measure_batch(module.train_metrics, *batch)
-        stages = (module.train_metrics, module.valid_metrics, module.test_metrics)
-        losses.append([stage.finish()[f"{stage.stage}_loss"] for stage in stages])
+        module.train_stage.add(*batch)
+        values = module.train_stage.finish() | module.valid_stage.finish()
+        values |= module.test_stage.finish()
+        losses.append([values[f"{name}_loss"] for name in ("train", "valid", "test")])
     assert losses[0][0] == losses[0][1] == losses[0][2] == losses[1][1] == losses[1][2]
     assert losses[1][0] > losses[0][0]
     with pytest.raises(ConfigError, match="label_smoothing"):
         choose_training_loss(smoothed, regression(), batch[1])
-
-
-def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
-    metrics = StageMetrics("valid", classification(3))
-    metrics.add(torch.tensor(1.0), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1]))
-    metrics.add(torch.tensor(3.0), torch.tensor([2]), torch.tensor([0]))
-    assert metrics.finish() == {"valid_loss": 1.5, "valid_accuracy": 0.5}
-    metrics = StageMetrics("test", regression())
-    metrics.add(torch.tensor(1.0), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 1.0, 1.0]))
-    metrics.add(torch.tensor(9.0), torch.tensor([4.0]), torch.tensor([1.0]))
-    assert metrics.finish() == {"test_loss": 3.0, "test_mae": 1.5}
-    metrics.add(torch.tensor(float("nan")), torch.tensor([0.0]), torch.tensor([0.0]))
-    assert math.isnan(metrics.finish()["test_loss"])
-
-
-def test_two_classes_to_their_last_digit() -> None:
-    collector = PredictionCollector(classification(2))
-    logits = torch.tensor([30.0, -30.0, 0.0, -1.5])
-    collector.add(logits[:3], torch.tensor([1, 1, 0]))
-    collector.add(logits[3:], torch.tensor([0]))
-    labels, predicted, probability = collector.finish()  # type: ignore[misc]
-    assert labels.tolist() == [1, 1, 0, 0]
-    assert predicted.tolist() == [1, 0, 0, 0]  # 0 is no more than 0, as for the accuracy
-    assert probability == pytest.approx(1 / (1 + np.exp([-30.0, -30.0, 0.0, -1.5])), rel=1e-15)
-    assert probability[0] < 1  # in single precision it would be 1
-
-
-@pytest.mark.parametrize("shape", [(4,), (4, 1)])
-@pytest.mark.parametrize("target_shape", [(4,), (4, 1)])
-def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int, ...]) -> None:
-    """With standardised outputs: everything but the loss is in the unit of the targets."""
-    objective = regression(("r2", "mae"), centre=10, scale=2)
-    outputs = torch.tensor([0.0, 1.0, -1.0, 3.0]).reshape(shape)
-    targets = torch.tensor([10.0, 12.0, 7.0, 14.0]).reshape(target_shape)
-    assert objective.loss(outputs, targets).item() == pytest.approx((0.25 + 1) / 4)
-    metrics, collector = StageMetrics("test", objective), PredictionCollector(objective)
-    metrics.add(objective.loss(outputs, targets), objective.predict(outputs), targets)
-    collector.add(outputs, targets)
-    found = metrics.finish()
-    assert list(found) == ["test_loss", "test_r2", "test_mae"]  # the order of the objective
-    values = PredictedValues(*collector.finish())  # type: ignore[misc]
-    assert values.predicted.tolist() == [10, 12, 8, 16]
-    assert found == pytest.approx({"test_loss": found["test_loss"]} | values.test_metrics)
-    assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
 
 
 def test_a_regression_in_mixed_precision_does_not_round_its_targets() -> None:
@@ -164,32 +118,6 @@ def test_a_regression_in_mixed_precision_does_not_round_its_targets() -> None:
     assert objective.loss(outputs, targets).item() == (0.5**2 + 0.625**2) / 2
     targets = torch.tensor([475.25, 475.25])
     assert regression().loss(outputs, targets) == F.mse_loss(outputs.float(), targets)
-
-
-def test_several_values_of_a_row_are_not_collected() -> None:
-    collector = PredictionCollector(regression())
-    collector.add(torch.zeros(4, 2), torch.zeros(4, 2))
-    assert collector.finish() is None
-
-
-@pytest.mark.parametrize(
-    ("centre", "scale"), [(0, 1), (2000, 1), (1e6, 1), (0, 1e-4), (1e-3, 1e-5), (0, 1e-30)]
-)
-def test_r2_of_values_far_from_zero_or_near_it(centre: float, scale: float) -> None:
-    targets, noise = scale * torch.randn(2, 300, generator=torch.Generator().manual_seed(0))
-    targets = centre + 5 * targets
-    metrics = StageMetrics("test", regression(["r2"]))
-    for _ in range(2):  # it is reset
-        metrics.add(torch.tensor(0.0), targets + 2 * noise, targets)
-        expected = r2_score(targets.double(), (targets + 2 * noise).double())
-        assert metrics.finish()["test_r2"] == pytest.approx(expected, abs=1e-5)
-    metrics.add(torch.tensor(0.0), torch.ones(1), torch.zeros(1))
-    assert list(metrics.finish()) == ["test_loss"]  # not defined for one row
-    equal = torch.full((3,), 0.1 + centre)
-    metrics.add(torch.tensor(0.0), equal + 1, equal)
-    assert metrics.finish()["test_r2"] == 0
-    metrics.add(torch.tensor(0.0), equal, equal)
-    assert list(metrics.finish()) == ["test_loss"]  # 0 / 0
 
 
 INPUTS = np.random.default_rng(0).normal(size=(56, 3)).astype(np.float32)

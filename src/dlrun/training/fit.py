@@ -26,15 +26,10 @@ from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
 from dlrun.training.epoch_recorder import EpochRecorder
-from dlrun.training.lightning_module import (
-    LightningNetwork,
-    NetworkData,
-    NetworkRecorder,
-    PredictionCollector,
-    epoch_columns,
-)
+from dlrun.training.lightning_module import LightningNetwork, NetworkData, NetworkRecorder
 from dlrun.training.objective import TrainingObjective, choose_training_loss
 from dlrun.training.run_state import STATE, RunState
+from dlrun.training.stage_metrics import PredictionCollector, epoch_columns
 from dlrun.training.trainer import make_trainer
 from dlrun.training.user_module import logged_names_by_column
 

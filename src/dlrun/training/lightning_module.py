@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import lightning.pytorch as pl
 import numpy as np
@@ -11,128 +11,17 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau, StepLR
 
-from dlrun.config.network_sections import NetworkConfig, SchedulerConfig
+from dlrun.config.network_sections import NetworkConfig
 from dlrun.metrics import VALID
 from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP
 from dlrun.training.data import ArrayData, Loader
 from dlrun.training.epoch_recorder import EpochRecorder
+from dlrun.training.learning_rate import LearningRateSchedule
 from dlrun.training.objective import Loss, TrainingObjective
+from dlrun.training.stage_metrics import PredictionCollector, StageMetrics
 
 Batch = tuple[object, Tensor]  # inputs and targets
-
-
-class StageMetrics:
-    """Computes the mean loss and the metrics over all batches of a stage: train, valid or test.
-
-    The predictions are measured once, at its end, which takes less time than after each batch.
-    """
-
-    def __init__(self, stage: str, objective: TrainingObjective) -> None:
-        self.stage = stage
-        self.metrics = objective.metrics
-        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def add(self, loss: Tensor, predicted: Tensor, targets: Tensor) -> None:
-        """Add a batch: its mean loss (), predictions (batch, ...), targets (batch, ...)."""
-        if predicted.numel() == targets.numel():  # (batch,) and (batch, 1)
-            predicted = predicted.view_as(targets)
-        self._batches.append((loss.detach(), predicted.detach(), targets))
-
-    def finish(self) -> dict[str, float]:
-        """Return the metrics over all batches, but no undefined R², and reset them."""
-        losses, predicted, targets = zip(*self._batches, strict=True)
-        self._batches.clear()
-        rows = [len(target) for target in targets]
-        weights = torch.tensor(rows, device=losses[0].device, dtype=torch.float)
-        values = {"loss": torch.stack(losses).float() @ weights / weights.sum()}
-        for name, measure in self.metrics.items():
-            value = measure(torch.cat(predicted), torch.cat(targets))
-            if name != "r2" or not value.isnan():
-                values[name] = value
-        return {f"{self.stage}_{name}": float(value) for name, value in values.items()}
-
-
-class PredictionCollector:
-    """Collects a network's predictions of a test set, if the network makes one for each row."""
-
-    def __init__(self, objective: TrainingObjective) -> None:
-        self._objective = objective
-        self._batches: list[Tensor] = []
-
-    def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Add a batch's outputs (batch, ...) and its classes or values (batch, ...)."""
-        outputs = outputs.detach().cpu()  # MPS has no float64
-        predicted = self._objective.predict(outputs)
-        if not predicted.numel() == targets.numel() == len(targets):
-            return
-        columns = [targets.cpu().flatten(), predicted.flatten()]
-        if self._objective.probabilities is not None:
-            probabilities = self._objective.probabilities(outputs)
-            columns.append(probabilities.gather(-1, predicted[:, None])[:, 0])
-        self._batches.append(torch.stack([column.double() for column in columns]))
-
-    def finish(self) -> NDArray[np.float64] | None:
-        """Return true and predicted classes and probabilities (3, n_rows), or values (2, n_rows).
-
-        None if nothing was collected.
-        """
-        return torch.cat(self._batches, dim=1).numpy() if self._batches else None
-
-
-class LearningRateSchedule:
-    """Sets the optimizer's learning rate for each epoch: a warm-up, then torch's scheduler.
-
-    In the warm-up the rate rises evenly from epoch to epoch; the first epoch after it has the full
-    rate, with which torch's scheduler begins.
-    """
-
-    def __init__(self, config: SchedulerConfig, optimizer: Optimizer, epochs: int) -> None:
-        self._optimizer = optimizer
-        self._warmup = config.warmup_epochs
-        self._full_rates = [group["lr"] for group in optimizer.param_groups]
-        self.scheduler = make_scheduler(config, optimizer, epochs - self._warmup)
-
-    @property
-    def lr(self) -> float:
-        """Return the learning rate of the epoch, of the first group of parameters."""
-        rate: float = self._optimizer.param_groups[0]["lr"]
-        return rate
-
-    def begin_epoch(self, index: int) -> None:
-        """Set the rate of an epoch (from 0) of the warm-up, or of the first one after it."""
-        if 0 < self._warmup >= index:
-            share = (index + 1) / (self._warmup + 1)
-            for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
-                group["lr"] = share * rate
-
-    def end_epoch(self, index: int, valid_loss: float) -> None:
-        """Set the rate of the next epoch; plateau needs the validation loss."""
-        scheduler = self.scheduler
-        if index < self._warmup or scheduler is None:
-            return
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler.step(valid_loss)
-        else:
-            scheduler.step()
-
-
-def make_scheduler(
-    config: SchedulerConfig, optimizer: Optimizer, epochs: int
-) -> LRScheduler | None:
-    """Return torch's learning-rate scheduler that a config names, or None if it names none."""
-    arguments = config.model_dump(include={"step_size", "gamma", "patience"}, exclude_none=True)
-    match config.name:
-        case "cosine":
-            return CosineAnnealingLR(optimizer, T_max=epochs)
-        case "step":
-            return StepLR(optimizer, **arguments)
-        case "plateau":
-            if "gamma" in arguments:
-                arguments["factor"] = arguments.pop("gamma")
-            return ReduceLROnPlateau(optimizer, **arguments)
-    return None
 
 
 class LightningNetwork(pl.LightningModule):
@@ -155,34 +44,31 @@ class LightningNetwork(pl.LightningModule):
         self.network = network
         self.config = config
         self.objective = objective
-        self.training_loss = training_loss
         self.schedule: LearningRateSchedule | None = None
         self.automatic_optimization = False
         if config.trainer.precision == "64-true":  # a checkpoint is loaded before Lightning does so
             self.double()
-        self.train_metrics = StageMetrics("train", objective)
-        self.valid_metrics = StageMetrics("valid", objective)
-        self.test_metrics = StageMetrics("test", objective)
+        self.train_stage = StageMetrics("train", objective, training_loss)
+        self.valid_stage = StageMetrics("valid", objective, objective.loss)
+        self.test_stage = StageMetrics("test", objective, objective.loss)
         self.test_predictions = PredictionCollector(objective)
 
     def training_step(self, batches: list[Batch], _: int) -> None:
         """Update the weights once for each batch in a list."""
-        # Lightning's wrappers take a third of the time of a small network's update, and are needed
-        # only for a gradient scaler, on_before_optimizer_step, or a probe, whose trainer has a
-        # logger.
-        trainer = self.trainer
-        clips = self.config.trainer.gradient_clip_val is not None
-        scales = getattr(trainer.precision_plugin, "scaler", None) is not None
-        wrapped = clips or scales or bool(trainer.loggers)
-        optimizer = self.optimizers(use_pl_optimizer=wrapped)
+        # Lightning's wrappers take a third of a small network's update, and are needed only for
+        # on_before_optimizer_step, a gradient scaler, or a probe, whose trainer has a logger.
+        clips_gradients = self.config.trainer.gradient_clip_val is not None
+        has_grad_scaler = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        needs_wrappers = clips_gradients or has_grad_scaler or bool(self.trainer.loggers)
+        optimizer = self.optimizers(use_pl_optimizer=needs_wrappers)
         assert not isinstance(optimizer, list)
-        backward = self.manual_backward if wrapped else Tensor.backward
-        mixed = "mixed" in str(trainer.precision)
+        backward = self.manual_backward if needs_wrappers else Tensor.backward
+        is_mixed = "mixed" in str(self.trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
-        outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
-        for batch in batches:
-            loss = self._measure_batch(self.train_metrics, *batch)
-            with outside:
+        no_autocast = torch.autocast(self.device.type, enabled=False) if is_mixed else nullcontext()
+        for inputs, targets in batches:
+            loss = self.train_stage.add(self.network(inputs), targets)
+            with no_autocast:
                 optimizer.zero_grad()
                 backward(loss)
                 optimizer.step()
@@ -194,20 +80,15 @@ class LightningNetwork(pl.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Add a validation batch to the metrics."""
-        self._measure_batch(self.valid_metrics, *batch)
+        inputs, targets = batch
+        self.valid_stage.add(self.network(inputs), targets)
 
     def test_step(self, batch: Batch, _: int) -> None:
         """Add a test batch to the metrics, and collect its predictions."""
-        self._measure_batch(self.test_metrics, *batch)
-
-    def _measure_batch(self, metrics: StageMetrics, inputs: object, targets: Tensor) -> Tensor:
+        inputs, targets = batch
         outputs = self.network(inputs)
-        if metrics is self.test_metrics:
-            self.test_predictions.add(outputs, targets)
-        trains = metrics is self.train_metrics
-        loss = (self.training_loss if trains else self.objective.loss)(outputs, targets)
-        metrics.add(loss, self.objective.predict(outputs), targets)
-        return loss
+        self.test_stage.add(outputs, targets)
+        self.test_predictions.add(outputs, targets)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimizer that the objective makes from the config, and its scheduler."""
@@ -241,19 +122,13 @@ class NetworkData(pl.LightningDataModule):
         return self._data.evaluation_batches(self._data.test)
 
 
-def epoch_columns(objective: TrainingObjective, *, with_lr: bool = False) -> list[str]:
-    """Return the column names of metrics.csv for a network, which has one row per epoch."""
-    names = ["loss", *objective.metrics]
-    metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in names]
-    return [STEP, *metrics, *([LR] if with_lr else []), SECONDS]
-
-
 @dataclass(eq=False)
 class NetworkRecorder(EpochRecorder):
     """Records each finished epoch of a network: its metrics, learning rate and duration."""
 
     module: LightningNetwork
     columns: Sequence[str]
+    _metrics: dict[str, float] = field(default_factory=dict, init=False)  # of the epoch that ended
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the loaders as they are: EpochBatches has an order of its own for each epoch."""
@@ -262,11 +137,11 @@ class NetworkRecorder(EpochRecorder):
         """Set the learning rate of the epoch."""
         super().on_train_epoch_start(trainer, pl_module)
         if self.module.schedule is not None:
-            self.module.schedule.begin_epoch(trainer.current_epoch)
+            self.module.schedule.begin_epoch(len(self.progress.rows))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the epoch after its validation, and change the learning rate."""
-        metrics = self.module.train_metrics.finish() | self.module.valid_metrics.finish()
+        metrics = self.module.train_stage.finish() | self.module.valid_stage.finish()
         if (schedule := self.module.schedule) is not None:
             metrics[LR] = schedule.lr
             schedule.end_epoch(len(self.progress.rows), metrics[f"{VALID}loss"])
@@ -283,7 +158,7 @@ class NetworkRecorder(EpochRecorder):
 
     def test_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Return the metrics of the test."""
-        return self.module.test_metrics.finish()
+        return self.module.test_stage.finish()
 
     def test_predictions(self) -> NDArray[np.float64] | None:
         """Return true and predicted values of the test, see PredictionCollector.finish."""

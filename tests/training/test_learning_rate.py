@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dlrun.config.network_sections import SchedulerConfig
-from dlrun.training.lightning_module import LearningRateSchedule
+from dlrun.training.learning_rate import LearningRateSchedule
 
 LR = 0.8
 LOSSES = [1.0, 0.9, 0.95, 0.96, 0.97, 0.5, 0.6, 0.6, 0.6, 0.6]

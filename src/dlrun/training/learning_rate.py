@@ -1,0 +1,58 @@
+"""Set the learning rate of each epoch: a warm-up, then one of torch's schedulers."""
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau, StepLR
+
+from dlrun.config.network_sections import SchedulerConfig
+
+
+class LearningRateSchedule:
+    """Sets the optimizer's learning rate for each epoch: a warm-up, then torch's scheduler.
+
+    In the warm-up the rate rises evenly from epoch to epoch; the first epoch after it has the full
+    rate, with which torch's scheduler begins.
+    """
+
+    def __init__(self, config: SchedulerConfig, optimizer: Optimizer, epochs: int) -> None:
+        self._optimizer = optimizer
+        self._warmup = config.warmup_epochs
+        self._full_rates = [group["lr"] for group in optimizer.param_groups]
+        self.scheduler = make_scheduler(config, optimizer, epochs - self._warmup)
+
+    @property
+    def lr(self) -> float:
+        """Return the learning rate of the epoch, of the first group of parameters."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def begin_epoch(self, index: int) -> None:
+        """Set the rate of an epoch (from 0) of the warm-up, or of the first one after it."""
+        if index <= self._warmup:
+            share = (index + 1) / (self._warmup + 1)
+            for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
+                group["lr"] = share * rate
+
+    def end_epoch(self, index: int, valid_loss: float) -> None:
+        """After the warm-up, set the rate of the next epoch; plateau needs the validation loss."""
+        if index < self._warmup:
+            return
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(valid_loss)
+        elif self.scheduler is not None:
+            self.scheduler.step()
+
+
+def make_scheduler(
+    config: SchedulerConfig, optimizer: Optimizer, epochs: int
+) -> LRScheduler | None:
+    """Return torch's learning-rate scheduler that a config names, or None if it names none."""
+    arguments = config.model_dump(include={"step_size", "gamma", "patience"}, exclude_none=True)
+    match config.name:
+        case "cosine":
+            return CosineAnnealingLR(optimizer, T_max=epochs)
+        case "step":
+            return StepLR(optimizer, **arguments)
+        case "plateau":
+            if "gamma" in arguments:
+                arguments["factor"] = arguments.pop("gamma")
+            return ReduceLROnPlateau(optimizer, **arguments)
+    return None

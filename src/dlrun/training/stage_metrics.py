@@ -1,0 +1,77 @@
+"""Collect the loss, metrics and predictions of a network over all batches of a stage."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP
+from dlrun.training.objective import Loss, TrainingObjective
+
+
+class StageMetrics:
+    """Computes the mean loss and the metrics over all batches of a stage: train, valid or test.
+
+    The metrics are computed once, at the end of the stage: in less time than after each batch.
+    """
+
+    def __init__(self, stage_name: str, objective: TrainingObjective, loss: Loss) -> None:
+        self._stage_name = stage_name
+        self._objective = objective
+        self._loss = loss
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []  # loss, predictions, targets
+
+    def add(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Add a batch's outputs (batch, ...) and targets (batch, ...); return its mean loss ()."""
+        loss = self._loss(outputs, targets)
+        predicted = self._objective.predict(outputs)
+        if predicted.numel() == targets.numel():  # (batch,) and (batch, 1)
+            predicted = predicted.view_as(targets)
+        self._batches.append((loss.detach(), predicted.detach(), targets))
+        return loss
+
+    def finish(self) -> dict[str, float]:
+        """Return the metrics, as `valid_loss`, without an undefined R² (of one row); reset them."""
+        losses, predicted, targets = zip(*self._batches, strict=True)
+        self._batches.clear()
+        weights = losses[0].new_tensor([len(batch) for batch in targets], dtype=torch.float)
+        values = {"loss": torch.stack(losses).float() @ weights / weights.sum()}
+        for name, measure in self._objective.metrics.items():
+            value = measure(torch.cat(predicted), torch.cat(targets))
+            if name != "r2" or not value.isnan():
+                values[name] = value
+        return {f"{self._stage_name}_{name}": float(value) for name, value in values.items()}
+
+
+class PredictionCollector:
+    """Collects a network's predictions of a test set, if the network makes one for each row."""
+
+    def __init__(self, objective: TrainingObjective) -> None:
+        self._objective = objective
+        self._batches: list[Tensor] = []
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Add a batch's outputs (batch, ...) and its classes or values (batch, ...)."""
+        outputs = outputs.detach().cpu()  # MPS has no float64
+        predicted = self._objective.predict(outputs)
+        if not predicted.numel() == targets.numel() == len(targets):
+            return
+        columns = [targets.cpu().flatten(), predicted.flatten()]
+        if self._objective.probabilities is not None:
+            probabilities = self._objective.probabilities(outputs)
+            columns.append(probabilities.gather(-1, predicted[:, None])[:, 0])
+        self._batches.append(torch.stack([column.double() for column in columns]))
+
+    def finish(self) -> NDArray[np.float64] | None:
+        """Return true and predicted classes and probabilities (3, n_rows), or values (2, n_rows).
+
+        None if nothing was collected.
+        """
+        return torch.cat(self._batches, dim=1).numpy() if self._batches else None
+
+
+def epoch_columns(objective: TrainingObjective, *, with_lr: bool = False) -> list[str]:
+    """Return the column names of metrics.csv for a network, which has one row per epoch."""
+    names = ["loss", *objective.metrics]
+    metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in names]
+    return [STEP, *metrics, *([LR] if with_lr else []), SECONDS]
