@@ -14,8 +14,9 @@ from dlrun.system.console import pluralize
 class Comparison:
     """Holds the means of a metric in two groups of runs, and their mean paired difference.
 
-    unit: what is paired; empty of two fits that depend on no seed. mean, other_mean: the means.
-    difference: the mean difference. interval_of_mean: its 95 % interval; None of a single pair.
+    unit: what is paired; empty if neither fit depends on a seed. count: of pairs. mean, other_mean:
+    the means over the pairs. difference: the mean difference. interval_of_difference: its 95 %
+    interval; None if there is one pair.
     """
 
     metric: Metric
@@ -24,19 +25,23 @@ class Comparison:
     mean: float
     other_mean: float
     difference: float
-    interval_of_mean: Interval | None
+    interval_of_difference: Interval | None
 
     @property
     def shortage(self) -> str:
-        """Return that there are too few pairs to say anything; empty if there are enough."""
+        """Return a sentence on too few pairs to say anything; empty if there are enough."""
         return describe_too_few_runs(self.count, self.unit) if self.unit else ""
 
     @property
     def verdict(self) -> str:
-        """Return `better` or `worse` if the interval does not contain 0; or why nothing is said."""
+        """Return whether the difference is reliable, or why nothing is said.
+
+        `better`, `worse` or, of a metric without a direction, `different` if the interval does not
+        contain 0; else `no clear difference`, or `equal` if no seed matters.
+        """
         if self.shortage:
             return self.shortage
-        low, high = self.interval_of_mean or (self.difference, self.difference)
+        low, high = self.interval_of_difference or (self.difference, self.difference)
         side = (low > 0) - (high < 0)
         if not side:
             return "no clear difference" if self.unit else "equal"
@@ -51,8 +56,8 @@ class Comparison:
         over = f" over {pluralize(self.count, self.unit)}" if self.unit else ""
         text = f"{name}: {self.metric.name} {format_metric(self.mean)}{over}, "
         text += f"{format_metric(self.other_mean)} by {other}"
-        if self.interval_of_mean:
-            ends = format_interval(self.interval_of_mean)
+        if self.interval_of_difference:
+            ends = format_interval(self.interval_of_difference)
             text += f", 95 % interval of the mean difference {ends}"
         direction = f" ({self.metric.direction or self.metric.not_ranked})"
         return f"{text}: {self.verdict}{'' if self.shortage else direction}"

@@ -75,7 +75,9 @@ def test_a_table_in_gives_a_table_out(tmp_path: Path, done: Done, name: str) -> 
     table, out = tmp_path / "in.csv", tmp_path / "out.csv"
     text = review(Run.open(done(name)))
     table.write_bytes("\ufefftext\n".encode() + f'"{text}"\n'.encode() * 600 + b"caf\xe9\n")
-    harness.run(tmp_path, "predict", done(name), "--csv", table, "--out", out).is_told(0)
+    words = "--csv", table, "--out", out, "--json"
+    ended = harness.run(tmp_path, "predict", done(name), *words).is_told(0)
+    assert json.loads(ended.stdout.splitlines()[600])["row"] == 600
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [int(row["row"]) for row in rows] == list(range(601))
     (one,) = Run.open(done(name)).predict([text])
@@ -119,7 +121,8 @@ def test_images(tmp_path: Path, done: Done, name: str) -> None:
         (".", "is a folder"),
         ("--csv table.csv", "no column 'text'"),
         ("--csv table.csv good", "both texts and --csv"),
-        ("--test good", "--test: only --out and --json"),
+        ("--test good", "--test: only --out"),
+        ("--test --column text", "--test: only --out"),
     ],
 )
 def test_mistakes_are_one_message(tmp_path: Path, done: Done, words: str, said: str) -> None:

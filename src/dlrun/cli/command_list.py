@@ -156,7 +156,7 @@ def _experiments_by_panel() -> dict[str, list[registry.ExperimentEntry]]:
 
 def _unknown_command(name: str, commands: Iterable[str], hint: str) -> UsageError:
     """Return the error for an unknown command, with the commands that may be meant."""
-    close = [command for command in commands if command.startswith(name)]
+    close = [command for command in commands if name and command.startswith(name)]
     close += [f"{other} {name}" for other in GROUPS if name in COMMANDS[other]]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
     return UsageError(f"no command {name!r}{meant or did_you_mean(name, commands)}", hint)

@@ -68,8 +68,9 @@ def predict_inputs(
         if out.exists() and any(out.samefile(file) for file in files):
             raise ConfigError(f"--out {out}: it is an input", "choose another file")
     if test:
-        if inputs or csv:
-            raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
+        if inputs or csv or column:
+            problem = "--test: only --out, --force and --json go with it"
+            raise ConfigError(problem, "leave out the rest")
         return _predict_test_set(opened, data_dir, screen, out=out, json=json)
     entries = read_inputs(inputs, csv, column, opened)
     return _predict_and_show(opened.predictor, entries, screen, out=out, json=json)
@@ -96,9 +97,9 @@ def _predict_and_show(
                     table.write(to_plain_csv([columns]))
                 cells = _table_cells(fields, entry.name, predictor.reads)
                 table.write(to_plain_csv([[cells.get(column) for column in columns]]))
-            elif json:
+            if json:
                 screen.print_lines([to_json(fields, indent=None).rstrip()])
-            else:
+            elif table is None:
                 screen.print_lines(_to_lines(entry, prediction, predictor.reads))
             failed += prediction.error is not None
             total += 1
@@ -206,7 +207,7 @@ def _count_differences(saved: Predictions, repeated: Predictions) -> Values:
         gaps = np.abs(saved.probability - repeated.probability)
     else:
         gaps = np.abs(saved.predicted - repeated.predicted)
-    different = int((is_different | (gaps >= repeated.near)).sum())
+    different = int((is_different | (gaps > repeated.near)).sum())
     return {"different_rows": different, **classes, "largest_difference": float(gaps.max())}
 
 

@@ -15,7 +15,7 @@ DEFAULTS = "defaults"  # the key, and a folder of dlrun's configs
 
 
 def config_folders(package: Path) -> tuple[Path, Path]:
-    """Return where the configs of a package may be: when it is installed, and in a checkout."""
+    """Return the two folders where a package's configs may be: if installed, and in a checkout."""
     return package / "configs", package.parent.parent / "configs"
 
 

@@ -1,4 +1,4 @@
-"""Define the schemas of shared config sections: types and bounds, but no default values."""
+"""Define the schemas of shared config sections: types and bounds; defaults are in YAML."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ S = TypeVar("S", bound=Section)
 
 
 class RangeOfRuns(Section):
-    """Holds a metric's range of runs: the interval of 95 % of a config's runs with other seeds."""
+    """Holds the interval in which 95 % of a config's runs with other seeds have a metric."""
 
     low: float
     high: float
@@ -203,11 +203,11 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         return cls.changeable_keys
 
     def data_files(self, data_dir: Path) -> list[Path]:
-        """Return the data files of an experiment without a data set."""
+        """Return the data files that an experiment reads by itself, without a data set."""
         return []
 
     def check(self) -> None:
-        """Check the config before a run begins; raise ConfigError or DataError if it is invalid."""
+        """Check the config before a run begins; raise DlrunError if it cannot be run."""
 
 
 class CpuOnlyConfig(ExperimentConfig):

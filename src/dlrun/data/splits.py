@@ -196,7 +196,7 @@ def stored_test_names(lists: Mapping[str, list[str]]) -> RowNames:
 
 
 def show_class_counts(context: ReadContext, prepared: Prepared, what: str) -> None:
-    """Print warnings about a user's own rows, the number of rows, and the class names."""
+    """Print warnings about a user's own rows, the number of rows, and the classes."""
     if not isinstance(context.config, OwnDataConfig):
         return
     arrays, lists = prepared

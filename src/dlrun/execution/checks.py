@@ -135,7 +135,10 @@ def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperime
 
 
 def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
-    """Return the config of a resumed run; raise ConfigError if a key changes that must not."""
+    """Return the config of a resumed run.
+
+    Raises ConfigError if a key changes that must not, DlrunError if there is nothing to resume.
+    """
     name = run.record.experiment
     again = f"`{run.repeat_command}` starts another run"
     schema = registry.load_config_class(name)
@@ -159,7 +162,10 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
 
 
 def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings) -> None:
-    """Raise DlrunError if a run cannot be resumed, or if a resume would change its numbers."""
+    """Raise DlrunError if a run cannot be resumed, or if a resume would change its numbers.
+
+    With --force, changed numbers are only a warning.
+    """
     path = run.folder
     record = run.record
     again = f"`{run.repeat_command}` starts another run"

@@ -62,7 +62,7 @@ def new_record(
 def write_first_files(
     folder: RunFolder, record: RunRecord, settings: RunSettings, continued: Run | None = None
 ) -> None:
-    """Write a new run's config, environment, record and notes, and a continued checkpoint.
+    """Write a new run's config, environment, record, notes, and the checkpoint that it continues.
 
     Of a run that waited for its SLURM job, the environment and the record are written again.
     """

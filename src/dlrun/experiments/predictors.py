@@ -45,7 +45,7 @@ class Prediction:
 
 
 def read_input(value: Input, reads: str, text_column: str) -> Input:
-    """Return an input as a predictor of texts, images or rows takes it, or raise DlrunError.
+    """Return a user's input as the text, image or row that a predictor needs, or raise DlrunError.
 
     A text may also be in a file, or in the column `text_column` of a row.
     """

@@ -51,7 +51,7 @@ f32 = np.float32
 
 
 class LSTMBatch(NamedTuple):
-    """Holds word ids of a batch of reviews, and the row where each review's states are stored."""
+    """Holds word ids of a batch of reviews, and the row of each one's states in LSTMStates."""
 
     ids: Integers  # (reviews, time), padded in front with 0
     starts: Indices  # (reviews,): time of the first word, so the number of pads before it
@@ -166,7 +166,7 @@ def multiply_gate_gradients(dg: Floats, row_in: int, W_T: Floats, y: Floats, row
 def add_weight_gradients(
     x: Floats, x_row: int, dg: Floats, dg_row: int, steps: int, dW: Floats, share: int
 ) -> None:
-    """Add some steps' gradients: dW[share] += x[x_row : x_row + steps].T @ dg[dg_row : ...].
+    """Add some steps' weight gradients: dW[share] += x[x_row : ...].T @ dg[dg_row : ...].
 
     dW is (chunks or parts, inputs, outputs), inputs a multiple of 2 and outputs of 2 * LANES.
     """
@@ -324,7 +324,7 @@ def gather_word_gradients(
     dW: Floats,
     d_bias: Floats,
 ) -> None:
-    """Compute the gradients of embedding, input weights and bias for a part of the words.
+    """Compute an LSTM's gradients of embedding, input weights and bias for a part of the words.
 
     word_sums: a word's sum over all chunks replaces that of its first chunk. W_T (4 hidden,
     embedding). The gradients are zero before: d_embedding (words, embedding), dW (parts, embedding,

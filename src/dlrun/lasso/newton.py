@@ -307,7 +307,7 @@ def masked_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vecto
 
 @jit_kernel
 def compute_logits(columns: BinaryColumns, beta: Vector) -> Vector:
-    """Return each row's logit, (n_rows,): columns times weights, plus `beta[-1]`."""
+    """Return each row's logit, (n_rows,): columns times coefficients, plus intercept `beta[-1]`."""
     sums, ones = np.full(columns.n_rows, beta[-1]), np.ones(columns.n_rows)
     for j in range(beta.size - 1):
         if beta[j] != 0.0:

@@ -27,7 +27,7 @@ try:
 except ImportError:  # they are of the extra `offline`
     EfficientNet = None
 
-MAX_ASPECT_RATIO = 16  # of a picture that is read as a whole; of a longer one the middle is
+MAX_ASPECT_RATIO = 16  # longest side / shortest; a longer picture is cut to its middle
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -83,6 +83,8 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
         transform = weights.transforms()
     else:
         network = torchvision.models.get_model(config.name, weights=None)
+        if hasattr(network, "transform_input"):  # Inception's and GoogLeNet's weights need it
+            network.transform_input = True
         transform = weights_by_name["DEFAULT"].transforms()  # a file of weights names none
     if weights is None:
         load_weights(network, path)
@@ -93,7 +95,7 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
 
 
 def _published_weights(config: PretrainedModelConfig) -> dict[str, Any]:
-    """Return all published weights of a config's model by name; of BUNDLED a name without them."""
+    """Return a model's published weights by name; None are those in the package of BUNDLED."""
     if config.name == BUNDLED:
         return {"DEFAULT": None}
     choices = torchvision.models.get_model_weights(config.name)
@@ -110,7 +112,7 @@ def make_classifier(
 ) -> Callable[[Tensor], Tensor]:
     """Move a pretrained network to a device, and return its function of class probabilities.
 
-    (batch, channels, height, width) -> (batch, classes) on the CPU. It raises DataError for NaN.
+    (batch, channels, height, width) -> (batch, classes) on the CPU; it raises DataError for NaN.
     """
     layout = torch.channels_last if device in CHANNELS_LAST_DEVICES else torch.contiguous_format
     model.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]

@@ -164,7 +164,7 @@ def points_as_svg(places: Sequence[tuple[float, float]]) -> str:
 
 
 def label_of_data_part(part: str, record: RunRecord) -> str:
-    """Return what a chart calls train, valid or test data, such as `validation = test`."""
+    """Return a chart's label of train, valid or test data, such as `validation = test`."""
     is_both = part == "valid" and record.validates_on_test
     return "validation = test" if is_both else PARTS.get(part, part)
 

@@ -1,4 +1,4 @@
-"""Compare the runs of a report: which of them count, and a table and curves for each data set."""
+"""Compare the runs of a report: which are comparable, a table and curves for each data set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

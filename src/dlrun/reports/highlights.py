@@ -106,7 +106,7 @@ def add_pictures(photographs: Sequence[ClassifiedPhotograph], thumbnails: bytes)
 
 
 def count_labels_as_in_book(photographs: Sequence[ClassifiedPhotograph]) -> dict[str, int]:
-    """Count the photographs whose first label, by edition and by the run, is the book's.
+    """Count the photographs for which each edition, and the run, has the book's first label.
 
     Such as {"photographs": 6, "book": 6, "notebook": 5, "mean": 4}: the book has labelled 6 of
     them; `mean` is the run. Empty if the book has labelled none.

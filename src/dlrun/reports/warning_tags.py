@@ -1,4 +1,4 @@
-"""Define the tags that warn the reader of a report: what weakens a result, and why or what helps.
+"""Define the tags that warn a report's reader: a weakness of a result, and its reason or remedy.
 
 They have nothing to do with the tags that users give their runs.
 """

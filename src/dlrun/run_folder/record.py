@@ -148,7 +148,10 @@ class RunRecord(BaseModel):
 
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:
-        """Return the 95 % confidence interval of the test accuracy, or None if the run has none."""
+        """Return the 95 % confidence interval of the test accuracy.
+
+        None without one, and for a mean of accuracies by class, which is no share of the rows.
+        """
         accuracy = self.metrics.get(ACCURACY)
         if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
             return None

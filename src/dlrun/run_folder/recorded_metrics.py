@@ -143,7 +143,7 @@ def is_plottable(value: float) -> bool:
 def published_metrics(
     record: RunRecord, *, ignoring_differences: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Return a run's published metrics by edition of the book ISLP; none if not comparable."""
+    """Return the book ISLP's metrics for a run by edition; none if the run is not comparable."""
     if record.reference_differs and not ignoring_differences:
         return {}
     published = {

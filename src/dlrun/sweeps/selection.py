@@ -19,7 +19,7 @@ NO_VALIDATION = (
 
 
 def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
-    """Group a sweep's finished runs, by the numbers of their points, by config, the best last."""
+    """Group a sweep's finished runs, given by point number; the best config is the last group."""
     groups: list[Group] = []
     for points in plan.points_by_config:
         begun = [runs[point.number] for point in points if point.number in runs]

@@ -33,7 +33,7 @@ def read_regular_file(path: Path) -> bytes:
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file in hexadecimal. Raises OSError as `open_regular_file` does."""
+    """Return the hash of a file in hexadecimal; raise OSError if it is no readable regular file."""
     with open_regular_file(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Compare a batch's loss and gradients with the CPU's, because a faulty device raises no error.
+"""Compare a device's loss and gradients of a batch with the CPU's: a fault may raise no error.
 
 What is compared: the loss of one batch, and the gradient g of each parameter. The CPU computes in
 float32, or in float64 if the run does.

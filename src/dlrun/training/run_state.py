@@ -14,12 +14,12 @@ from dlrun.networks.weights_files import read_tensors, serialize_tensors
 from dlrun.system.workarounds import begin_next_epoch_when_resumed
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
-# Objects of any kind, which no checkpoint of dlrun holds.
+# Keys of Lightning's checkpoint whose values may be any object: dlrun's does not hold them.
 HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 
 
 class RunState(TorchCheckpointIO):
-    """Keeps the checkpoint that Lightning makes in memory, for dlrun's own checkpoint file.
+    """Keeps in memory the checkpoint that Lightning makes, for dlrun's own checkpoint file.
 
     path: of the file from which `content` was read, for messages. content: the checkpoint of the
     last finished epoch as bytes; none of a new run.
@@ -49,6 +49,8 @@ class RunState(TorchCheckpointIO):
             self.content = serialize_tensors(state)
             if not self._is_checked:
                 self.read()
+        except MemoryError:
+            raise
         except Exception as error:  # what cannot be pickled can raise anything
             hint = "a module's or callback's state may have tensors, numbers, texts, lists, dicts"
             problem = f"the state of the run cannot be saved: {first_line(error)}"
@@ -60,5 +62,5 @@ class RunState(TorchCheckpointIO):
         return self.read() if path == STATE else super().load_checkpoint(path, *options, **more)
 
     def read(self) -> Any:
-        """Return the state of the run; raise DlrunError if it has more than tensors and numbers."""
+        """Return the state of the run; raise DlrunError if it has objects of a class."""
         return read_tensors(self._path, self.content)

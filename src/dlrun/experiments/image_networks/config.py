@@ -16,7 +16,7 @@ from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 
 
 class ConvolutionalModelConfig(Section):
-    """Defines a convolutional network: up to five blocks, each of which halves 32-pixel sides."""
+    """Defines a convolutional network: up to five blocks, each of which halves an image's sides."""
 
     channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)]
     hidden: PositiveInt

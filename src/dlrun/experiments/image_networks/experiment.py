@@ -107,7 +107,7 @@ class ConvNet(nn.Module):
                 for inputs, outputs in zip([3, *channels], channels, strict=False)
             )
         )
-        side = 32 >> len(channels)
+        side = SIDE >> len(channels)
         self.output = nn.Sequential(
             nn.Flatten(),
             FastDropout(dropout),
@@ -117,7 +117,10 @@ class ConvNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (batch, classes) of images in [0, 1], (batch, 3, 32, 32)."""
+        """Return logits (batch, classes), or of two classes (batch,).
+
+        images: (batch, 3, 32, 32), in [0, 1].
+        """
         if images.device.type in CHANNELS_LAST_DEVICES:
             images = images.contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.output(compute_in_parts(self.blocks, images))
