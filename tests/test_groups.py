@@ -151,7 +151,7 @@ def test_the_paired_interval_is_scipys(
 
     found = compared(MAE, [other] * 5)
     ends = scipy.stats.ttest_1samp(MAE, other).confidence_interval()
-    assert found.interval_of_mean == pytest.approx((ends.low - other, ends.high - other))
+    assert found.interval_of_difference == pytest.approx((ends.low - other, ends.high - other))
     assert (found.verdict, found.count) == (verdict, 5)
     assert compared(MAE[:3], [1000.0] * 3).verdict == "too few seeds to say (3 of 5)"
 
@@ -163,7 +163,7 @@ def test_groups_are_paired_by_seed(tmp_path: Path) -> None:
     found = compare_groups(group, other, "test_mae")
     assert found and (found.count, found.verdict, found.unit) == (5, "better", "seed")
     ends = scipy.stats.ttest_rel(MAE, others).confidence_interval()
-    assert found.interval_of_mean == pytest.approx((ends.low, ends.high))
+    assert found.interval_of_difference == pytest.approx((ends.low, ends.high))
     assert found.mean == pytest.approx(232.1)
     fits = [a_fit(tmp_path / f"{mae}", mae) for mae in (300.0, 301.0)]
     found = compare_groups(group, fits[0], "test_mae")

@@ -62,7 +62,7 @@ def test_the_best_is_compared_with_the_runner_up_by_seed(tmp_path: Path) -> None
     assert rate(find_runner_up(configs)) == 0.002
     found = compare_groups(configs[-1], configs[-2], "valid_accuracy")
     ends = scipy.stats.ttest_rel(BEST, RUNNER_UP).confidence_interval()
-    assert found and found.interval_of_mean == pytest.approx((ends.low, ends.high))
+    assert found and found.interval_of_difference == pytest.approx((ends.low, ends.high))
     few = plan_of_rates(rates=2)
     found_runs = scored_runs(few, tmp_path / "few", {0.001: [*BEST], 0.002: [*WORST]})
     results = SweepResults(Sweep(few, tmp_path / "sweeps" / "s"), SweepState(found_runs))
