@@ -12,9 +12,9 @@ from scipy.special import entr, expit
 from dlrun.lasso.logistic_lasso import LassoSolution
 from dlrun.lasso.newton import (
     COARSE,
+    column_sums,
     compute_logits,
     csr_to_columns,
-    masked_sums,
     solve_newton_path,
 )
 
@@ -122,9 +122,9 @@ def test_passes_over_columns_of_any_density(n_rows: int, dtype: type[np.floating
     X, _ = problem(8, n_rows + 3)
     X = X[:n_rows]
     columns, dense = csr_to_columns(X), X.toarray()
-    assert (columns.places >= 0).any() and (columns.places < 0).any()
+    assert (columns.bit_rows >= 0).any() and (columns.bit_rows < 0).any()
     values = np.random.default_rng(0).normal(size=n_rows).astype(dtype)
-    sums = masked_sums(columns, values, np.arange(40))
+    sums = column_sums(columns, values, np.arange(40))
     np.testing.assert_allclose(sums, values.astype(float) @ dense, atol=1e-12)
     beta = np.random.default_rng(1).normal(size=41)
     logits = compute_logits(columns, beta)

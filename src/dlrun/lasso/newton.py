@@ -54,10 +54,10 @@ COARSE = 1e-5  # tolerances from here on are far above what single precision rou
 MAX_MIX = 1e3  # largest multiple of a sweep's move in an extrapolation: larger ones are noise
 DENSE = 0.1  # share of ones from which a column is a bit for each row
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 Float: TypeAlias = np.floating[Any]  # a number in single or double precision
 Precision: TypeAlias = type[Float]
-Values = NDArray[Float]
+RowValues = NDArray[Float]  # (n_rows,)
 Rows = NDArray[np.uint16] | NDArray[np.uint32]  # unsigned: no index is tested for being negative
 
 
@@ -68,9 +68,9 @@ class BinaryColumns(NamedTuple):
     """
 
     n_rows: int
-    starts: Places  # (n_columns + 1,): where each column begins in `rows`
+    starts: Indices  # (n_columns + 1,): where each column begins in `rows`
     rows: Rows
-    places: Places  # (n_columns,): of each dense column in `bits`; -1 for the others
+    bit_rows: Indices  # (n_columns,): row of each dense column in `bits`; -1 for the others
     bits: NDArray[np.uint16]  # (n_dense, n_rows // ROWS_PER_BLOCK)
 
 
@@ -85,9 +85,9 @@ def solve_newton_path(
     """Return the lasso solution at each penalty, one after another, by proximal Newton steps.
 
     A penalty is done once its duality gap, or the decrease by its last Newton step, is at most
-    `tolerance` times the objective. The second usually comes first and is no bound: the objective
-    ends about one tolerance above the optimum on the lab's reviews. The gap that is reported is
-    rigorous but loose.
+    `tolerance` times the objective, or after MAX_STEPS. The second usually comes first and is no
+    bound: the objective ends about one tolerance above the optimum on the lab's reviews. The gap
+    that is reported is loose, and in single precision rounded.
 
     y: 0 or 1, (n_rows,). penalties: positive, descending. start: the solution at the penalty before
     the first: a path resumed from it repeats the uninterrupted one bit for bit.
@@ -122,25 +122,26 @@ def _solve(
         loss, residual, weight = logistic_loss(logits, y)
         norm = l1_norm(beta)
         value = loss + penalty * norm
-        gradient = masked_sums(columns, residual.astype(dtype, copy=False), all_columns)
+        gradient = column_sums(columns, residual.astype(dtype, copy=False), all_columns)
         gap = value - dual_objective(residual, gradient, penalty)
         done = gap <= tolerance * value or previous - value <= tolerance * value
         if done or iterations == MAX_STEPS:
             return LassoSolution(beta[:-1].copy(), float(beta[-1]), penalty, value, gap)
         weight = np.maximum(weight, MIN_WEIGHT)
         chosen = np.flatnonzero((beta[:-1] != 0) | (np.abs(gradient) > NEAR * penalty))
-        curvature = masked_sums(columns, weight.astype(dtype, copy=False), chosen)
+        curvature = column_sums(columns, weight.astype(dtype, copy=False), chosen)
         new = _minimise_model(
             columns, chosen, curvature, beta, residual.astype(dtype), weight, penalty
         )
-        moved = compute_logits(columns, new) - logits  # afresh: rounding cannot build up
-        slope = float(np.sum(residual * moved)) + penalty * (l1_norm(new) - norm)
+        change = compute_logits(columns, new) - logits  # afresh: rounding cannot build up
+        slope = float(np.sum(residual * change)) + penalty * (l1_norm(new) - norm)
         step = 1.0
-        while step > 1e-6:  # backtrack; the full step nearly always does
+        # Backtrack; the full step nearly always does. If none does, no decrease ends the penalty.
+        while step > 1e-6:
             trial = new if step == 1.0 else beta + step * (new - beta)
-            objective = logistic_loss(logits + step * moved, y)[0] + penalty * l1_norm(trial)
+            objective = logistic_loss(logits + step * change, y)[0] + penalty * l1_norm(trial)
             if objective <= value + 1e-4 * step * slope:
-                beta, logits = trial, logits + step * moved
+                beta, logits = trial, logits + step * change
                 break
             step *= 0.5
         previous = value
@@ -164,30 +165,31 @@ def _best_scale(logits: Vector, y: Vector, cost: float) -> float:
 
 def _minimise_model(
     columns: BinaryColumns,
-    chosen: Places,
+    chosen: Indices,
     curvature: Vector,
     beta: Vector,
-    current: Values,
+    residual: RowValues,
     weight: Vector,
     penalty: float,
 ) -> Vector:
-    """Return the beta that nearly minimises the model; `current` becomes its residuals."""
+    """Return the beta that nearly minimises the model; `residual` becomes the model's, in place."""
     total = float(weight.sum())
-    new, weights = beta.copy(), weight.astype(current.dtype, copy=False)
+    new = beta.copy()
+    row_weights = weight.astype(residual.dtype, copy=False)  # in the precision of the residuals
     history: list[tuple[Vector, Vector]] = []
     for number in range(SWEEPS):
-        excess = total * new[-1] - float(current.sum(dtype=np.float64))
+        excess = total * new[-1] - float(residual.sum(dtype=np.float64))
         bias = (excess - min(max(excess, -penalty), penalty)) / total
         if bias != new[-1]:
-            current += (bias - new[-1]) * weights
+            residual += (bias - new[-1]) * row_weights
             new[-1] = bias
         only_nonzero = number % HISTORY > 0  # zeros seldom change within a cycle
         coordinate_descent_sweep(
-            columns, chosen, curvature, penalty, only_nonzero, new, current, weights
+            columns, chosen, curvature, penalty, only_nonzero, new, residual, row_weights
         )
-        history.append((new.copy(), current.astype(np.float64)))
+        history.append((new.copy(), residual.astype(np.float64)))
         if len(history) == HISTORY:
-            new, current[:] = _extrapolate(history, weight, penalty)
+            new, residual[:] = _extrapolate(history, weight, penalty)
             history = []
     return new
 
@@ -198,8 +200,8 @@ def _extrapolate(
     """Return the model's best point in the span of the last sweeps' moves, or the last point."""
     # By `einsum`, not `@`: the order in which BLAS sums may depend on the number of threads.
     beta, residual = history[-1]
-    moves = np.diff([point for point, _ in history], axis=0)
-    images = np.diff([point for _, point in history], axis=0)
+    moves = np.diff([beta for beta, _ in history], axis=0)
+    images = np.diff([residual for _, residual in history], axis=0)
     signs = np.sign(beta)
     hessian = np.einsum("ai,bi->ab", images / weight, images)
     slopes = np.einsum("ai,i->a", images, residual / weight)
@@ -227,22 +229,22 @@ def csr_to_columns(X: sparse.csr_matrix) -> BinaryColumns:
     n_rows_in_blocks = n_rows - n_rows % ROWS_PER_BLOCK
     as_rows = np.ones(columns.nnz, np.bool_)  # whether a one is stored as a row, not as a bit
     dense = np.flatnonzero(np.diff(columns.indptr) > DENSE * n_rows)
-    places = np.full(n_columns, -1)
+    bit_rows = np.full(n_columns, -1)
     bits = np.zeros((dense.size, n_rows_in_blocks // 8), np.uint8)
-    places[dense] = np.arange(dense.size)
-    for place, j in enumerate(dense.tolist()):
+    bit_rows[dense] = np.arange(dense.size)
+    for bit_row, j in enumerate(dense.tolist()):
         begin, end = columns.indptr[j : j + 2]
         ones = np.zeros(n_rows, np.bool_)
         ones[columns.indices[begin:end]] = True
-        bits[place] = np.packbits(ones[:n_rows_in_blocks], bitorder="little")
+        bits[bit_row] = np.packbits(ones[:n_rows_in_blocks], bitorder="little")
         as_rows[begin:end] = columns.indices[begin:end] >= n_rows_in_blocks
     starts = np.concatenate([[0], np.cumsum(as_rows)])[columns.indptr]
     rows = columns.indices[as_rows].astype(np.uint16 if n_rows <= 2**16 else np.uint32)
-    return BinaryColumns(n_rows, starts, rows, places, bits.view(np.uint16))
+    return BinaryColumns(n_rows, starts, rows, bit_rows, bits.view(np.uint16))
 
 
 @jit_inner
-def _column_sum(columns: BinaryColumns, values: Values, j: int) -> float:
+def _column_sum(columns: BinaryColumns, values: RowValues, j: int) -> float:
     """Return the sum of `values` (n_rows,) over the rows of column j."""
     # Eight partial sums: one alone would wait for each addition to finish before the next.
     rows = columns.rows[columns.starts[j] : columns.starts[j + 1]]
@@ -260,14 +262,14 @@ def _column_sum(columns: BinaryColumns, values: Values, j: int) -> float:
         h += values[rows[k + 7]]
     for k in range(8 * whole, rows.size):
         a += values[rows[k]]
-    if columns.places[j] >= 0:
-        a += sum_masked(columns.bits[columns.places[j]], values)
+    if columns.bit_rows[j] >= 0:
+        a += sum_masked(columns.bits[columns.bit_rows[j]], values)
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
 @jit_inner
-def _add_to_column(
-    columns: BinaryColumns, j: int, step: Float, values: Values, sums: Values
+def _add_in_rows_of_column(
+    columns: BinaryColumns, j: int, step: Float, values: RowValues, sums: RowValues
 ) -> None:
     """Add `step` times `values` to `sums`, both (n_rows,), in the rows of column j."""
     # The rows of a column differ, so four are read before any is written; LLVM cannot know that.
@@ -282,8 +284,8 @@ def _add_to_column(
     for k in range(4 * whole, rows.size):
         p = rows[k]
         sums[p] += step * values[p]
-    if columns.places[j] >= 0:
-        add_masked(columns.bits[columns.places[j]], step, values, sums)
+    if columns.bit_rows[j] >= 0:
+        add_masked(columns.bits[columns.bit_rows[j]], step, values, sums)
 
 
 @jit_inner
@@ -297,7 +299,7 @@ def _soft_threshold(value: float, threshold: float) -> float:
 
 
 @jit_kernel
-def masked_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vector:
+def column_sums(columns: BinaryColumns, values: RowValues, chosen: Indices) -> Vector:
     """Return, for each chosen column, the sum of `values` over the rows where the column is one."""
     sums = np.empty(chosen.size)
     for q in range(chosen.size):
@@ -311,20 +313,20 @@ def compute_logits(columns: BinaryColumns, beta: Vector) -> Vector:
     sums, ones = np.full(columns.n_rows, beta[-1]), np.ones(columns.n_rows)
     for j in range(beta.size - 1):
         if beta[j] != 0.0:
-            _add_to_column(columns, j, beta[j], ones, sums)
+            _add_in_rows_of_column(columns, j, beta[j], ones, sums)
     return sums
 
 
 @jit_kernel
 def coordinate_descent_sweep(
     columns: BinaryColumns,
-    chosen: Places,
+    chosen: Indices,
     curvature: Vector,
     penalty: float,
     only_nonzero: bool,
     beta: Vector,
-    residual: Values,
-    weight: Values,
+    residual: RowValues,
+    weight: RowValues,
 ) -> None:
     """Do one sweep of coordinate descent on the quadratic approximation of the loss, in place."""
     for q in range(chosen.size):
@@ -338,4 +340,4 @@ def coordinate_descent_sweep(
             new = _soft_threshold(curvature[q] * old - slope, penalty) / curvature[q]
         if new != old:
             beta[j] = new
-            _add_to_column(columns, j, weight.dtype.type(new - old), weight, residual)
+            _add_in_rows_of_column(columns, j, weight.dtype.type(new - old), weight, residual)
