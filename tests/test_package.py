@@ -1,5 +1,6 @@
 """The built package: what its files hold, and that it works without a checkout."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.run_folder.environment import code_hashes
 from dlrun.system.commit import describe_commit
 from tests.conftest import NAMES, ROOT, Ended, clean_environment, python
 
@@ -104,6 +106,7 @@ def test_the_wheel_works_without_a_checkout(program: Path, tmp_path: Path) -> No
     (smoke,) = program.parents[1].rglob(str(SMOKE))
     installed(program, tmp_path, "imdb-dense", "--config", smoke)
     (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
+    assert json.loads((run / "environment.json").read_text())["code"] == code_hashes("dlrun")
     installed(program, tmp_path, "verify", run)
     installed(program, tmp_path, "new", "my-net")
     assert (tmp_path / "my-net" / "src" / "my_net" / "experiment.py").is_file()
