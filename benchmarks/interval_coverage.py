@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.signal
 import scipy.stats
 
 from dlrun import stats
+from dlrun.paired_comparison import average_in_blocks, interval_around
 
 DRAWS = 10_000
 LOW, HIGH = 0.94, 0.96  # a promised share of 95 % must lie between these
@@ -112,10 +114,41 @@ def measure_folds(random: np.random.Generator, draws: int) -> Iterator[Measured]
         yield Measured("mean over folds", "least squares on 50 rows", folds, inside, None)
 
 
+def measure_rows(random: np.random.Generator, draws: int) -> Iterator[Measured]:
+    """Yield the coverage of the interval of two fits' mean difference of errors, row by row.
+
+    The errors of a fit on a series are autoregressive: each day has a share of the error before.
+    """
+    draws = min(draws, 2_000)  # each draws 1,770 rows
+    for rows in (88, 1_770):
+        inside = 0
+        for _ in range(draws):
+            errors = np.abs(random.normal(0, (1.0, 1.2), (rows, 2)))
+            differences = errors[:, 1] - errors[:, 0]
+            low, high = interval_around(float(differences.mean()), differences) or (0, 0)
+            inside += low <= 0.2 * (2 / np.pi) ** 0.5 <= high
+        yield Measured("difference by row", "absolute errors", rows, inside / draws, None)
+    for share in (0.0, 0.3, 0.6, 0.9):
+        inside = {"by row": 0, "by block": 0}
+        for _ in range(draws):
+            noise = random.normal(0, 1, 100 + 1_770)
+            differences = scipy.signal.lfilter([1.0], [1.0, -share], noise)[100:]
+            mean = float(differences.mean())
+            for unit, values in (
+                ("by row", differences),
+                ("by block", average_in_blocks(differences)),
+            ):
+                low, high = interval_around(mean, values) or (0, 0)
+                inside[unit] += low <= 0 <= high
+        for unit, count in inside.items():
+            drawn = f"series, {share:g} of the day before"
+            yield Measured(f"difference {unit}", drawn, 1_770, count / draws, None)
+
+
 def measure_all(draws: int) -> list[Measured]:
     """Return all measured shares, of as many draws each."""
     random = np.random.default_rng(0)
-    parts = measure_values, measure_pairs, measure_folds
+    parts = measure_values, measure_pairs, measure_folds, measure_rows
     return [one for part in parts for one in part(random, draws)]
 
 

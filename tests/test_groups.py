@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import scipy.stats
 
@@ -11,7 +12,13 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, Spread, group_runs
 from dlrun.metrics import describe_metric
-from dlrun.paired_comparison import Comparison, compare_groups
+from dlrun.paired_comparison import (
+    Comparison,
+    average_in_blocks,
+    compare_groups,
+    interval_around,
+    why_not_comparable,
+)
 from dlrun.reports.group_rows import group_row, position_relative_to
 from tests.run_folder.making import a_run
 
@@ -30,6 +37,12 @@ def run(folder: Path, seed: int = 0, *, name: str = "", **record: Any) -> Run:
     return Run.open(a_run(folder / "e" / (name or f"r{seed}"), config=config, seed=seed, **about))
 
 
+def a_split(seed: int, fold: int | None = None) -> dict[str, Any]:
+    """As rows are divided anew by each seed, or by each fold."""
+    digests = {f"{part}_digest": f"{part} {seed} {fold}" for part in ("test", "train")}
+    return {"seed": seed, "fold": fold, "folds": fold and 2, "rows_digest": "all", **digests}
+
+
 def a_group(folder: Path, values: list[float], metric: str = "test_mae", **record: Any) -> Group:
     about = {"reference": BOOK} | record
     runs = [run(folder, n, metrics={metric: value}, **about) for n, value in enumerate(values)]
@@ -40,7 +53,7 @@ def a_group(folder: Path, values: list[float], metric: str = "test_mae", **recor
 def a_fit(folder: Path, mae: float, **values: Any) -> Group:
     """Of a fit that depends on no seed."""
     shipped = registry.experiment_entry("hitters-linear").shipped.values
-    about = {"reference": BOOK, "metrics": {"test_mae": mae}}
+    about = {"reference": BOOK, "metrics": {"test_mae": mae}, "data": "made up"}
     path = a_run(folder / "hitters-linear" / "r", config=shipped | values, seed=0, **about)
     return group_runs([Run.open(path)])[0]
 
@@ -67,19 +80,19 @@ def test_runs_differ_in_seed_threads_and_paths_alone(tmp_path: Path) -> None:
 
 def test_a_seed_that_divides_the_rows_makes_no_other_data(tmp_path: Path) -> None:
     config = {"data": {"split_seed": None}}
-    about = [{"data": f"d, seed {n}", "data_digest": f"{n}"} for n in (0, 1)]
-    runs = [run(tmp_path, n, config=config, **one) for n, one in enumerate(about)]
+    runs = [run(tmp_path, n, config=config, split=a_split(n)) for n in (0, 1)]
     folds = []
     for fold, seed in itertools.product((1, 2), (0, 1)):
-        more = {"config": {"data": {"fold": fold}}, "data_digest": f"{fold}"}
+        more = {"config": {"data": {"fold": fold}}, "split": a_split(7, fold)}
         folds.append(run(tmp_path, seed, name=f"f{fold}{seed}", **more))
     group, cross_validated = group_runs([*runs, *folds])
     assert (group.unit, len(group.counted)) == ("seed", 2)
     assert (cross_validated.unit, cross_validated.fold_count) == ("fold", 2)
     assert len(cross_validated.counted) == len(folds) and not cross_validated.settings
     assert [len(group.values("test_mae")) for group in group_runs(folds[:2])] == [2]
-    replaced = run(tmp_path, 1, name="n", config=config, data="d, seed 1", data_digest="x")
-    assert len(group_runs([*runs, replaced])) == 2
+    for change in ({"test_digest": "x"}, {"rows_digest": "x"}):
+        replaced = run(tmp_path, 1, name="n", config=config, split=a_split(1) | change)
+        assert len(group_runs([*runs, replaced])) == 2
 
 
 def test_intervals_end_where_possible_values_end() -> None:
@@ -168,7 +181,35 @@ def test_groups_are_paired_by_seed(tmp_path: Path) -> None:
     fits = [a_fit(tmp_path / f"{mae}", mae) for mae in (300.0, 301.0)]
     found = compare_groups(group, fits[0], "test_mae")
     assert found and (found.count, found.verdict, found.other_mean) == (5, "better", 300.0)
-    for pair, verdict in ((fits, "better"), (fits[::-1], "worse"), (fits[:1] * 2, "equal")):
-        found = compare_groups(*pair, "test_mae")
-        assert found and (found.verdict, found.unit) == (verdict, "")
+    found = compare_groups(*fits, "test_mae")
+    assert found and found.difference == -1 and "not judged" in found.verdict, "no predictions"
     assert compare_groups(group, other, "test_r2") is None
+    assert why_not_comparable(group, other, "test_r2")
+
+
+def test_only_the_same_rows_are_compared(tmp_path: Path) -> None:
+    for kind, changed, why in (
+        ("test", "test_digest", "test rows"),
+        ("valid", "validation_digest", "validation rows"),
+    ):
+        metric = f"{kind}_mae"
+        split = a_split(0) | {"validation_digest": "v"}
+        other = split | {changed: "other"}
+        groups = [
+            a_group(tmp_path / f"{kind}{n}", MAE, metric, split=one, config={"data": {"lags": n}})
+            for n, one in enumerate((split, split | {"train_digest": "shorter"}, other))
+        ]
+        found = compare_groups(groups[0], groups[1], metric)
+        assert found and (found.count, found.verdict) == (5, "equal")
+        assert compare_groups(groups[0], groups[2], metric) is None
+        assert why in why_not_comparable(groups[0], groups[2], metric)
+
+
+def test_a_rows_errors_are_paired_where_no_seed_matters() -> None:
+    random = np.random.default_rng(0)
+    differences = random.normal(0.1, 1, 2_000)
+    ends = scipy.stats.ttest_1samp(differences, 0).confidence_interval()
+    assert interval_around(differences.mean(), differences) == pytest.approx((ends.low, ends.high))
+    blocks = average_in_blocks(differences)
+    assert len(blocks) == 2_000 // 21 and blocks[0] == differences[:22].mean()
+    assert average_in_blocks(differences[:8]) == [differences[:8].mean()]

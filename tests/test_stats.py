@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from benchmarks import interval_coverage as coverage
 
+from dlrun.paired_comparison import interval_around
 from dlrun.stats import (
     mean_interval,
     prediction_interval,
@@ -65,6 +66,9 @@ INTERVALS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "The accuracy": lambda of: wilson_interval(of["correct"], of["rows"]),
     "The mean over": lambda of: mean_interval(of["slow"]),
     "One more run": lambda of: prediction_interval(of["slow"]),
+    "Two fits": lambda of: interval_around(
+        float((of["errors"] - of["other_errors"]).mean()), of["errors"] - of["other_errors"]
+    ),
     "Two configs": lambda of: mean_interval([*map(sub, of["fast"], of["slow"])]),
 }
 

@@ -11,17 +11,19 @@ from dlrun import stats
 from dlrun.config.data_sections import FOLD
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.data.split import Split
 from dlrun.errors import DlrunError
 from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.metrics import TESTED, Metric
-from dlrun.run_folder.record import SPLIT_SEED, RunRecord
+from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import is_plottable, main_metric, selection_metric
 
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
 Interval = tuple[float, float]
 Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
+Division = tuple[int, int | None, int | None]  # see `Split.division`
 
 
 def describe_too_few_runs(count: int, unit: str) -> str:
@@ -92,12 +94,21 @@ class Group:
         """Return the name of the experiment, and the settings that tell the config from others."""
         return f"{self.record.experiment} {format_settings_briefly(self.settings)}".rstrip()
 
+    @cached_property
+    def splits(self) -> dict[Division, Split]:
+        """Return which rows the runs used, by the seed and the fold that divided them."""
+        splits = (run.record.split for run in self.runs)
+        return {split.division: split for split in splits if split is not None}
+
     @property
     def data_description(self) -> str:
-        """Return what the data are, without what a seed or a fold chose of them."""
-        texts = (run.record.data_without_chance(run.settings) for run in self.runs)
-        unknown = f"{self.record.experiment}, {self.record.source or 'its data'}"
-        return next(filter(None, texts), unknown)
+        """Return in words what the data are, with the split if all runs have the same."""
+        record = next((run.record for run in self.runs if run.record.data), None)
+        if record is None:
+            return f"{self.record.experiment}, {self.record.source or 'its data'}"
+        if len(self.splits) == 1:
+            return record.data_and_split
+        return f"{record.data}, {self.fold_count} folds" if self.fold_count else record.data
 
     @property
     def fold_count(self) -> int:
@@ -117,6 +128,14 @@ class Group:
             return bool(self.fold_count) or self.runs[0].config.depends_on_seed
         except DlrunError:  # the experiment is not installed
             return True
+
+    @property
+    def is_single_fit(self) -> bool:
+        """Return whether one run counts, in which a seed divides the rows at most."""
+        try:
+            return len(self.counted) == 1 and not self.runs[0].config.stochastic
+        except DlrunError:  # the experiment is not installed
+            return False
 
     def shortage(self, spread: Spread) -> str:
         """Return that there are too few seeds or folds to judge a metric; empty if enough."""
@@ -196,46 +215,75 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
 
 
 @dataclass
-class KnownData:
-    """Holds what runs on the same data say of them; a run that has not begun says nothing."""
+class _SameData:
+    """Holds what the runs of one config on the same data say of the data.
 
-    description: str | None = None  # of all runs the same
-    # By the seed and the fold by which the rows were divided.
-    digest_by_split: dict[tuple[int | None, object], str] = field(default_factory=dict)
+    A run that has not finished says nothing.
+    """
 
-    def add_if_same(self, run: Run) -> bool:
-        """Add what a run says of the data, unless that differs; return whether it is added."""
-        record = run.record
-        split_seed = record.seed if run.settings.get(SPLIT_SEED, 0) is None else None
-        split = split_seed, run.settings.get(FOLD)
-        known_digest = self.digest_by_split.get(split)
-        description = record.data_without_chance(run.settings) if record.data else None
-        for known, said in (self.description, description), (known_digest, record.data_digest):
-            if None not in (known, said) and known != said:
-                return False
-        self.description = self.description or description
-        if record.data_digest is not None:
-            self.digest_by_split[split] = record.data_digest
+    description: str | None = None
+    rows_digest: str | None = None  # of all rows, or of all data if the rows are not known
+    splits: dict[Division, Split] = field(default_factory=dict)
+
+    def add_if_same(self, record: RunRecord) -> bool:
+        """Add what a run says of its data, unless that differs; return whether it is added."""
+        split = record.split
+        if not record.data:
+            return True
+        rows_digest = record.data_digest if split is None else split.rows_digest
+        known = (self.description, self.rows_digest)
+        if known not in ((None, None), (record.data, rows_digest)):
+            return False
+        if split is not None and self.splits.setdefault(split.division, split) != split:
+            return False
+        self.description, self.rows_digest = record.data, rows_digest
         return True
+
+
+def tests_same_rows(group: "Group", other: "Group") -> bool:
+    """Return whether two groups of runs test the same rows, or the same ones for each seed."""
+    if not (group.splits and other.splits):
+        return group.data_description == other.data_description
+    divisions = group.splits.keys() & other.splits.keys()
+    if divisions:
+        return all(
+            group.splits[division].test_digest == other.splits[division].test_digest
+            for division in divisions
+        )
+    splits = [*group.splits.values(), *other.splits.values()]
+    return len({split.test_digest for split in splits}) == 1
+
+
+def divide_by_test_rows(groups: Iterable["Group"]) -> list[list["Group"]]:
+    """Return lists of the groups that test the same rows, in the order of their first groups."""
+    divided: list[list[Group]] = []
+    for group in groups:
+        for members in divided:
+            if tests_same_rows(members[0], group):
+                members.append(group)
+                break
+        else:
+            divided.append([group])
+    return divided
 
 
 def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
     """Return lists of the runs with the same config and data, in the order of their first runs."""
     divided: list[list[Run]] = []
-    same_config: dict[str, list[tuple[KnownData, list[Run]]]] = {}
+    same_config: dict[str, list[tuple[_SameData, list[Run]]]] = {}
     for run in runs:
         # A damaged run has no settings, and is alone.
         config = _config_without_chance(run) if run.settings else str(run.folder)
         config_key = json.dumps([run.record.experiment, config], sort_keys=True, default=str)
-        for known_data, members in same_config.setdefault(config_key, []):
-            if known_data.add_if_same(run):
+        for same_data, members in same_config.setdefault(config_key, []):
+            if same_data.add_if_same(run.record):
                 members.append(run)
                 break
         else:  # the first run of the config on these data
-            known_data = KnownData()
-            known_data.add_if_same(run)
+            same_data = _SameData()
+            same_data.add_if_same(run.record)
             members = [run]
-            same_config[config_key].append((known_data, members))
+            same_config[config_key].append((same_data, members))
             divided.append(members)
     return divided
 
@@ -265,18 +313,20 @@ def seed_and_fold(run: Run) -> Repeat:
 
 
 def _varied_settings(groups: Sequence[Group]) -> list[Values]:
-    """Return for each group the settings that differ among its experiment's groups on its data."""
-    places = [(group.record.experiment, group.data_description) for group in groups]
-    configs = [_config_without_chance(group.runs[0]) for group in groups]
-    configs_at: dict[tuple[str, str], list[Values]] = {}
-    for group, place, config in zip(groups, places, configs, strict=True):
-        if group.runs[0].settings:  # not of a damaged run
-            configs_at.setdefault(place, []).append(config)
-    keys_at = {place: varied_keys(configs_at[place]) for place in configs_at}
-    return [
-        {key: config[key] for key in keys_at.get(place, ()) if key in config}
-        for place, config in zip(places, configs, strict=True)
-    ]
+    """Return for each group the settings that differ among its experiment's groups on its rows."""
+    varied: dict[int, Values] = {}  # by the id of the group
+    for on_same_rows in divide_by_test_rows(groups):
+        by_experiment: dict[str, list[Group]] = {}
+        for group in on_same_rows:
+            by_experiment.setdefault(group.record.experiment, []).append(group)
+        for same_experiment in by_experiment.values():
+            # A damaged run has no settings.
+            readable = [group for group in same_experiment if group.runs[0].settings]
+            configs = [_config_without_chance(group.runs[0]) for group in readable]
+            keys = varied_keys(configs)
+            for group, config in zip(readable, configs, strict=True):
+                varied[id(group)] = {key: config[key] for key in keys if key in config}
+    return [varied.get(id(group), {}) for group in groups]
 
 
 def varied_keys(configs: Sequence[Values]) -> list[str]:

@@ -24,7 +24,7 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
-from dlrun.paired_comparison import Comparison, compare_groups
+from dlrun.paired_comparison import Comparison, compare_groups, why_not_comparable
 from dlrun.reports.group_rows import group_row, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.page import OURS, PageContent, write_report_page
@@ -189,12 +189,19 @@ class Reproduction:
 
     def compare_with_baseline(self, reproductions: "Sequence[Reproduction]") -> Comparison | None:
         """Compare the runs with those of the baseline among `reproductions`, or return None."""
-        if self.baseline is None or not self.runs:
+        other = self._find_baseline(reproductions)
+        if self.baseline is None or not self.runs or other is None:
+            return None
+        return compare_groups(self.groups[0], other, self.baseline.metric)
+
+    def _find_baseline(self, reproductions: "Sequence[Reproduction]") -> Group | None:
+        """Return the runs of the baseline among `reproductions`; None if there are none."""
+        if self.baseline is None:
             return None
         wanted = self.baseline.experiment, self.baseline.set
         for reproduction in reproductions:
             if (reproduction.name, reproduction.variant) == wanted and reproduction.runs:
-                return compare_groups(self.groups[0], reproduction.groups[0], self.baseline.metric)
+                return reproduction.groups[0]
         return None
 
     def describe_baseline(self, reproductions: "Sequence[Reproduction]") -> str:
@@ -202,9 +209,13 @@ class Reproduction:
         if self.baseline is None or not self.runs:
             return ""
         other = f"{self.baseline.experiment} {format_settings_briefly(self.baseline.set)}".rstrip()
+        baseline = self._find_baseline(reproductions)
+        if baseline is None:
+            return f"{self.title}: not compared with {other}, which has no such runs here"
         comparison = self.compare_with_baseline(reproductions)
         if comparison is None:
-            return f"{self.title}: not compared with {other}, which has no such runs here"
+            why = why_not_comparable(self.groups[0], baseline, self.baseline.metric)
+            return f"{self.title}: not compared with {other}: {why}"
         return comparison.describe(self.title, other)
 
     def as_object(self, reproductions: "Sequence[Reproduction]") -> dict[str, object]:

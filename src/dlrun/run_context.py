@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from dlrun.config.yaml_loader import ConfigLayer
+from dlrun.data.split import Split
 from dlrun.run_folder.folder import RESULTS, SUMMARY, RunFolder
 from dlrun.run_folder.notes import RunNotes
 from dlrun.run_folder.progress_recorder import ProgressRecorder
@@ -63,6 +64,7 @@ class Results:
     metrics: dict[str, float]
     accelerator: AcceleratorChoice
     origin: "DataOrigin"
+    split: Split | None = None  # None: it is not known which rows were tested
     test_rows: int | None = None  # number of rows in the test set
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # results before the metrics

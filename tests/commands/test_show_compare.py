@@ -3,12 +3,17 @@
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 
 from dlrun.commands.compare import compare
 from dlrun.commands.show import show
 from dlrun.errors import ConfigError
+from tests import harness
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, Out, smoke
 
@@ -67,8 +72,10 @@ def runs(tmp_path: Path) -> Path:
 def rows(capsys: Out, runs: Path, *names: str) -> dict[str, list[str]]:
     compare(names, runs_dir=runs)
     found: dict[str, list[str]] = {}  # the table may be in parts
-    for key, *cells in map(str.split, capsys.readouterr().out.splitlines()):
-        found.setdefault(key, []).extend(cells)
+    for line in capsys.readouterr().out.splitlines():
+        key, *cells = line.split()
+        if not key.startswith(EXPERIMENT):  # a sentence that compares two configs
+            found.setdefault(key, []).extend(cells)
     return found
 
 
@@ -100,7 +107,7 @@ def test_a_value_that_is_better_by_rounding_alone_has_no_mark(tmp_path: Path, ca
 def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
     compare(["a", "d"], runs_dir=runs)
     said = capsys.readouterr()
-    assert "*" not in said.out and "not on the same data" in said.err
+    assert "*" not in said.out and "not on the same test rows" in said.err
     assert "\x1b" not in said.out
     assert "other\N{REPLACEMENT CHARACTER}[31m reviews of a very …" in said.out
 
@@ -108,3 +115,46 @@ def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
 def test_a_run_is_not_compared_with_itself(runs: Path) -> None:
     with pytest.raises(ConfigError, match="two different runs"):
         compare(["a", "a"], runs_dir=runs)
+
+
+def compared(folder: Path, capsys: Out, *runs: str) -> list[dict[str, Any]]:
+    compare(runs, json=True, runs_dir=folder / "runs")
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["comparisons"]
+    return found
+
+
+def test_fits_with_other_columns_are_compared_row_by_row(tmp_path: Path, capsys: Out) -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(300, 3))
+    table = pd.DataFrame(values, columns=["a", "b", "c"])
+    table["y"] = values.sum(1) + random.normal(size=300)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for name, *settings in (
+        ("all",),
+        ("fewer", "data.ignore=[a]"),
+        ("other", "data.split_seed=9"),
+    ):
+        words = ["table-linear", "t.csv", "data.target=y", *settings, "--name", name]
+        harness.run(tmp_path, *words).is_told(0)
+    fewer, other = compared(
+        tmp_path, capsys, *(f"table-linear/{n}" for n in ("all", "fewer", "other"))
+    )
+    assert "test rows" in other["why_not"] and "difference" not in other
+    errors = []
+    for name in ("fewer", "all"):
+        (file,) = tmp_path.glob(f"runs/table-linear/*-{name}/predictions.csv")
+        predicted = pd.read_csv(file)
+        errors.append((predicted["target"] - predicted["predicted"]).abs())
+    ends = scipy.stats.ttest_rel(*errors).confidence_interval()
+    assert fewer["interval_of_difference"] == pytest.approx([ends.low, ends.high])
+    assert (fewer["unit"], fewer["verdict"]) == ("test row", "worse")
+    assert fewer["count"] == len(errors[0]) and f"{len(errors[0])} test rows" in fewer["rows"]
+
+
+def test_days_are_compared_in_blocks(tmp_path: Path, capsys: Out) -> None:
+    for name, setting in (("a", "data.lags=5"), ("b", "data.lags=3")):
+        words = ["nyse-linear", "data.source=sample", setting, "--name", name]
+        harness.run(tmp_path, *words).is_told(0)
+    (found,) = compared(tmp_path, capsys, "nyse-linear/a", "nyse-linear/b")
+    assert found["unit"] == "block"
+    assert found["verdict"] == f"too few blocks to say ({found['count']} of 5)"

@@ -103,7 +103,7 @@ def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None
 
 def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     reviews, again, other = (load(tmp_path, seed=seed, source="sample") for seed in (4, 4, 6))
-    assert reviews.origin == DataOrigin("generated sample reviews (20, seed 4)", is_book=False)
+    assert reviews.origin == DataOrigin("generated sample reviews (20)", is_generated=True)
     assert np.array_equal(reviews.train.ids.ids, again.train.ids.ids)
     assert not np.array_equal(reviews.train.ids.ids, other.train.ids.ids)
     assert reviews.train.labels.tolist() == labelled_texts.generate_reviews(20, 4)[1].tolist()

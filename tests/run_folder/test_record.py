@@ -16,12 +16,13 @@ from tests.run_folder.making import a_run, change_record
 
 
 @pytest.mark.parametrize(
-    ("split_seed", "data"), [(None, "digits, 5 folds"), (3, "digits, seed 3, 5 folds")]
+    ("seed", "data"), [(3, "digits, fold 2 of 5"), (4, "digits, split by seed 4, fold 2 of 5")]
 )
-def test_its_own_seed_and_fold_are_left_out_of_its_data(split_seed: int | None, data: str) -> None:
-    about = {"seed": 3, "data": "digits, seed 3, fold 2 of 5"}
-    record = RunRecord(experiment="e", status="finished", **about)
-    assert record.data_without_chance({"data.split_seed": split_seed}) == data
+def test_a_split_is_told_where_the_runs_seed_does_not_tell_it(seed: int, data: str) -> None:
+    digests = dict.fromkeys(("rows_digest", "test_digest", "train_digest"), "d")
+    split = {"seed": seed, "fold": 2, "folds": 5, **digests}
+    about = {"experiment": "e", "status": "finished", "seed": 3, "data": "digits", "split": split}
+    assert RunRecord.model_validate(about).data_and_split == data
 
 
 def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path: Path) -> None:

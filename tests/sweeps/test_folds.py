@@ -99,7 +99,8 @@ def test_classes_have_equal_shares_and_a_fold_is_an_ordinary_run(tmp_path: Path)
     run = named(tmp_path, "alone", LASSO)
     assert predictions(run) == predictions(named(tmp_path, "s-2", LASSO))
     record = results(run)
-    assert record["data"].endswith(", fold 2 of 4") and record["test_rows"] == 15
+    division = [record["split"][key] for key in ("seed", "fold", "folds")]
+    assert division == [7, 2, 4] and record["test_rows"] == 15
     assert record["train_rows"] + record["valid_rows"] == 45
     for words in (["verify", run], ["predict", run, "--test"], ["report", run]):
         harness.run(tmp_path, *words).is_told(0)

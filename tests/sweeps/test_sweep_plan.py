@@ -42,14 +42,13 @@ def test_invalid_sweeps(overrides: list[str], search: dict[str, Any], part: str)
     assert part in errors(*overrides, **search)
 
 
-def test_a_sweep_has_one_target_and_one_file(tmp_path: Path) -> None:
-    """The error of one target, or on some rows, says nothing about that of others."""
-    table, other = tmp_path / "own.csv", tmp_path / "other.csv"
-    for file in (table, other):
-        file.write_text("a,b,c\n" + "".join(f"{n},{n * n},{n % 3}\n" for n in range(20)))
+def test_a_search_does_not_choose_rows(tmp_path: Path) -> None:
+    """It would take the rows that are predicted best for the best config."""
+    table = tmp_path / "own.csv"
+    table.write_text("a,b,c\n" + "".join(f"{n},{n * n},{n % 3}\n" for n in range(20)))
+    search = {"trials": 2, "sampler": "tpe", "experiment": "table-dense"}
     own = [f"data.path={table}", "data.target=c"]
-    for grid in (f"data.path={table},{other}", "data.target=a,b"):
-        assert "varies" in errors(*own, experiment="table-linear", grid=[grid])
+    assert "same rows" in errors(*own, **search, spaces=["data.validation=2|3"])
 
 
 def test_a_plan_read_back_gives_the_same_configs(tmp_path: Path, monkeypatch: Patch) -> None:

@@ -1,5 +1,6 @@
 """`dlrun runs compare`: show how runs differ in config, code and data, with their metrics."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,12 +11,25 @@ from dlrun.commands.opened_runs import EMPTY
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import KnownData
-from dlrun.metrics import agreed_directions, describe_metric
+from dlrun.groups import Group, group_runs
+from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric
+from dlrun.paired_comparison import (
+    Comparison,
+    compare_groups,
+    have_same_rows,
+    why_not_comparable,
+)
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.run_tables import SECONDS
-from dlrun.system.console import Screen, cut, format_text_table, printable, shorten_paths
+from dlrun.system.console import (
+    LINE_WIDTH,
+    Screen,
+    cut,
+    format_text_table,
+    printable,
+    shorten_paths,
+)
 
 LONGEST = 30  # characters of a cell
 
@@ -47,6 +61,9 @@ def compare(
 ) -> None:
     """Show what differs between runs, and their metrics side by side, the best of each marked *.
 
+    Only metrics on the same rows are marked. Runs that differ by their seeds alone are one config;
+    each config is compared with the first one by the interval of the mean difference.
+
     Examples:
     dlrun runs compare imdb-dense/latest imdb-lstm/latest
     dlrun runs compare ab12 ff75 --json
@@ -55,28 +72,60 @@ def compare(
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
-    known = KnownData()
-    same_data = all(known.add_if_same(run) for run in opened)
     rows = _differing_rows([_compared_values(run) for run in opened])
-    rows += _metric_rows(opened, mark_best=same_data)
+    rows += _metric_rows(opened)
+    comparisons = _compare_configs(group_runs(opened))
     if json:
         objects = [{"key": row.key, "values": row.values, "best": row.best} for row in rows]
-        screen.print_json({"runs": [run.name for run in opened], "rows": objects})
+        compared = [
+            {"config": name, "with": other, **(found.as_object() if found else {"why_not": why})}
+            for name, other, found, why in comparisons
+        ]
+        screen.print_json(
+            {"runs": [run.name for run in opened], "rows": objects, "comparisons": compared}
+        )
         return
     heads = [run_name_without_time(run.folder) for run in opened]
     if len({*heads}) < len(heads):
         heads = [run.name for run in opened]
     table = [["run", *heads], *([row.key, *row.cells] for row in rows)]
     screen.show("\n".join(format_text_table(table)))
-    if not same_data:
-        screen.note("not on the same data: no metric is marked as the best")
+    for kind, stage in (("test", TESTED), ("validation", VALID)):
+        if not all(have_same_rows(opened[0].record, run.record, stage) for run in opened):
+            screen.note(f"not on the same {kind} rows: no {kind} metric is marked as the best")
+    for name, other, found, why in comparisons:
+        text = found.describe(name, other) if found else f"{name}: not compared with {other}: {why}"
+        screen.show("\n".join(textwrap.wrap(printable(text), LINE_WIDTH, break_long_words=False)))
+
+
+def _compare_configs(groups: Sequence[Group]) -> list[tuple[str, str, Comparison | None, str]]:
+    """Return for each config but the first its name, the first's, and how their runs compare.
+
+    Without a comparison the last text says why there is none.
+    """
+    first = groups[0]
+    if first.main_spread is None:
+        return []
+    metric = first.main_spread.metric.name
+    compared = []
+    for group in groups[1:]:
+        name, other = group.name, first.name
+        if name == other:
+            name, other = group.runs[0].name, first.runs[0].name
+        found = compare_groups(group, first, metric)
+        compared.append((name, other, found, why_not_comparable(group, first, metric)))
+    return compared
 
 
 def _compared_values(run: Run) -> Values:
     """Return the values of a run that are compared besides its metrics, by name."""
     about = run_provenance(run)
     machine = {f"machine: {name}": value for name, value in about["machine"].items()}
-    named = {"experiment": run.record.experiment, "state": run.state, "data": run.record.data}
+    named = {
+        "experiment": run.record.experiment,
+        "state": run.state,
+        "data": run.record.data_and_split,
+    }
     return named | run.settings | about["code"] | about["packages"] | machine
 
 
@@ -105,14 +154,18 @@ def _differing_rows(runs: Sequence[Mapping[str, object]]) -> list[_Row]:
     return [row for row in rows if len({*map(repr, row.values)}) > 1]
 
 
-def _metric_rows(runs: Sequence[Run], *, mark_best: bool) -> list[_Row]:
-    """Return the rows of the metrics (the best value marked), and of the seconds."""
+def _metric_rows(runs: Sequence[Run]) -> list[_Row]:
+    """Return the rows of the metrics, and of the seconds.
+
+    The best value is marked where all runs computed the metric on the same rows.
+    """
     rows = []
     metrics_of_runs = [run.newest_metrics for run in runs]
     directions = agreed_directions(run.record.directions for run in runs)
     for name in dict.fromkeys(name for values in metrics_of_runs for name in values):
         values = [run_metrics.get(name) for run_metrics in metrics_of_runs]
-        sign = describe_metric(name, directions).sign if mark_best else 0
+        is_comparable = all(have_same_rows(runs[0].record, run.record, name) for run in runs)
+        sign = describe_metric(name, directions).sign if is_comparable else 0
         top = max((sign * value for value in values if value is not None), default=0)
         best = [
             value is not None and not stats.zero_if_rounding_error(top - sign * value, top)

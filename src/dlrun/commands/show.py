@@ -97,7 +97,7 @@ def _lines_of_origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines
         ("error", record.error),
         ("tags", ", ".join(notes.tags)),
         ("note", notes.note),
-        ("data", record.data),
+        ("data", record.data_and_split),
         ("differs", changes or "in nothing from the shipped config"),
     ]
 

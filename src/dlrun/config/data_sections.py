@@ -1,9 +1,11 @@
 """Define the config section `data` of each kind of data set: which data, and how to divide them."""
 
 import pkgutil
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import Field, create_model, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from dlrun.config.sections import (
     Argument,
@@ -20,8 +22,6 @@ from dlrun.errors import ConfigError, did_you_mean
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
-# Keys that choose what is predicted on which data: a sweep does not vary them.
-DATA_KEYS = frozenset({"data.source", "data.target", "data.task", "data.label_column"})
 FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
 # Columns of NYSE.csv.
 SERIES = ("DJ_return", "log_volume", "log_volatility")
@@ -30,7 +30,31 @@ WEEKDAY = "day_of_week"
 IS_TRAIN = "train"
 
 E = TypeVar("E", bound=ExperimentConfig)
+
+
+class SameRows:
+    """Marks a key of a section `data` that changes what is read of the rows, and not which rows."""
+
+
+SAME_ROWS = SameRows()
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
+
+
+def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -> list[str]:
+    """Return those of some keys that may change which rows are trained with or tested.
+
+    All keys of the section `data` may, unless their fields are marked SAME_ROWS.
+    """
+    fields: dict[str, FieldInfo] = {}
+    if "data" in schema.model_fields:
+        fields = getattr(schema.model_fields["data"].annotation, "model_fields", {})
+    chosen = []
+    for key in keys:
+        section, _, name = key.partition(".")
+        is_same = name in fields and SAME_ROWS in fields[name].metadata
+        if section == "data" and not is_same:
+            chosen.append(key)
+    return chosen
 
 
 def count_held_out_rows(validation: float | None, rows: int) -> int:
@@ -86,11 +110,6 @@ class DividedDataConfig(DataConfig):
         """Return the number of the fold whose rows are the test rows, and of all folds, or None."""
         return (self.fold, self.folds) if self.fold and self.folds else None
 
-    @property
-    def fold_text(self) -> str:
-        """Return the fold as text that follows the name of the data; empty without folds."""
-        return f", fold {self.fold} of {self.folds}" if self.chosen_fold else ""
-
     @model_validator(mode="after")
     def _fold_is_one_of_the_folds(self) -> "DividedDataConfig":
         if self.folds is None and self.fold is None:
@@ -120,7 +139,7 @@ class ReviewsDataConfig(DataSourceConfig):
 
     dataset_location = "dlrun.data.dataset_catalog:IMDB"
 
-    num_words: Annotated[int, Field(ge=10, le=2**15)]
+    num_words: Annotated[int, Field(ge=10, le=2**15), SAME_ROWS]
     validation: Validation | None
     split_seed: Seed | None
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
@@ -135,8 +154,8 @@ class TextsDataConfig(OwnDataConfig):
 
     text_column: str
     label_column: str
-    id: str | None
-    num_words: Annotated[int, Field(ge=10, le=2**15)]
+    id: Annotated[str | None, SAME_ROWS]
+    num_words: Annotated[int, Field(ge=10, le=2**15), SAME_ROWS]
     validation: Validation
 
     @property
@@ -193,9 +212,9 @@ class OwnTableDataConfig(OwnDataConfig):
 
     target: str
     task: Literal["regression", "classification"]
-    id: str | None
-    ignore: list[str]
-    standardise: bool
+    id: Annotated[str | None, SAME_ROWS]
+    ignore: Annotated[list[str], SAME_ROWS]
+    standardise: Annotated[bool, SAME_ROWS]
 
     @property
     def columns(self) -> dict[str, str]:
@@ -217,13 +236,13 @@ class TradingDaysDataConfig(DataSourceConfig):
     dataset_location = "dlrun.data.dataset_catalog:NYSE"
     columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
 
-    lags: Annotated[int, Field(ge=1, le=250)]
+    lags: Annotated[int, Field(ge=1, le=250), SAME_ROWS]
 
 
 class WeekdaysDataConfig(TradingDaysDataConfig):
     """Defines the config of trading days, and whether the day of the week is a predictor."""
 
-    day_of_week: bool
+    day_of_week: Annotated[bool, SAME_ROWS]
 
 
 class BookConfig(ExperimentConfig):

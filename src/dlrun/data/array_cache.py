@@ -16,7 +16,7 @@ from dlrun.data.dataset_types import ReadContext
 from dlrun.data.download import lock_while_writing
 from dlrun.system.files import open_new_file
 
-FORMAT = "7"  # version of the prepared arrays; a new number invalidates every cache
+FORMAT = "8"  # version of the prepared arrays; a new number invalidates every cache
 LISTS = "names"  # array in a file of prepared arrays: the lists that belong to them, as JSON
 
 Array = NDArray[Any]

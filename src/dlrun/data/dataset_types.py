@@ -30,11 +30,14 @@ GENERATED = "sample"  # the name of every source of generated data
 class DataOrigin:
     """Says where a run's data are from, in words for the terminal and for the figures.
 
-    is_book: whether they are the book's data: only then the book's numbers judge the run.
+    text: the same for all runs on the same data, however a seed or a fold divides them. is_book:
+    whether they are the book's data: only then the book's numbers judge the run. is_generated:
+    whether a seed generates the rows.
     """
 
     text: str
     is_book: bool = False
+    is_generated: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,14 +145,6 @@ class Dataset:
             return user_data.user_data_paths(config)
         return [path for _, path in self.files(config, data_dir)]
 
-    def digests(self, config: DataConfig, data_dir: Path) -> dict[str, str]:
-        """Return a hash of each file and folder that a config needs and this machine has."""
-        return {
-            f"{number} {path.name}": user_data.hash_file_or_listing(path)
-            for number, path in enumerate(self.paths(config, data_dir), start=1)
-            if path.exists()
-        }
-
     def check(self, config: Any, data_dir: Path) -> None:
         """Raise DlrunError with all that the config and the headers of tables show as wrong.
 
@@ -194,11 +189,13 @@ class Dataset:
             paths = user_data.user_data_paths(config)
             digest = user_data.fingerprint_user_data(config)
             divided = "" if len(paths) > 1 else f"{config.test_share} {seed}"
-            text = f"{source.title} ({paths[0].name}, {digest[:8]}){config.fold_text}"
-            return make_context(DataOrigin(text), paths, [digest + divided + config.fold_text])
+            text = f"{source.title} ({paths[0].name}, {digest[:8]})"
+            fold = f"{config.chosen_fold}"
+            return make_context(DataOrigin(text), paths, [digest + divided + fold])
         if not source.files:
-            rows = f"{getattr(config, self.sample_rows):,}, " if self.sample_rows else ""
-            return make_context(DataOrigin(f"generated sample {source.title} ({rows}seed {seed})"))
+            rows = f" ({getattr(config, self.sample_rows):,})" if self.sample_rows else ""
+            text = f"generated sample {source.title}{rows}"
+            return make_context(DataOrigin(text, is_generated=True))
         self.download(config, data_dir, screen)
         paths = self.paths(config, data_dir)
         digests = [file.hash_of(path) for file, path in zip(source.files, paths, strict=True)]

@@ -12,7 +12,14 @@ from scipy import sparse
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.dataset_types import DataOrigin, ReadContext
-from dlrun.data.splits import LabelledRows, show_class_counts, stored_test_names
+from dlrun.data.splits import (
+    LabelledRows,
+    RowContents,
+    RowHashes,
+    hash_content,
+    show_class_counts,
+    stored_test_names,
+)
 from dlrun.data.tar_archives import read_tar_members
 from dlrun.data.text_files import DataWarnings, RowNames, RowPlace, open_csv_table, read_text_file
 from dlrun.errors import DataError
@@ -38,9 +45,15 @@ class ReviewPart:
     ids: text_encoding.RaggedWordIds  # all of each review
     bags: sparse.csr_matrix  # binary, shape (n_reviews, width)
     labels: NDArray[np.int8] | NDArray[np.int64]  # class indices (n_reviews,); 1 is positive
+    hashes: RowHashes  # of the words of each review, also of those that are not in the vocabulary
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def contents(self) -> RowContents:
+        """Return what identifies the reviews, however their words are encoded."""
+        return RowContents(self.hashes, self.labels)
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,7 @@ def load_reviews(context: ReadContext) -> Reviews:
                 arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], config.num_words + 3
             ),
             arrays[f"{part}_labels"],
+            arrays[f"{part}_hashes"],
         )
         for part in ("train", "test")
     )
@@ -98,7 +112,7 @@ def _prepare(context: ReadContext) -> Prepared:
             for done, (text, label, place) in enumerate(source.rows):
                 words = text_encoding.split_words(text)
                 content = " ".join(words) or text  # a text without a word repeats no other
-                if rows.add(label, hash(content), place):
+                if rows.add(label, hash_content(content.encode()), place):
                     texts.append(words)
                 if done % 500 == 0:
                     bar.to(done)
@@ -106,7 +120,9 @@ def _prepare(context: ReadContext) -> Prepared:
     if len(classes) == 2:
         labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
     arrays, vocabulary = texts.encode(is_test, config.num_words)
-    arrays |= {"train_labels": labels[~is_test], "test_labels": labels[is_test]}
+    for part, in_part in (("train", ~is_test), ("test", is_test)):
+        arrays[f"{part}_labels"] = labels[in_part]
+        arrays[f"{part}_hashes"] = rows.content_hashes[in_part]
     lists = {"words": vocabulary, "labels": classes, "warnings": context.warnings.lines()}
     return arrays, lists | rows.names_of_test_rows(is_test, config)
 

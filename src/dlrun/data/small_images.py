@@ -16,7 +16,14 @@ from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
 from dlrun.data.dataset_types import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
-from dlrun.data.splits import LabelledRows, show_class_counts, stored_test_names
+from dlrun.data.splits import (
+    LabelledRows,
+    RowContents,
+    RowHashes,
+    hash_content,
+    show_class_counts,
+    stored_test_names,
+)
 from dlrun.data.tar_archives import read_tar_members
 from dlrun.data.text_files import RowNames, RowPlace
 from dlrun.errors import DataError
@@ -37,9 +44,15 @@ class LabelledImages:
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    hashes: RowHashes  # of the pixels of each image
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def contents(self) -> RowContents:
+        """Return what identifies the images."""
+        return RowContents(self.hashes, self.labels)
 
 
 @dataclass(frozen=True)
@@ -60,18 +73,25 @@ def make_images(context: ReadContext) -> SmallImages:
     """
     arrays, lists = load_or_prepare_arrays(context, context.digests, context.source.read)
     train, test = (
-        LabelledImages(arrays[f"{part}_pixels"], arrays[f"{part}_labels"])
+        LabelledImages(*(arrays[f"{part}_{name}"] for name in ("pixels", "labels", "hashes")))
         for part in ("train", "test")
     )
     show_class_counts(context, (arrays, lists), "images")
     return SmallImages(train, test, lists["labels"], context.origin, stored_test_names(lists))
 
 
+def hash_images(pixels: NDArray[np.uint8]) -> RowHashes:
+    """Return a hash of each image's pixels (n_images,)."""
+    return np.array([hash_content(image.tobytes()) for image in pixels], np.int64)
+
+
 def _to_arrays(train: LabelledImages, test: LabelledImages, **lists: list[str]) -> Prepared:
     """Return images and lists of texts in the form that `array_cache` saves."""
     arrays: dict[str, Array] = {}
     for part, images in (("train", train), ("test", test)):
-        arrays |= {f"{part}_pixels": images.pixels, f"{part}_labels": images.labels}
+        arrays[f"{part}_pixels"] = images.pixels
+        arrays[f"{part}_labels"] = images.labels
+        arrays[f"{part}_hashes"] = images.hashes
     return arrays, lists
 
 
@@ -98,7 +118,8 @@ def read_cifar100(context: ReadContext) -> Prepared:
 def _cifar100_images(content: dict[str, Any]) -> LabelledImages:
     """Return the images in a file of CIFAR100; each row has its red, green, then blue pixels."""
     pixels = content["data"].reshape(-1, 3, SIDE, SIDE)
-    return LabelledImages(pixels, np.array(content["fine_labels"], np.int64))
+    labels = np.array(content["fine_labels"], np.int64)
+    return LabelledImages(pixels, labels, hash_images(pixels))
 
 
 def read_generated_images(context: ReadContext) -> Prepared:
@@ -133,11 +154,14 @@ def read_own_images(context: ReadContext) -> Prepared:
                     warnings.add(f"{image.error}: left out", file)
                     continue
                 content = image.pixels.tobytes()
-                if rows.add(label, hash(content), RowPlace(file)):
+                if rows.add(label, hash_content(content), RowPlace(file)):
                     contents += content
     labels, classes, is_test = rows.split(config, context.seed)
     pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)
-    train, test = (LabelledImages(pixels[part], labels[part]) for part in (~is_test, is_test))
+    hashes = rows.content_hashes
+    train, test = (
+        LabelledImages(pixels[part], labels[part], hashes[part]) for part in (~is_test, is_test)
+    )
     lists = {"labels": classes, "warnings": warnings.lines()}
     return _to_arrays(train, test, **lists, **rows.names_of_test_rows(is_test, config))
 
@@ -169,7 +193,7 @@ def generate_images(count: int, seed: int) -> LabelledImages:
         noise = random.normal(0, 30, (len(stripes), SIDE, SIDE, 3))
         values = colour[labels[part]][:, None, None, :] + stripes[..., None] + noise
         pixels[part] = values.clip(0, 255).astype(np.uint8).transpose(0, 3, 1, 2)
-    return LabelledImages(pixels, labels.astype(np.int64))
+    return LabelledImages(pixels, labels.astype(np.int64), hash_images(pixels))
 
 
 def read_mnist_files(context: ReadContext) -> Prepared:
@@ -191,7 +215,7 @@ def _read_images_and_labels(context: ReadContext, images: Path, labels: Path) ->
         needed = f"images of 28x28 pixels, and as many labels from 0 to {largest}"
         files = f"{images} and {labels.name}"
         raise DataError(f"{files}: not {context.source.title}: it needs {needed}")
-    return LabelledImages(pixels, class_indices.astype(np.int64))
+    return LabelledImages(pixels, class_indices.astype(np.int64), hash_images(pixels))
 
 
 def _read_idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -240,4 +264,5 @@ def generate_digits(count: int, seed: int) -> LabelledImages:
         pixels[index] = np.asarray(turned)
     noise = random.normal(0, 30, pixels.shape) * (pixels > 0)
     noisy = pixels * random.uniform(0.4, 1, (count, 1, 1)) + noise
-    return LabelledImages(noisy.clip(0, 255).astype(np.uint8), labels.astype(np.int64))
+    bytes_of_pixels = noisy.clip(0, 255).astype(np.uint8)
+    return LabelledImages(bytes_of_pixels, labels.astype(np.int64), hash_images(bytes_of_pixels))

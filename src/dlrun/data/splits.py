@@ -1,5 +1,6 @@
 """Divide rows into training, validation and test rows; divide labelled rows within each class."""
 
+import hashlib
 import re
 from array import array
 from collections.abc import Mapping, Sequence, Sized
@@ -15,18 +16,80 @@ from dlrun.config.data_sections import (
     OwnDataConfig,
     count_held_out_rows,
 )
-from dlrun.data.array_cache import Array, Prepared
-from dlrun.data.dataset_types import ReadContext
+from dlrun.config.sections import ExperimentConfig
+from dlrun.data.array_cache import Array, Prepared, fingerprint_arrays
+from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.split import Split
 from dlrun.data.text_files import NAME_COLUMNS, DataWarnings, RowNames, RowPlace, names_of_places
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen, cut, pluralize, shorten_list
 
 RowIndices = NDArray[np.int64]
 Labels = NDArray[np.int64]  # the class index of each row
+RowHashes = NDArray[np.int64]  # of the content of each row, see `hash_content`
 Mask = NDArray[np.bool_]
 MAX_CLASSES = 1000  # more mean that the wrong column, or folder, was named
 MANY_CLASSES = 50  # more, if they are more than half of the rows, mean the same
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
+
+
+def hash_content(content: bytes) -> int:
+    """Return a hash of a row's content, the same in every process: 64 bits with a sign."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), signed=True)
+
+
+class RowContents(NamedTuple):
+    """Identifies rows by the hash of each one's content and by its target, both (n_rows,)."""
+
+    hashes: RowHashes
+    targets: Array
+
+    def take(self, rows: RowIndices) -> "RowContents":
+        """Return the rows with the given indices."""
+        return RowContents(self.hashes[rows], self.targets[rows])
+
+
+def make_split(
+    config: ExperimentConfig,
+    origin: DataOrigin,
+    *,
+    fitted: RowContents,
+    validation: RowContents | None,
+    test: RowContents,
+    is_series: bool = False,
+) -> Split:
+    """Return the split of a run's rows. validation: None if no rows validate; or the test rows."""
+    fold, folds = None, None
+    data = config.data_section
+    if isinstance(data, DividedDataConfig) and data.chosen_fold is not None:
+        fold, folds = data.chosen_fold
+    parts = [fitted, test]
+    if validation is not None:
+        parts.append(validation)
+    return Split(
+        seed=config.split_seed,
+        fold=fold,
+        folds=folds,
+        is_series=is_series,
+        rows_digest=_digest_of_all_rows(origin, parts),
+        test_digest=fingerprint_arrays(test),
+        validation_digest=None if validation is None else fingerprint_arrays(validation),
+        train_digest=fingerprint_arrays(fitted),
+    )
+
+
+def _digest_of_all_rows(origin: DataOrigin, parts: Sequence[RowContents]) -> str:
+    """Return a hash of the rows of all parts, each once; of generated rows, of what they imitate.
+
+    It does not depend on how rows are divided. Each seed generates other rows of the same kind.
+    """
+    if origin.is_generated:
+        return hashlib.sha256(origin.text.encode()).hexdigest()
+    distinct = list({id(part.hashes): part for part in parts}.values())  # the test may validate
+    hashes = np.concatenate([part.hashes for part in distinct])
+    targets = np.concatenate([part.targets for part in distinct])
+    order = np.lexsort((targets, hashes))
+    return fingerprint_arrays([hashes[order], targets[order]])
 
 
 def split_off_validation(
@@ -117,6 +180,11 @@ class LabelledRows:
         self._places.append(place)
         return True
 
+    @property
+    def content_hashes(self) -> RowHashes:
+        """Return the hash of each row's content (n_rows,)."""
+        return np.array(self._content_hashes)
+
     def names_of_test_rows(self, is_test: Mask, config: DataConfig) -> RowNames:
         """Return the names of the rows in a mask of test rows, see `names_of_places`."""
         root = None
@@ -140,8 +208,9 @@ class LabelledRows:
             raise DataError(f"{test_place}: no rows for the test", "each needs a label")
         for index in np.setdiff1d(labels, labels[is_test]).tolist():
             self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
-        hashes = np.array(self._content_hashes)
-        warn_of_shared_rows(hashes, np.flatnonzero(is_test), test_place, self._warnings)
+        warn_of_shared_rows(
+            self.content_hashes, np.flatnonzero(is_test), test_place, self._warnings
+        )
         are_numbers = all(map(_NUMBER.fullmatch, names))
         in_order = sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))
         return np.array([in_order.index(name) for name in names])[labels], in_order, is_test

@@ -9,8 +9,16 @@ from numpy.typing import NDArray
 
 from dlrun.config.data_sections import HittersDataConfig
 from dlrun.data.array_cache import Array, fingerprint_arrays
-from dlrun.data.dataset_types import GENERATED, DataOrigin, ReadContext
-from dlrun.data.splits import LabelledRows, RowIndices, divide_into_folds, warn_of_shared_rows
+from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.splits import (
+    LabelledRows,
+    RowContents,
+    RowHashes,
+    RowIndices,
+    divide_into_folds,
+    hash_content,
+    warn_of_shared_rows,
+)
 from dlrun.data.table_columns import TableColumns, complete_rows, read_levels
 from dlrun.data.text_files import Record, RowNames, check_columns, names_of_places, open_csv_table
 from dlrun.errors import DataError
@@ -26,6 +34,7 @@ class TablePart:
     X: Matrix
     targets: Array  # float64, or int64 class indices in a classification
     records: Sequence[Record]
+    hashes: RowHashes  # of all cells of each row, also of those that no model reads
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -35,10 +44,15 @@ class TablePart:
         """Return the names of the rows, see `names_of_places`."""
         return names_of_places([record.place for record in self.records])
 
+    @property
+    def contents(self) -> RowContents:
+        """Return what identifies the rows, whichever columns a model reads."""
+        return RowContents(self.hashes, self.targets)
+
     def take(self, indices: RowIndices) -> "TablePart":
         """Return the rows with the given indices."""
         records = [self.records[index] for index in indices.tolist()]
-        return TablePart(self.X[indices], self.targets[indices], records)
+        return TablePart(self.X[indices], self.targets[indices], records, self.hashes[indices])
 
 
 @dataclass(frozen=True)
@@ -70,9 +84,11 @@ class TargetsAndSplit:
     test: RowIndices
     labels: list[str] | None = None  # the class names of a classification
 
-    def parts(self, X: Matrix, records: Sequence[Record]) -> tuple[TablePart, TablePart]:
+    def parts(
+        self, X: Matrix, records: Sequence[Record], hashes: RowHashes
+    ) -> tuple[TablePart, TablePart]:
         """Return the training part and the test part of the matrix of all rows."""
-        all_rows = TablePart(X, self.targets, records)
+        all_rows = TablePart(X, self.targets, records, hashes)
         return all_rows.take(self.train), all_rows.take(self.test)
 
 
@@ -113,13 +129,15 @@ def make_table(context: ReadContext) -> Table:
     for warning in context.warnings.lines():
         context.screen.warn(warning)
     records = [record for file_records in records_by_file for record in file_records]
+    hashes = hash_records(records)
     X = columns.encode_rows(records)
-    train, test = divided.parts(X, records)
+    train, test = divided.parts(X, records, hashes)
     digest = fingerprint_parts(train, test)  # before scaling: all models share it
     target_moments = (0.0, 1.0)
     if config.standardise:
         columns = _standardise(columns, X[divided.train])
-        train, test = divided.parts(columns.encode_rows(records), records)  # as for predictions
+        X = columns.encode_rows(records)  # as for predictions
+        train, test = divided.parts(X, records, hashes)
         if not divided.labels:
             target_moments = float(train.targets.mean()), float(train.targets.std())
     counts = _describe_rows(context, len(train), len(test))
@@ -167,15 +185,20 @@ def _divide_values(context: ReadContext, records_by_file: list[list[Record]]) ->
         problem = f"{context.config.target} has no two values in {pluralize(len(train), 'row')}"
         remedy = "give more rows, or name another column as data.target"
         raise DataError(f"{context.origin.text}: {problem} to train with", remedy)
-    content_hashes = np.array([_content_hash(record) for record in all_records])
     test_place = records_by_file[-1][0].place
-    warn_of_shared_rows(content_hashes, test, test_place, context.warnings)
+    warn_of_shared_rows(hash_records(all_records), test, test_place, context.warnings)
     return TargetsAndSplit(targets, train, test)
+
+
+def hash_records(records: Sequence[Record]) -> RowHashes:
+    """Return a hash of all cells of each row (n_rows,), in whatever order its file has them."""
+    return np.array([_content_hash(record) for record in records], np.int64)
 
 
 def _content_hash(record: Record) -> int:
     """Return a hash of the cells of a row, in whatever order its file has the columns."""
-    return hash(frozenset(record.cells.items()))
+    cells = "\0".join(f"{name}\0{cell}" for name, cell in sorted(record.cells.items()))
+    return hash_content(cells.encode("utf-8", "surrogatepass"))
 
 
 def _divide_indices(
@@ -205,14 +228,13 @@ def _standardise(columns: TableColumns, X: Matrix) -> TableColumns:
 
 
 def _describe_rows(context: ReadContext, train: int, test: int) -> str:
-    """Return row counts as text, so that runs on differently divided rows have other origins."""
+    """Return the target and the numbers of rows as text, without what a seed or a fold chose."""
     config = context.config
     counts = pluralize(train + test, "row")
     if not config.chosen_fold:  # the folds of a cross-validation may differ by a row
         counts = f"{test:,} of {counts} for the test"
     if isinstance(config, HittersDataConfig):
-        seed = "" if config.source == GENERATED else f", seed {context.seed}"
-        return f", {counts}{seed}{config.fold_text}"
+        return f", {counts}"
     kind = "classes" if config.task == "classification" else "target"
     return f", {kind} {config.target}, {counts}"
 

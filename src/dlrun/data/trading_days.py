@@ -5,7 +5,7 @@ import numpy as np
 from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
 from dlrun.data.dataset_types import ReadContext
 from dlrun.data.table_columns import TableColumns
-from dlrun.data.tables import Table, TargetsAndSplit, fingerprint_parts
+from dlrun.data.tables import Table, TargetsAndSplit, fingerprint_parts, hash_records
 from dlrun.data.text_files import Record
 from dlrun.errors import DataError
 
@@ -38,7 +38,8 @@ def make_lagged_days(context: ReadContext) -> Table:
     columns = TableColumns(levels=levels, first_level=0, scales=scales)
     targets = values[lags:, SERIES.index(VOLUME)]
     divided = TargetsAndSplit(targets, np.flatnonzero(is_train), np.flatnonzero(~is_train))
-    train, test = divided.parts(columns.encode_rows(days), days)
+    hashes = hash_records(records[lags:])  # whatever number of lags stands beside each day
+    train, test = divided.parts(columns.encode_rows(days), days, hashes)
     return Table(
         columns,
         VOLUME,

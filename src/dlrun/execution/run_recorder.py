@@ -169,6 +169,7 @@ class RunRecorder:
             "ended": _now(),
             "steps": len(self.progress.rows) or None,
             "data": results.origin.text,
+            "split": results.split,
             "data_digest": self.progress.data_digest,
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
@@ -281,7 +282,7 @@ class RunRecorder:
 def _result_lines(record: RunRecord, folder: Path) -> list[tuple[str, str]]:
     """Return (label, text) pairs about a finished run, which are printed below its metrics."""
     return [
-        ("data", record.data),
+        ("data", record.data_and_split),
         *recorded_metrics.remarks_on_metrics(record),
         ("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"),
         *[("figure", str(folder / figure)) for figure in record.figures],

@@ -64,7 +64,7 @@ class Experiment(ABC, Generic[C]):
 
     def title(self, run: Run) -> str:
         """Return the title of a run's figures: experiment, seed, the folder's name, the data."""
-        return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data}"
+        return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data_and_split}"
 
     def draw(self, run: Run, config: C) -> DrawnFigures:
         """Return a run's figures by their file names, drawn only from the files of the run."""

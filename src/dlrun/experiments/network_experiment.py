@@ -1,5 +1,6 @@
 """Define the base class of experiments that train a network, and the dense network of several."""
 
+import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
+from dlrun.config.sections import ExperimentConfig
 from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.dataset_types import DataOrigin
+from dlrun.data.split import Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
 from dlrun.experiments.experiment_base import Experiment, NetworkAssets
@@ -54,6 +57,17 @@ class LoadedData(Generic[A]):
     baselines: dict[str, float] = field(default_factory=dict)  # metrics without a network
     digest: str = ""  # fingerprint of a table, which has the same one in models without a network
     row_names: RowNames = field(default_factory=dict)  # of the test rows, see Predictions
+    split: Split | None = None  # None: made from the arrays, see `find_split`
+
+    def find_split(self, config: ExperimentConfig) -> Split:
+        """Return which rows are tested, and which train and validate: declared, or the arrays."""
+        return self.split or Split(
+            seed=config.split_seed,
+            rows_digest=hashlib.sha256(self.origin.text.encode()).hexdigest(),
+            test_digest=fingerprint_arrays(self.test.arrays()),
+            validation_digest=fingerprint_arrays(self.valid.arrays()),
+            train_digest=fingerprint_arrays(self.train.arrays()),
+        )
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
@@ -165,6 +179,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             metrics=result.metrics | test_metrics | loaded.baselines,
             accelerator=accelerator,
             origin=loaded.origin,
+            split=loaded.find_split(config),
             test_rows=len(data.test),
             extra={
                 "parameters": parameters,

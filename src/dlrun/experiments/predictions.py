@@ -73,6 +73,10 @@ class Predictions(ABC):
     def scores(self) -> Array:
         """Return the first metric of each row (n_rows,): whether it is right, or its error."""
 
+    @abstractmethod
+    def contributions(self, metric: str) -> NDArray[np.float64] | None:
+        """Return numbers by row (n_rows,) whose mean is a metric; None if no such numbers exist."""
+
     @property
     def classes(self) -> ClassSummary | None:
         """Return a summary of the classes; None if numbers were predicted."""
@@ -131,6 +135,16 @@ class PredictedValues(Predictions):
             return 0.0 if error else math.nan
         return 1 - error / variance
 
+    def contributions(self, metric: str) -> NDArray[np.float64] | None:
+        """Return the absolute errors for `mae`, or 1 - n error² / (sum of squares) for `r2`."""
+        if metric == "mae":
+            return self.scores
+        if metric != "r2" or "r2" not in self.metrics:
+            return None
+        squares = float(np.square(self.true - self.true.mean()).sum())
+        parts: NDArray[np.float64] = 1 - len(self) * np.square(self.scores) / squares
+        return parts
+
     @property
     def metrics(self) -> dict[str, float]:
         """Return the mean absolute error and, if it is defined, R²."""
@@ -163,6 +177,10 @@ class PredictedClasses(Predictions):
         """Return whether the class of each row is predicted correctly (n_rows,)."""
         is_right: NDArray[np.bool_] = self.true == self.predicted
         return is_right
+
+    def contributions(self, metric: str) -> NDArray[np.float64] | None:
+        """Return 1 for each right row and 0 for the others, if the metric is the accuracy."""
+        return self.scores.astype(np.float64) if metric == "accuracy" else None
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from dlrun.config.data_sections import VOLUME, TradingDaysDataConfig
 from dlrun.config.sections import ExperimentConfig
-from dlrun.data.splits import split_off_validation
+from dlrun.data.split import Split
+from dlrun.data.splits import make_split, split_off_validation
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Matrix, Table, TablePart
 from dlrun.experiments import predictions
@@ -19,6 +20,8 @@ from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.console import Screen
 
 STRAW_MAN = "straw_man_r2"
+
+TableParts = dict[str, TablePart]  # train, test, and valid if rows validate
 
 
 class TableAssets(NetworkAssets, frozen=True):
@@ -73,7 +76,7 @@ def fingerprint_table(table: Table) -> str:
     return fingerprint_data(table.digest, names)
 
 
-def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[str, TablePart]:
+def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> TableParts:
     """Divide a table's rows into the parts train, valid (if the config asks for it) and test.
 
     A share or a number of training rows validates, of a series the last ones, or the test rows do.
@@ -89,6 +92,21 @@ def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> dict[
         validation, train, test, config.split_seed, screen, shuffle=not table.is_series
     )
     return {"train": train.take(fitted), "valid": train.take(held_out), "test": test}
+
+
+def make_split_of_table(config: ExperimentConfig, table: Table, parts: TableParts) -> Split:
+    """Return which rows of a table a run tests, and which it trains and validates with.
+
+    parts: those of `divide_rows`; in a cross-validation `valid` is the training part.
+    """
+    return make_split(
+        config,
+        table.origin,
+        fitted=parts["train"].contents,
+        validation=parts["valid"].contents if "valid" in parts else None,
+        test=table.test.contents,
+        is_series=table.is_series,
+    )
 
 
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.data.labelled_texts import Reviews
-from dlrun.data.splits import RowIndices, split_off_validation
+from dlrun.data.split import Split
+from dlrun.data.splits import RowIndices, make_split, split_off_validation
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds, split_words
 from dlrun.experiments.experiment_base import NetworkAssets, load_data
 from dlrun.experiments.predictions import DescribeRow
@@ -36,6 +37,19 @@ def load_and_split_reviews(
     validation = config.data_section.validation
     return reviews, *split_off_validation(
         validation, reviews.train, reviews.test, config.split_seed, context.screen
+    )
+
+
+def make_split_of_reviews(
+    config: ExperimentConfig, reviews: Reviews, fitted: RowIndices, held_out: RowIndices
+) -> Split:
+    """Return which reviews a run tests, and which it trains and validates with."""
+    return make_split(
+        config,
+        reviews.origin,
+        fitted=reviews.train.contents.take(fitted),
+        validation=reviews.train.contents.take(held_out),
+        test=reviews.test.contents,
     )
 
 

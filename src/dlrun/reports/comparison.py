@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.groups import Group, seed_and_fold
+from dlrun.groups import Group, divide_by_test_rows, seed_and_fold
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.group_rows import group_row
@@ -70,14 +70,12 @@ class DataSetComparison(NamedTuple):
 
 def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSetComparison]:
     """Return for each data set with several runs its configs, the best first, and their curves."""
-    by_data: dict[str, list[Group]] = {}
-    for group in sort_best_first(groups):
-        by_data.setdefault(group.data_description, []).append(group)
     compared = []
-    for data, groups_on_data in by_data.items():
+    for groups_on_data in divide_by_test_rows(sort_best_first(groups)):
         if sum(len(group.runs) for group in groups_on_data) > 1:
             rows = [row for group in groups_on_data for row in _rows_of_group(group)]
             drawn = _charts_of_metrics(groups_on_data, sections)
+            data = groups_on_data[0].data_description
             compared.append(DataSetComparison(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
     return compared
 

@@ -3,8 +3,6 @@
 results.json holds the SHA-256 of each file that the run wrote, and its own.
 """
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from dlrun.config.sections import Count, RangeOfRuns, Threads
 from dlrun.config.yaml_loader import Values
+from dlrun.data.split import Split
 from dlrun.metrics import Directions, Metric, describe_metric
 from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
 from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
@@ -19,7 +18,7 @@ from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import pluralize
 
-FORMAT = 5  # of results.json
+FORMAT = 6  # of results.json
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 SINGLE_PRECISION_ERROR = 1e-6  # above float32's rounding of a metric; more: a mean over classes
@@ -93,7 +92,8 @@ class RunRecord(BaseModel):
     config: Values = {}
     steps: Count | None = None  # number of finished epochs or penalties
     # Its data and its results.
-    data: str = ""  # in words: the source of the rows, and how they were divided
+    data: str = ""  # in words: the source of the rows; not how a seed or a fold divided them
+    split: Split | None = None  # which rows were tested, and which trained and validated
     data_digest: str | None = None  # hash of all arrays, the vocabulary and the labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
@@ -139,12 +139,15 @@ class RunRecord(BaseModel):
             return ""
         return f" on {self.accelerator.used}, {pluralize(self.threads or 1, 'thread')}"
 
-    def data_without_chance(self, settings: Mapping[str, object]) -> str:
-        """Return the description of the data that runs share if only seed or fold differ."""
-        data = re.sub(r", fold \d+ of (\d+)", r", \1 folds", self.data)
-        if settings.get(SPLIT_SEED) is not None:
-            return data
-        return data.replace(f", seed {self.seed}", "")
+    @property
+    def data_and_split(self) -> str:
+        """Return in words the data, and the fold or the further seed that divided them."""
+        words = [self.data]
+        if self.split is not None and self.split.seed != self.seed:
+            words.append(f"split by seed {self.split.seed}")
+        if self.split is not None and self.split.fold is not None:
+            words.append(f"fold {self.split.fold} of {self.split.folds}")
+        return ", ".join(words)
 
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:

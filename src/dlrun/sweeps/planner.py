@@ -4,8 +4,8 @@ import sys
 import uuid
 from collections.abc import Iterable, Sequence
 
-from dlrun.config.data_sections import DATA_KEYS, FOLDS
-from dlrun.config.sections import DATA_PLACES, ExperimentConfig
+from dlrun.config.data_sections import FOLDS, keys_that_choose_rows
+from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, parse_set_override
 from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.execution.checks import check_run_can_start, merge_experiment_config, validate_config
@@ -42,9 +42,10 @@ def make_sweep_plan(
     configs = _validate_points(experiment, layers, run_settings, is_local=is_local)
     adaptive = search_space.adaptive_search(seed)
     keys, points = _keys_and_points(configs, searched_keys, adaptive, screen)
-    _refuse_different_data(keys)
+    if adaptive is not None:
+        _refuse_search_of_rows(experiment, keys)
     if search_space.folds is not None and is_local and not run_settings.dry_run:
-        _check_folds(experiment, configs[0], run_settings)
+        _check_folds(experiment, configs, run_settings)
     plan = SweepPlan(
         id=uuid.uuid4().hex,
         name=name,
@@ -56,7 +57,7 @@ def make_sweep_plan(
         keys=[key for key in keys if key not in REPEATS],
         points=[],
         search=adaptive,
-        data=digests_of_data(experiment, configs[0], run_settings.data_dir),
+        data=digests_of_data(experiment, configs, run_settings.data_dir),
         note=run_settings.note,
         tags=list(run_settings.tags),
     )
@@ -154,15 +155,26 @@ def _keys_and_points(
     return keys, distinct
 
 
-def _refuse_different_data(keys: Iterable[str]) -> None:
-    """Raise ConfigError if a key varies on which the data depend."""
-    if data_keys := sorted({*keys} & (DATA_PLACES | DATA_KEYS)):
-        problem = f"{data_keys[0]} varies, and results on different data cannot be compared"
-        raise ConfigError(problem, "start a sweep for each")
+def _refuse_search_of_rows(experiment: str, keys: Iterable[str]) -> None:
+    """Raise ConfigError if a search would choose which rows are used: it compares results."""
+    if chosen := keys_that_choose_rows(registry.load_config_class(experiment), keys):
+        problem = f"{chosen[0]}: --sampler tpe compares results, which need the same rows"
+        raise ConfigError(problem, f"leave out {chosen[0]}, or --sampler")
 
 
-def _check_folds(experiment: str, config: ExperimentConfig, run_settings: RunSettings) -> None:
+def _check_folds(
+    experiment: str, configs: Sequence[ExperimentConfig], run_settings: RunSettings
+) -> None:
     """Load the data, which raises DlrunError if they cannot be divided into `folds` parts."""
-    if (dataset := registry.experiment_dataset(experiment)) is not None:
-        data_dir = resolve_data_dir(run_settings.data_dir)
+    if (dataset := registry.experiment_dataset(experiment)) is None:
+        return
+    data_dir = resolve_data_dir(run_settings.data_dir)
+    by_data = {repr(_without_fold(config)): config for config in configs}  # nearly always one
+    for config in by_data.values():
         dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
+
+
+def _without_fold(config: ExperimentConfig) -> Settings:
+    """Return the values by which a config's data are read and divided, except the fold."""
+    data: Settings = config.data_section.model_dump(exclude={"fold"})
+    return data | {"split_seed": config.split_seed}

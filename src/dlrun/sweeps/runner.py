@@ -66,8 +66,10 @@ def run_sweep_points(
     left = len(todo) + plan.runs_to_choose
     if not left:
         return state
-    if dataset := registry.experiment_dataset(plan.experiment):  # all points have the same data
-        dataset.download(configs[0].data_section, resolve_data_dir(sweep.data_dir), screen)
+    if dataset := registry.experiment_dataset(plan.experiment):
+        sections = {repr(config.data_section): config.data_section for config in configs}
+        for section in sections.values():  # nearly always one
+            dataset.download(section, resolve_data_dir(sweep.data_dir), screen)
     done = len(points) - len(todo)
     before = f", {done} done before" if done else ""
     screen.note(f"{pluralize(left, 'run')} to do{before}, {jobs} at once")

@@ -1,6 +1,7 @@
 """Choose the best config of a sweep by its validation metric, and find the runner-up.
 
 `groups` are those of `group_runs_by_config`, the best last; several of a config if its data differ.
+If they test or validate on different rows, they are in the order of the plan, and none is the best.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,8 +9,8 @@ from dataclasses import replace
 
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Group, group_runs
-from dlrun.metrics import VALID
+from dlrun.groups import Group, Repeat, group_runs
+from dlrun.metrics import TESTED, VALID
 from dlrun.run_folder.recorded_metrics import format_metric, too_good_by_test_rows
 from dlrun.sweeps.sweep_plan import SweepPlan
 
@@ -28,7 +29,21 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group
         groups += [
             replace(group, settings=settings, planned=len(points)) for group in group_runs(done)
         ]
-    return sorted(groups, key=_rank)
+    return groups if describe_different_rows(groups) else sorted(groups, key=_rank)
+
+
+def describe_different_rows(groups: Sequence[Group]) -> str:
+    """Return that configs test or validate on different rows; empty if they may be compared."""
+    for kind in (TESTED, VALID):
+        digests: dict[Repeat, set[str | None]] = {}
+        for group in groups:
+            for repeat, run in group.counted.items():
+                if run.record.split is not None:
+                    digests.setdefault(repeat, set()).add(run.record.split.digest_for(kind))
+        if any(len(of_repeat) > 1 for of_repeat in digests.values()):
+            verb = "test" if kind == TESTED else "validate"
+            return f"nothing is ranked: the configs {verb} on different rows"
+    return ""
 
 
 def _rank(group: Group) -> tuple[bool, bool, float]:
@@ -42,6 +57,8 @@ def _rank(group: Group) -> tuple[bool, bool, float]:
 def find_best_config(groups: Sequence[Group]) -> Group | None:
     """Return the best group by a validation metric; None if no config can be chosen."""
     best = groups[-1] if groups else None
+    if describe_different_rows(groups):
+        return None
     # Without varied keys there is nothing to choose: the only config needs no validation.
     if best and (best.validation_spread or (best.main_spread and not best.settings)):
         return best
@@ -73,6 +90,8 @@ def describe_config_result(group: Group) -> str:
 
 def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
     """Return why a sweep has no best config, or that the test rows chose it."""
+    if different := describe_different_rows(groups):
+        return [different]
     best = find_best_config(groups)
     if best is None and groups:
         spreads = groups[-1].spreads

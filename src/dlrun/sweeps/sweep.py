@@ -49,6 +49,8 @@ def run_sweep(
         runs_dir = resolve_runs_dir(options.runs_dir)
         if options.dry_run:
             _show_points(plan, screen, json=options.json)
+            if plan.note_on_rows:
+                screen.warn(plan.note_on_rows)
             folder = runs_dir / experiment
             checked = "points" if plan.search is None else "ends of spaces"
             screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
@@ -59,6 +61,8 @@ def run_sweep(
         if resume is None:
             sweep.write_plan()
         screen.note(f"sweep folder: {sweep.folder}")
+        if sweep.plan.note_on_rows:
+            screen.note(sweep.plan.note_on_rows)
         if slurm_options is None:
             preload_fork_server([sweep.plan.experiment])
             state = run_sweep_points(sweep, screen, jobs=jobs, force=options.force)

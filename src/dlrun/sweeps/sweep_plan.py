@@ -8,9 +8,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from dlrun.config import yaml_loader
-from dlrun.config.data_sections import FOLD
+from dlrun.config.data_sections import FOLD, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, format_settings_briefly
+from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DlrunError
 from dlrun.execution.checks import validate_config
 from dlrun.experiments import registry
@@ -20,7 +21,6 @@ from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN, SWEEPS
 from dlrun.run_folder.record import SweepMembership
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
-from dlrun.system.files import file_digest
 
 FORMAT = 2
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
@@ -71,6 +71,15 @@ class SweepPlan(BaseModel):
         return search.trials * len(search.repeats) if search else len(self.points)
 
     @property
+    def note_on_rows(self) -> str:
+        """Return that keys vary which may choose other rows for each point, or an empty string."""
+        keys = keys_that_choose_rows(registry.load_config_class(self.experiment), self.keys)
+        if not keys:
+            return ""
+        varied = f"{', '.join(keys)} {'vary' if len(keys) > 1 else 'varies'}"
+        return f"{varied}: points that test or validate on different rows are not ranked"
+
+    @property
     def base_layer(self) -> ConfigLayer:
         """Return the config that all runs share; errors name the file of the plan."""
         return yaml_loader.config_layer_from_values(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
@@ -116,8 +125,7 @@ class SweepPlan(BaseModel):
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
         """Raise DataError if a file of the data has changed since the sweep was planned."""
-        config = validate_config(self.experiment, self.base_layer)
-        digests = digests_of_data(self.experiment, config, data_dir)
+        digests = digests_of_data(self.experiment, self.validate_points(), data_dir)
         for file, digest in self.data.items():
             if digests.get(file, digest) != digest:
                 name = file.partition(" ")[2]
@@ -156,13 +164,23 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
     return plan
 
 
-def digests_of_data(name: str, config: ExperimentConfig, data_dir: Path | None) -> dict[str, str]:
-    """Return a hash of each file of an experiment's data that this machine has."""
+def digests_of_data(
+    name: str, configs: Iterable[ExperimentConfig], data_dir: Path | None
+) -> dict[str, str]:
+    """Return a hash of each file of the configs' data that this machine has."""
     folder = resolve_data_dir(data_dir)
-    if (dataset := registry.experiment_dataset(name)) is not None:
-        return dataset.digests(config.data_section, folder)
-    files = enumerate(config.data_files(folder), start=1)
-    return {f"{number} {file.name}": file_digest(file) for number, file in files}
+    dataset = registry.experiment_dataset(name)
+    paths: dict[Path, None] = {}  # in order, each once
+    for config in configs:
+        if dataset is not None:
+            paths |= dict.fromkeys(dataset.paths(config.data_section, folder))
+        else:
+            paths |= dict.fromkeys(config.data_files(folder))
+    return {
+        f"{number} {path.name}": hash_file_or_listing(path)
+        for number, path in enumerate(paths, start=1)
+        if path.exists()
+    }
 
 
 def add_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:

@@ -19,7 +19,7 @@ from dlrun.data.small_images import (
     crop_to_square,
     to_digit,
 )
-from dlrun.data.splits import RowIndices, split_off_validation
+from dlrun.data.splits import RowIndices, make_split, split_off_validation
 from dlrun.experiments.experiment_base import AnyExperiment, NetworkAssets, load_data
 from dlrun.experiments.image_networks.config import ConvolutionalConfig, DigitsConfig
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
@@ -66,6 +66,13 @@ class ImageNetworkExperiment(NetworkExperiment[C, NetworkAssets], Generic[C]):
             NetworkAssets(labels=images.names),
             lambda row: {"image": encode_png(images.test.pixels[row])},
             row_names=images.test_names,
+            split=make_split(
+                config,
+                images.origin,
+                fitted=images.train.contents.take(fitted),
+                validation=images.train.contents.take(held_out),
+                test=images.test.contents,
+            ),
         )
 
     def batches(self, config: C, images: LabelledImages, *parts: RowIndices) -> list[BatchDataset]:

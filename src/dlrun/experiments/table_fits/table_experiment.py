@@ -18,9 +18,11 @@ from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.table_common import (
     TableAssets,
+    TableParts,
     divide_rows,
     draw_predicted_and_true,
     fingerprint_table,
+    make_split_of_table,
     metric_names_of_table,
     straw_man_metrics,
 )
@@ -31,7 +33,6 @@ from dlrun.run_folder.csv_tables import to_csv
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_metrics
 from dlrun.system.console import format_position, to_json
 
-Parts = dict[str, TablePart]  # train, test, and valid if rows validate
 MODEL = "model.npz"  # the arrays of all fits of a run
 
 
@@ -67,11 +68,15 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             sizes = [best_fit.arrays[name].size for name in ("intercept", "coefficients")]
             extra["parameters"] = sum(sizes)
         metrics = newest_metrics([context.progress.rows[best]])  # drops R² of one row: it is NaN
+        validated_parts = parts
+        if any(name.startswith(VALID) for name in metrics):  # by a cross-validation of these rows
+            validated_parts = {"valid": parts["train"], **parts}
         metrics.pop("fit", None)  # a step so called is only a counter; "alpha" is a result
         return Results(
             metrics=metrics | predictions.test_metrics | straw_man_metrics(table, context.screen),
             accelerator=accelerator,
             origin=table.origin,
+            split=make_split_of_table(config, table, validated_parts),
             test_rows=len(table.test),
             classes=predictions.classes,
             extra=extra,
@@ -82,7 +87,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         config: CpuOnlyConfig,
         context: RunContext,
         table: Table,
-        parts: Parts,
+        parts: TableParts,
         assets: TableAssets,
     ) -> list[FittedModel]:
         """Return all fits of the model, each a step; a resumed run begins after its saved fits."""
@@ -145,7 +150,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
 
 
 def _row_of_fit(
-    fit: FittedModel, number: int, parts: Parts, metric_names: Sequence[str]
+    fit: FittedModel, number: int, parts: TableParts, metric_names: Sequence[str]
 ) -> dict[str, float]:
     """Return a fit's row of metrics.csv: number or penalty, and metrics by part."""
     row: dict[str, float] = {fit.model.step_name: number}
@@ -180,7 +185,7 @@ def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:
     return train.targets
 
 
-def _write_summary(context: RunContext, table: Table, parts: Parts, fit: FittedModel) -> None:
+def _write_summary(context: RunContext, table: Table, parts: TableParts, fit: FittedModel) -> None:
     """Write a summary of the data, and a linear model's coefficients to it and to a CSV file."""
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     lines = [f"data     {table.origin.text}", f"rows     {counts}"]

@@ -52,10 +52,11 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
     def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
         table: Table = load_data(config, context)
+        parts = table_common.divide_rows(config, table, context.screen)
         kind = np.int64 if table.labels else np.float32
         train, valid, test = (
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
-            for part in table_common.divide_rows(config, table, context.screen).values()
+            for part in parts.values()
         )
         return LoadedData(
             train,
@@ -67,6 +68,7 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
             table_common.straw_man_metrics(table, context.screen),
             table_common.fingerprint_table(table),
             table.test.row_names,
+            table_common.make_split_of_table(config, table, parts),
         )
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:

@@ -11,6 +11,8 @@ from dlrun.config.sections import PenaltyPathExperimentConfig
 class TextLassoConfig(PenaltyPathExperimentConfig):
     """Defines the config keys of every lasso on texts."""
 
+    stochastic = False
+
     tolerance: Annotated[float, Field(gt=0, lt=1)]
 
 

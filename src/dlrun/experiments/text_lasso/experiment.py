@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.labelled_texts import Reviews
+from dlrun.data.split import Split
 from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DataError
 from dlrun.experiments import text_common
@@ -45,7 +46,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         """Solve the lasso path, choose the penalty, and write the words with their weights."""
         accelerator = config.report_cpu(context.screen.warn)
         with context.phase("data"):
-            reviews, splits = _load(config, context)
+            reviews, splits, split = _load(config, context)
             assets = TextAssets.of_reviews(reviews)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
@@ -69,6 +70,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
             metrics=metrics | predictions.test_metrics,
             accelerator=accelerator,
             origin=reviews.origin,
+            split=split,
             test_rows=len(predictions),
             classes=predictions.classes,
             extra={
@@ -80,7 +82,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
 
     def test(self, run: Run, config: TextLassoConfig, context: RunContext) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
-        reviews, splits = _load(config, context)
+        reviews, splits, _ = _load(config, context)
         run.check_data(_fingerprint(splits, TextAssets.of_reviews(reviews)))
         return _classify(_chosen_model(run), reviews)
 
@@ -101,7 +103,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         return {"lasso_path.png": figure}
 
 
-def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits]:
+def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits, Split]:
     """Load the reviews and split them. Raises DataError unless they are of two classes."""
     reviews, fitted, held_out = text_common.load_and_split_reviews(config, context)
     if len(reviews.labels) != 2:
@@ -109,11 +111,13 @@ def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits
         raise DataError(problem, "text-dense classifies texts of any number of classes")
     bags = reviews.train.bags
     labels = reviews.train.labels
-    return reviews, {
+    parts = {
         "train": (bags[fitted], labels[fitted]),
         "valid": (bags[held_out], labels[held_out]),
         "test": (reviews.test.bags, reviews.test.labels),
     }
+    split = text_common.make_split_of_reviews(config, reviews, fitted, held_out)
+    return reviews, parts, split
 
 
 def _probabilities(model: LinearModel, bags: sparse.csr_matrix) -> NDArray[np.float64]:

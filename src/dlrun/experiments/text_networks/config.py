@@ -4,7 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.data_sections import ReviewsDataConfig, TextsDataConfig, combine_model_and_data
+from dlrun.config.data_sections import (
+    SAME_ROWS,
+    ReviewsDataConfig,
+    TextsDataConfig,
+    combine_model_and_data,
+)
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 
@@ -26,7 +31,7 @@ class TextDenseConfig(NetworkConfig):
 class SequenceLengthConfig(Section):
     """Defines how many word ids at each text's end an LSTM reads."""
 
-    max_length: PositiveInt
+    max_length: Annotated[PositiveInt, SAME_ROWS]
 
 
 class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):

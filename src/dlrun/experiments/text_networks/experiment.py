@@ -18,6 +18,7 @@ from dlrun.experiments.text_common import (
     TextAssets,
     TextPredictor,
     load_and_split_reviews,
+    make_split_of_reviews,
     review_describer,
 )
 from dlrun.experiments.text_networks.config import LSTMConfig, TextDenseConfig
@@ -45,6 +46,7 @@ class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
             TextAssets.of_reviews(reviews),
             review_describer(reviews),
             row_names=reviews.test_names,
+            split=make_split_of_reviews(config, reviews, fitted, held_out),
         )
 
     @abstractmethod

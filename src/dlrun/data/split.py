@@ -1,0 +1,34 @@
+"""Define the split of a run's data: which rows were tested, and which trained and validated."""
+
+from pydantic import BaseModel, ConfigDict
+
+from dlrun.metrics import TESTED, VALID
+
+
+class Split(BaseModel):
+    """Says which rows a run tested, validated and trained with.
+
+    Test metrics of runs may be compared if the runs have the same `test_digest`, and validation
+    metrics if they have the same `validation_digest`, whatever the runs read of the rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    seed: int  # divided or generated the rows, if chance did
+    fold: int | None = None  # of a cross-validation, from 1
+    folds: int | None = None
+    is_series: bool = False  # whether the rows are in the order of time, so that neighbours agree
+    rows_digest: str  # of all rows with their targets, however they are divided
+    test_digest: str  # of the tested rows with their targets
+    validation_digest: str | None = None  # of the rows that validated, if any did
+    train_digest: str  # of the rows to which the model was fitted
+
+    def digest_for(self, metric: str) -> str | None:
+        """Return the digest of the rows on which a metric was computed, by the metric's name."""
+        if metric.startswith(TESTED):
+            return self.test_digest
+        return self.validation_digest if metric.startswith(VALID) else self.train_digest
+
+    @property
+    def division(self) -> tuple[int, int | None, int | None]:
+        """Return what divides the same rows in the same way: the seed, the fold and the folds."""
+        return self.seed, self.fold, self.folds
