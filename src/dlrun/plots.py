@@ -8,14 +8,17 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-import matplotlib.figure
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from dlrun.system.console import cut
+from dlrun.system.library_imports import outside_working_folder
+
+with outside_working_folder():
+    import matplotlib
+    import matplotlib.figure
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import MaxNLocator
 
 ColumnsByName = Mapping[str, Sequence[float]]  # of a CSV file
 Values = NDArray[np.float64]

@@ -12,7 +12,7 @@ from dlrun.kernels.numba_simd import jit_inner, jit_kernel
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in which numba keeps code."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -53,10 +53,24 @@ def test_code_is_kept_and_a_file_that_a_power_cut_left_empty_is_compiled_anew(
     assert_is_kept(cache)
 
 
+@pytest.mark.parametrize("config", [b"cache_dir: planted\n", b"\xff"])
+def test_no_settings_file_of_the_working_folder_is_read(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, config: bytes
+) -> None:
+    """Nor are the settings of whoever has imported numba there, or what numba does for him."""
+    (tmp_path / ".numba_config.yaml").write_bytes(config)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "planted")
+    before = dict(vars(numba.config))
+    assert_is_kept(cache)
+    assert not (tmp_path / "planted").exists()
+    assert vars(numba.config) == before
+
+
 def test_without_a_writable_folder_every_process_compiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
     (tmp_path / "__pycache__").touch()
     module = tmp_path / "module.py"

@@ -23,6 +23,7 @@ from dlrun.run_folder.folder import CONFIG, check_run_name, check_runs_folder_wr
 from dlrun.system import accelerator
 from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.extras import require_extra
+from dlrun.system.library_imports import import_matplotlib
 from dlrun.system.workarounds import scipy_signal_on_use
 
 
@@ -129,6 +130,7 @@ def check_no_links(folder: Path) -> None:
 def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
     """Import an experiment, and Lightning if the run trains with it, before the run begins."""
     if isinstance(config, LightningConfig):
+        import_matplotlib()
         with scipy_signal_on_use():
             importlib.import_module("dlrun.training.fit")
     return registry.load_experiment(name)

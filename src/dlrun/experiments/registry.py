@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dlrun.config.included_files import config_folders, read_config_file
 from dlrun.config.yaml_loader import ConfigLayer, Values, flatten_keys, merge_config_layers
 from dlrun.errors import ConfigError, DlrunError, did_you_mean, first_line
+from dlrun.system.library_imports import import_matplotlib
 
 if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
@@ -170,9 +171,12 @@ def experiment_entry(name: str) -> ExperimentEntry:
 
 def load_experiment(name: str) -> "AnyExperiment":
     """Import an experiment. Raises ConfigError if the name is unknown, DlrunError if broken."""
-    from dlrun.experiments.experiment_base import Experiment  # needs pydantic
+    from dlrun.config.network_sections import LightningConfig  # needs pydantic
+    from dlrun.experiments.experiment_base import Experiment
 
     entry = experiment_entry(name)
+    if issubclass(load_config_class(name), LightningConfig):
+        import_matplotlib()  # Lightning imports it
     experiment = entry.load_attribute("experiment", "experiment", "EXPERIMENTS")
     if not isinstance(experiment, Experiment):
         raise entry.loading_error(f"{type(experiment).__name__} is no Experiment")

@@ -15,29 +15,63 @@ numba keeps compiled code until the file that uses it changes: after a change of
 import contextlib
 import functools
 import operator
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-import numba
-import numba.extending
 from llvmlite import binding, ir
-from numba.core import types
-from numba.extending import lower_builtin, models, register_model, type_callable
 
 from dlrun.kernels import llvm
 from dlrun.kernels.llvm import Builder, Value
+from dlrun.system.library_imports import outside_working_folder
+
+with outside_working_folder():
+    import numba
+    import numba.extending
+    from numba.core import types
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.extending import lower_builtin, models, register_model, type_callable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Numba: TypeAlias = Any  # an object of numba's, which has no types of its own
 
+config: Numba = numba.config
 intrinsic: Numba = numba.extending.intrinsic  # its own type is that of the Python function
+
+
+@contextlib.contextmanager
+def _own_settings() -> Iterator[None]:
+    """Keep `.numba_config.yaml` of the working folder from having an effect in a `with` block.
+
+    numba reads it at each compilation. It can change results, and name the folder of the cache,
+    whose pickles run code; here only the user's environment can.
+    """
+    with global_compiler_lock:  # no thread compiles meanwhile
+        before = config.reload_config, config.CACHE_DIR
+        config.reload_config = lambda: None
+        config.CACHE_DIR = os.environ.get("NUMBA_CACHE_DIR", "")
+        try:
+            yield
+        finally:
+            config.reload_config, config.CACHE_DIR = before
+
+
+def _jit(function: Callable[..., object], *, cache: bool) -> Numba:
+    """Return numba's dispatcher of a function, which it compiles for each new types of arguments.
+
+    Raises RuntimeError if there is to be a cache and its folder cannot be written.
+    """
+    with _own_settings():  # the folder of the cache is chosen here
+        compiled: Numba = numba.njit(nogil=True, cache=cache)(function)
+    compiled.compile = _own_settings()(compiled.compile)
+    return compiled
 
 
 def jit_inner(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function that compiled ones call; it is cached as a part of its callers."""
-    compiled: Callable[P, R] = numba.njit(nogil=True)(function)
+    compiled: Callable[P, R] = _jit(function, cache=False)
     return compiled
 
 
@@ -48,7 +82,7 @@ def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
     power cut leaves empty files) is deleted.
     """
     try:
-        compiled: Numba = numba.njit(nogil=True, cache=True)(function)
+        compiled = _jit(function, cache=True)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return jit_inner(function)
 

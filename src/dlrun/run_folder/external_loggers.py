@@ -17,14 +17,17 @@ from dlrun.run_folder.notes import read_notes
 from dlrun.run_folder.record import read_run_environment
 from dlrun.run_folder.recorded_metrics import STEP
 from dlrun.system.console import Screen
+from dlrun.system.library_imports import import_matplotlib
 
-# A dead server costs the run a few seconds instead of MLflow's minutes; no telemetry; quiet.
+# A dead server costs the run a few seconds instead of MLflow's minutes; no telemetry; quiet;
+# and nothing is read from a git repository around the working folder.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GIT_PYTHON_REFRESH": "quiet",
     "WANDB_CONSOLE": "off",
+    "WANDB_DISABLE_GIT": "true",
     "WANDB_SILENT": "true",
 }
 
@@ -60,6 +63,7 @@ class ExternalLoggers:
 
     def _make_logger(self, name: LoggerName) -> Any:
         """Return a new logger of Lightning; what was logged in the run's folder is removed."""
+        import_matplotlib()  # Lightning imports it
         from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
         path = self.folder.path.absolute()

@@ -137,8 +137,8 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
         "dlrun.system.workarounds",
         __name__,
         "filelock",
+        "dlrun.plots",  # imports matplotlib as it should
         "matplotlib.backends.backend_agg",
-        "dlrun.plots",
     ]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).entry_point.module}.experiment")

@@ -1,0 +1,25 @@
+"""Import the libraries that would read a settings file of the working folder.
+
+matplotlib reads `matplotlibrc`, numba `.numba_config.yaml`. A folder that somebody handed in must
+not change what a run does.
+"""
+
+import contextlib
+import importlib
+import sys
+
+
+def outside_working_folder() -> contextlib.AbstractContextManager[None]:
+    """Change to Python's own folder in a `with` block, in which libraries are imported.
+
+    Whoever can write there can run code anyway. The working folder is one for all threads, so a
+    block has nothing but imports.
+    """
+    return contextlib.chdir(sys.prefix)
+
+
+def import_matplotlib() -> None:
+    """Import matplotlib before a library does that imports it too, as Lightning does."""
+    if "matplotlib" not in sys.modules:
+        with outside_working_folder():
+            importlib.import_module("matplotlib")
