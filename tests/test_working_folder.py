@@ -69,6 +69,7 @@ def plant(folder: Path) -> None:
     for name, content in PLANTED.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+    (folder / "data").mkdir()
 
 
 class Watched:
@@ -118,7 +119,7 @@ QUICK = [
 ]
 SLOW = {
     "demo": ["demo", "hitters-linear", "hitters-dense"],
-    "reproduce": ["reproduce", "hitters-linear", "--seeds", "2", "--out", "runs/page.html"],
+    "reproduce": ["reproduce", "hitters-linear", "--seeds", "2", "--out", "data/page.html"],
     "sweep": ["sweep", *smoke("table-linear"), "--folds", "2"],
 }
 
@@ -169,7 +170,9 @@ def test_no_tracker_opens_anything_there(watched: Watched, experiment: str, trac
         pytest.skip(f"no {tracker}")
     words = [*smoke(experiment), *setting(f"logger=[{tracker}]")]
     assert watched.opened("-m", "dlrun", *words, WANDB_MODE="offline") <= OWN
-    assert not (watched.folder / "fsmonitor-ran").exists()
+    assert not (watched.folder / "fsmonitor-ran").exists()  # as git does for W&B
+    (run,) = (watched.folder / "runs" / experiment).glob("2*")
+    assert "logger" not in (run / "log.txt").read_text(), "it works"
 
 
 @pytest.mark.slow
@@ -208,5 +211,5 @@ def test_a_module_of_another_package_opens_nothing_there(
     plugin(folder, "own-module", code=EXPERIMENT, config=CONFIG, values=YAML)
     (folder / "own_module" / "model.py").write_text(MODEL)
     words = ["own-module", *setting("accelerator=cpu")]
-    for command in (words, ["predict", "latest", "--test"]):
+    for command in (words, ["runs", "show", "latest"]):
         assert watched.opened("-m", "dlrun", *command, **env) <= OWN

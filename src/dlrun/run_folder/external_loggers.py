@@ -1,5 +1,6 @@
 """Send a run's metrics to experiment trackers, such as TensorBoard, by Lightning's loggers."""
 
+import importlib
 import logging
 import math
 import os
@@ -7,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dlrun.config.sections import ExperimentConfig, LoggerName
@@ -17,7 +19,7 @@ from dlrun.run_folder.notes import read_notes
 from dlrun.run_folder.record import read_run_environment
 from dlrun.run_folder.recorded_metrics import STEP
 from dlrun.system.console import Screen
-from dlrun.system.library_imports import import_matplotlib
+from dlrun.system.library_imports import import_matplotlib, outside_working_folder
 
 # A dead server costs the run a few seconds instead of MLflow's minutes; no telemetry; quiet;
 # and nothing is read from a git repository around the working folder.
@@ -73,6 +75,10 @@ class ExternalLoggers:
             return MLFlowLogger(self.experiment, path.name, uri)
         shutil.rmtree(path / name, ignore_errors=True)
         if name == "wandb":
+            with (
+                outside_working_folder()
+            ):  # it would read `wandb/settings`, which can name a server
+                importlib.import_module("wandb").setup()
             project = os.environ.get("WANDB_PROJECT", self.experiment)
             return WandbLogger(path.name, path, project=project)
         return TensorBoardLogger(path, name, version="", default_hp_metric=False)
@@ -107,9 +113,12 @@ class ExternalLoggers:
     @contextmanager
     def _disabled_if_it_fails(self, name: LoggerName) -> Iterator[None]:
         """Disable a logger with a warning if it fails in the block; show none of its messages."""
-        missing = ENVIRONMENT.keys() - os.environ.keys()
+        variables = ENVIRONMENT | {
+            "WANDB_DIR": str(Path.cwd())
+        }  # as without `_make_logger`'s block
+        missing = variables.keys() - os.environ.keys()
         level = logging.root.manager.disable
-        os.environ.update({variable: ENVIRONMENT[variable] for variable in missing})
+        os.environ.update({variable: variables[variable] for variable in missing})
         logging.disable(logging.WARNING)
         try:
             yield
