@@ -177,7 +177,9 @@ def as_known_error(error: BaseException) -> DlrunError | None:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search("(not enough|t allocate) memory", str(error))
     ):
-        return DlrunError("out of memory", "a smaller batch_size needs less")
+        return DlrunError(
+            "out of memory", "close other programs; a network needs less with a smaller batch_size"
+        )
     return None
 
 

@@ -1,14 +1,28 @@
-"""Locks between real processes."""
+"""Locks between real processes; named files that are no regular files, or too large."""
 
+import io
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from dlrun.system.files import LockedError, hold_file_lock, is_file_locked
+from dlrun.errors import DataError
+from dlrun.networks.weights_files import read_tensors
+from dlrun.system.files import (
+    MOST_TEXT,
+    MOST_UNPACKED,
+    LockedError,
+    hold_file_lock,
+    is_file_locked,
+    read_arrays,
+)
+from tests.conftest import Dlrun
+from tests.run_folder.making import a_run
 
 SCRIPT = """
 import sys
@@ -83,3 +97,60 @@ def test_waiting_is_said_once_and_ends_with_the_holder(lock: Path) -> None:
             assert is_file_locked(lock)
             assert holder.wait(20)
     assert said == ["waiting"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "imdb-dense --dry-run --config FILE",
+        "imdb-dense --dry-run --config names.yaml",
+        "imdb-dense --set data.archive=FILE",
+        "table-linear FILE data.target=y",
+        "text-dense FILE",
+        "image-cnn FILE",
+    ],
+)
+def test_a_named_file_is_a_regular_file(
+    dlrun: Dlrun, tmp_path: Path, command: str, kind: str
+) -> None:
+    """A pipe without a writer would wait for ever, a device never end."""
+    file = Path("/dev/zero")
+    if kind == "pipe":
+        file = tmp_path / "pipe.yaml"
+        os.mkfifo(file)
+    else:
+        (tmp_path / "pipe.yaml").symlink_to(file)
+    (tmp_path / "names.yaml").write_text("defaults: [pipe.yaml]\n")
+    words = [str(file) if word == "FILE" else word for word in command.split()]
+    words = [word.replace("=FILE", f"={file}") for word in words]
+    told = dlrun(*words, timeout=60).is_told(2).stderr
+    assert "not a regular file" in told or "no such f" in told
+
+
+def test_weights_in_a_pipe_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.pt")
+    with pytest.raises(DataError, match="not a regular file"):
+        read_tensors(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "environment.json", "notes.json"])
+def test_a_config_or_a_record_of_more_than_10_mb_is_refused(
+    cli: Dlrun, tmp_path: Path, name: str
+) -> None:
+    run = a_run(tmp_path / "runs" / "imdb-dense" / "20260101T000000Z-a")
+    with (run / name).open("ab") as stream:
+        stream.truncate(MOST_TEXT + 1)
+    done = cli("imdb-dense", "--dry-run", "--config", run / name)
+    done.is_told(2, f"{name}: cannot be read: larger than 10 MB")
+    done = cli("runs", "check")
+    assert done.returncode == 1 and name in done.stdout
+
+
+def test_arrays_that_unpack_to_more_than_a_gigabyte_are_refused() -> None:
+    packed = io.BytesIO()
+    zeros = np.lib.stride_tricks.as_strided(np.zeros(1), (MOST_UNPACKED // 8 + 1,), (0,))
+    np.savez_compressed(packed, zeros=zeros)
+    assert len(packed.getvalue()) < 2_000_000
+    with pytest.raises(ValueError, match="larger than"):
+        read_arrays(packed.getvalue())

@@ -17,6 +17,7 @@ import yaml
 
 from dlrun.errors import ConfigError, first_line
 from dlrun.system.console import cut
+from dlrun.system.files import MOST_TEXT, read_regular_file
 
 BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 INT = re.compile(r"^[-+]?[0-9]+$")
@@ -102,7 +103,7 @@ def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
 def read_yaml_file(path: Path) -> ConfigLayer:
     """Read a YAML file as a config layer; raise ConfigError with the file and line of an error."""
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_regular_file(path, MOST_TEXT).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

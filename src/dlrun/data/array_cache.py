@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dlrun.data.dataset_types import ReadContext
 from dlrun.data.download import lock_while_writing
-from dlrun.system.files import open_new_file
+from dlrun.system.files import open_new_file, open_regular_file
 
 FORMAT = "8"  # version of the prepared arrays; a new number invalidates every cache
 LISTS = "names"  # array in a file of prepared arrays: the lists that belong to them, as JSON
@@ -63,7 +63,8 @@ def load_or_prepare_arrays(
 def _read_cache(cache: Path) -> Prepared | None:
     """Return the prepared arrays and lists in a file; None if it is missing or damaged."""
     try:
-        with np.load(cache, allow_pickle=False) as file:  # compares checksums
+        # numpy compares the checksums.
+        with open_regular_file(cache) as stream, np.load(stream, allow_pickle=False) as file:
             arrays = dict(file)
         return arrays, json.loads(arrays.pop(LISTS).tobytes())
     except Exception:  # a damaged file can raise anything

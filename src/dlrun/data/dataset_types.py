@@ -20,9 +20,8 @@ from dlrun.data.download import download_file, packaged_paths
 from dlrun.data.text_files import DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.system.console import Screen
-from dlrun.system.files import read_unpacked
+from dlrun.system.files import MOST_UNPACKED, read_unpacked
 
-MAX_UNPACKED_BYTES = 1 << 30
 GENERATED = "sample"  # the name of every source of generated data
 
 
@@ -71,7 +70,7 @@ class RemoteFile:
         """
         if self.gzipped:
             with contextlib.suppress(OSError):
-                content = read_unpacked(path, MAX_UNPACKED_BYTES)
+                content = read_unpacked(path, MOST_UNPACKED)
                 return hashlib.new(self.algorithm, content).hexdigest()
         return user_data.hash_file_or_listing(path, self.algorithm)
 

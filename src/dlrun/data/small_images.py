@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from dlrun.config.data_sections import DigitsDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
-from dlrun.data.dataset_types import MAX_UNPACKED_BYTES, DataOrigin, ReadContext
+from dlrun.data.dataset_types import DataOrigin, ReadContext
 from dlrun.data.splits import (
     LabelledRows,
     RowContents,
@@ -27,7 +27,7 @@ from dlrun.data.splits import (
 from dlrun.data.tar_archives import read_tar_members
 from dlrun.data.text_files import RowNames, RowPlace
 from dlrun.errors import DataError
-from dlrun.system.files import read_unpacked
+from dlrun.system.files import MOST_UNPACKED, read_unpacked
 
 CLASSES = 100  # of CIFAR100
 GENERATED_AT_ONCE = 1000  # images
@@ -224,7 +224,7 @@ def _read_idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
     It begins with 0, 0, 8 (bytes follow), the number of dimensions, and each as a big-endian int32.
     """
     try:
-        content = read_unpacked(path, MAX_UNPACKED_BYTES)
+        content = read_unpacked(path, MOST_UNPACKED)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     start = 4 + 4 * dimensions

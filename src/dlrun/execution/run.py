@@ -25,7 +25,7 @@ from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import LOG, METRICS, RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import RunRecord
 from dlrun.system.console import Screen
-from dlrun.system.files import check_regular_file
+from dlrun.system.files import check_regular_file, read_regular_file
 
 log = logging.getLogger("dlrun")
 
@@ -108,7 +108,7 @@ def _run_in_new_folder(
 def _remove_if_without_steps(folder: RunFolder, screen: Screen) -> None:
     """Remove the new folder of a refused run that finished no epoch, penalty or batch."""
     metrics = folder.path / METRICS
-    if not metrics.exists() or metrics.read_bytes().count(b"\n") < 2:  # its header is a line
+    if not metrics.exists() or read_regular_file(metrics).count(b"\n") < 2:  # its header is a line
         shutil.rmtree(folder.path)
         repair_latest_link(folder.path.parents[1], folder.path.parent.name)
         screen.note(f"{folder.path}: removed, it has no finished step")

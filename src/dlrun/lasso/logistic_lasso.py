@@ -18,6 +18,7 @@ from scipy import sparse
 from scipy.special import entr
 
 from dlrun.errors import DataError
+from dlrun.system.files import read_arrays
 
 Vector = NDArray[np.float64]
 Labels: TypeAlias = NDArray[Any]  # 0 or 1, (n_rows,)
@@ -101,11 +102,11 @@ def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
 
 def unpack_linear_models(content: bytes) -> list[LinearModel]:
     """Read linear models from the bytes that pack_linear_models wrote."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = file["data"], file["indices"], file["indptr"]
-        matrix = sparse.csr_matrix(arrays, shape=tuple(file["shape"]))
-        matrix.check_format(full_check=True)
-        intercepts, penalties = file["intercepts"].tolist(), file["penalties"].tolist()
+    arrays = read_arrays(content)
+    parts = arrays["data"], arrays["indices"], arrays["indptr"]
+    matrix = sparse.csr_matrix(parts, shape=tuple(arrays["shape"]))
+    matrix.check_format(full_check=True)
+    intercepts, penalties = arrays["intercepts"].tolist(), arrays["penalties"].tolist()
     return [
         LinearModel(row.toarray()[0], intercept, penalty)
         for row, intercept, penalty in zip(matrix, intercepts, penalties, strict=True)

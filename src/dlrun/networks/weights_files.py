@@ -12,6 +12,7 @@ from torch import nn
 
 from dlrun.errors import DataError, first_line
 from dlrun.system.console import cut
+from dlrun.system.files import open_regular_file
 
 
 def serialize_tensors(state: Mapping[str, object]) -> bytes:
@@ -24,8 +25,8 @@ def serialize_tensors(state: Mapping[str, object]) -> bytes:
 def read_tensors(path: Path, content: bytes | None = None) -> Any:
     """Read tensors and plain values from a file, or its content; raise DataError for all else."""
     try:
-        source = path if content is None else io.BytesIO(content)
-        return torch.load(source, map_location="cpu", weights_only=True)
+        with open_regular_file(path) if content is None else io.BytesIO(content) as stream:
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
         reason = f"it asks for {refused[1]}, which no weights need" if refused else "damaged"

@@ -1,7 +1,6 @@
 """Parse the highlights of a run for its report: mistakes, telling words, first photographs."""
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from dlrun.data.download import with_published_name
 from dlrun.run_folder.csv_tables import parse_csv
 from dlrun.run_folder.recorded_metrics import EDITIONS
 from dlrun.system.console import cut
+from dlrun.system.files import read_arrays
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
 MAX_TEXT = 800  # characters of a mistake's text
@@ -97,12 +97,10 @@ def parse_photographs(
 
 def add_pictures(photographs: Sequence[ClassifiedPhotograph], thumbnails: bytes) -> None:
     """Add their pictures from a thumbnails.npz to the photographs that could be read, in order."""
-    import numpy as np  # slow: few runs have photographs
-
-    with np.load(io.BytesIO(thumbnails), allow_pickle=False) as stored:
-        for photograph, jpeg in zip(photographs, stored.values(), strict=False):  # the first ones
-            content = base64.b64encode(jpeg.tobytes()).decode()
-            photograph.picture = f"data:image/jpeg;base64,{content}"
+    stored = read_arrays(thumbnails)
+    for photograph, jpeg in zip(photographs, stored.values(), strict=False):  # the first ones
+        content = base64.b64encode(jpeg.tobytes()).decode()
+        photograph.picture = f"data:image/jpeg;base64,{content}"
 
 
 def count_labels_as_in_book(photographs: Sequence[ClassifiedPhotograph]) -> dict[str, int]:

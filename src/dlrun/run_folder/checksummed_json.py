@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dlrun.errors import DataError
 from dlrun.system.console import to_json
-from dlrun.system.files import read_regular_file
+from dlrun.system.files import MOST_TEXT, read_regular_file
 
 SHA256 = "sha256"  # the key of the digest of all other values
 
@@ -19,13 +19,13 @@ FILE_MODEL = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, defer_b
 M = TypeVar("M", bound=BaseModel)
 
 
-def read_checksummed_json(kind: type[M], path: Path) -> M:
+def read_checksummed_json(kind: type[M], path: Path, most: int = MOST_TEXT) -> M:
     """Read a JSON file into a pydantic model, whose field `format` has the right number as default.
 
-    Raises DataError if the file is missing or damaged, or has another format.
+    Raises DataError if the file is missing or damaged, or has more than `most` bytes.
     """
     try:
-        value = json.loads(read_regular_file(path))
+        value = json.loads(read_regular_file(path, most))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file: not a run's folder") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import pluralize
 
 FORMAT = 6  # of results.json
+MOST_RECORD = 100_000_000  # bytes of results.json, in which classify-images lists each photograph
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 SINGLE_PRECISION_ERROR = 1e-6  # above float32's rounding of a metric; more: a mean over classes
@@ -166,7 +167,7 @@ class RunRecord(BaseModel):
 
 def read_run_record(folder: Path) -> RunRecord:
     """Read the record of a run. Raises DataError, see read_checksummed_json."""
-    return read_checksummed_json(RunRecord, folder / RESULTS)
+    return read_checksummed_json(RunRecord, folder / RESULTS, MOST_RECORD)
 
 
 def write_run_record(folder: RunFolder, record: RunRecord) -> None:

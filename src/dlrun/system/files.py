@@ -1,9 +1,10 @@
-"""Read regular files, write files atomically, and lock folders."""
+"""Read regular files of bounded size, write files atomically, and lock folders."""
 
 import contextlib
 import errno
 import gzip
 import hashlib
+import io
 import os
 import stat
 import sys
@@ -12,24 +13,38 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dlrun.errors import DlrunError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 PROBE_SECONDS = 1.0  # a process that only looks whether a lock is held releases it sooner
+MOST_TEXT = 10_000_000  # bytes of a config, of notes, of a plan: a person or dlrun wrote the file
+MOST_UNPACKED = 1 << 30  # bytes to which the content of an archive or a packed file may grow
 
 
 def open_regular_file(path: Path) -> BufferedReader:
     """Open a regular file for reading. Raises OSError for a pipe or device, which may never end."""
     kind = path.stat().st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file: a pipe or a device", str(path))
     return path.open("rb")
 
 
-def read_regular_file(path: Path) -> bytes:
-    """Return the bytes of a regular file. Raises OSError as `open_regular_file` does."""
+def read_regular_file(path: Path, most: int | None = None) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises OSError as `open_regular_file` does, and for a file of more than `most` bytes.
+    """
     with open_regular_file(path) as stream:
-        return stream.read()
+        if most is None:
+            return stream.read()
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most / 1e6:.0f} MB", str(path))
+    return content
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
@@ -47,6 +62,20 @@ def read_unpacked(path: Path, most: int) -> bytes:
             return gzip.GzipFile(fileobj=stream).read(most)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise gzip.BadGzipFile(errno.EIO, f"damaged gzip file: {error}") from None
+
+
+def read_arrays(content: bytes) -> "dict[str, NDArray[Any]]":
+    """Return the arrays in the bytes of an .npz file, which are perhaps not what a run wrote.
+
+    Raises ValueError if they would take more than MOST_UNPACKED bytes, and whatever numpy raises
+    for a damaged file.
+    """
+    import numpy as np
+
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        if sum(member.file_size for member in file.zip.infolist()) > MOST_UNPACKED:
+            raise ValueError(f"its arrays are larger than {MOST_UNPACKED:,} bytes")
+        return dict(file)
 
 
 def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:

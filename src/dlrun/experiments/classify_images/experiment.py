@@ -37,7 +37,7 @@ from dlrun.run_folder.folder import PREDICTIONS, THUMBNAILS
 from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
-from dlrun.system.files import file_digest, fingerprint_files
+from dlrun.system.files import file_digest, fingerprint_files, read_arrays
 from dlrun.system.library_settings import temporary_library_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
@@ -112,8 +112,8 @@ class ClassifyImagesExperiment(Experiment[Config]):
             ]
             for file, labels in (run.record.model_extra or {})["predictions"].items()
         }
-        with np.load(io.BytesIO(run.read(THUMBNAILS)), allow_pickle=False) as stored:
-            thumbnails = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
+        stored = read_arrays(run.read(THUMBNAILS))
+        thumbnails = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
         # The first ones that could be read have a thumbnail.
         sheet = list(zip(predictions, map(np.asarray, thumbnails), strict=False))
         title = f"{self.title(run)}, {config.model.name}"

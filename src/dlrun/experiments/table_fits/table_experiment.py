@@ -32,6 +32,7 @@ from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.csv_tables import to_csv
 from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_metrics
 from dlrun.system.console import format_position, to_json
+from dlrun.system.files import read_arrays
 
 MODEL = "model.npz"  # the arrays of all fits of a run
 
@@ -96,7 +97,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         metric_names = metric_names_of_table(config, assets.labels)
         checkpoint = context.progress.begin(None, fingerprint_table(table))
         saved_fits = checkpoint.parts if checkpoint else []
-        fits = [FittedModel(model, assets, _unpack(content)) for content in saved_fits]
+        fits = [FittedModel(model, assets, read_arrays(content)) for content in saved_fits]
         total = config.total_steps or 1
         if len(fits) == total:
             return fits
@@ -127,7 +128,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
     def _load_best(self, run: Run, config: CpuOnlyConfig) -> FittedModel:
         """Return the fit that a run kept."""
         best = run.results["best_index"]
-        arrays = {name: of_fits[best] for name, of_fits in _unpack(run.read(MODEL)).items()}
+        arrays = {name: of_fits[best] for name, of_fits in read_arrays(run.read(MODEL)).items()}
         return FittedModel(self.make_model(config), TableAssets.of_run(run), arrays)
 
     def draw(self, run: Run, config: CpuOnlyConfig) -> DrawnFigures:
@@ -141,7 +142,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         columns = assets.columns.names
         metric, _ = metric_names_of_table(config, assets.labels)
         # (fits, lines): a line for each output and column; two classes have one output.
-        coefficients = _unpack(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
+        coefficients = read_arrays(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
         outputs = (assets.labels or [""])[-(coefficients.shape[1] // len(columns)) :]
         names = [f"{column} {output}".strip() for output in outputs for column in columns]
         best = run.results["best_index"]
@@ -215,9 +216,3 @@ def _pack(arrays: FitArrays) -> bytes:
     saved: dict[str, Any] = arrays  # savez's stubs take Any by keyword
     np.savez(content, **saved)
     return content.getvalue()
-
-
-def _unpack(content: bytes) -> FitArrays:
-    """Return the arrays that `_pack` wrote."""
-    with np.load(io.BytesIO(content)) as arrays:
-        return dict(arrays)
