@@ -51,6 +51,10 @@ class DataError(DlrunError):
     exit_code = 2
 
 
+class OtherVersionError(DataError):
+    """Says that a file has the format of another version of dlrun, so that it is not damaged."""
+
+
 class DownloadError(DataError):
     """Says that data could not be downloaded."""
 
@@ -177,9 +181,8 @@ def as_known_error(error: BaseException) -> DlrunError | None:
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and re.search("(not enough|t allocate) memory", str(error))
     ):
-        return DlrunError(
-            "out of memory", "close other programs; a network needs less with a smaller batch_size"
-        )
+        hint = "close other programs; a network needs less with a smaller batch_size"
+        return DlrunError("out of memory", hint)
     return None
 
 

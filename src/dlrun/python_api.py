@@ -173,14 +173,15 @@ def runs(
 
     Example: `[run.record.metrics["test_accuracy"] for run in dlrun.runs(state="finished")]`
 
-    A damaged run has the state "damaged" and an empty record. Raises ConfigError for an unknown
+    A damaged run has the state "damaged", one that another version of dlrun wrote in another format
+    the state "other version"; both have an empty record. Raises ConfigError for an unknown
     experiment without runs.
     """
     known = [*scan_runs(resolve_runs_dir(_path(runs_dir)), experiment)]
     if experiment is not None and not known:
         registry.experiment_entry(experiment)
     if tag is not None:
-        known = [run for run in known if not run.is_damaged and tag in run.notes.tags]
+        known = [run for run in known if run.is_readable and tag in run.notes.tags]
     return [run for run in known if state in (None, run.state)]
 
 

@@ -114,7 +114,7 @@ def run_row(run: Run, notes: RunNotes) -> Values:
     parent = run.folder.parent.name  # handed in, it may lie below a student
     metric = main_metric(record)
     differs: Values = {}
-    if not run.is_damaged:
+    if run.is_readable:
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
     return {

@@ -5,11 +5,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+import dlrun
 from dlrun.commands.check_and_remove import check
 from tests.commands.run_folders import a_whole_run
 from tests.conftest import Dlrun, Done, Out
 from tests.experiments.use import contents, flip
-from tests.run_folder.making import change_config, change_record
+from tests.run_folder.making import change_config, change_environment, change_record
 
 NAME = "imdb-dense"
 
@@ -38,7 +41,6 @@ def test_each_changed_file_of_a_run_is_named(tmp_path: Path, done: Done, capsys:
 
     assert "results.json: damaged, or edited" in said(1, remove_digest)
     assert "summary.txt: " in said(1, lambda copy: (copy / "summary.txt").unlink())
-    assert "another version of dlrun" in said(1, lambda copy: change_record(copy, "format"))
 
 
 def test_an_edited_config_is_damage_everywhere(cli: Dlrun, tmp_path: Path) -> None:
@@ -77,3 +79,54 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
     page = (tmp_path / "report.html").read_text()
     assert "0.7000" in page and "0.8000" in page, "the mean of two, not of three"
     assert why in page
+
+
+@pytest.mark.parametrize("has_version", [True, False])
+@pytest.mark.parametrize("number", [4, 6, None, "x"])
+def test_a_run_of_another_format_has_a_state_of_its_own_and_stays(
+    cli: Dlrun, tmp_path: Path, number: object, has_version: bool
+) -> None:
+    """Newer or older; the other runs are shown as ever."""
+    runs = tmp_path / "runs" / NAME
+    a_whole_run(runs / "20260101T000000Z-ours")
+    other = a_whole_run(runs / "20260102T000000Z-theirs")
+    change_environment(other, dlrun="0.1.9", **({} if has_version else {"format": 7}))
+    change_record(other, format=number)
+    before = contents(other)
+    told = "written by another version of dlrun"
+    version = "; dlrun 0.1.9 made the run" if has_version else told
+    rows = json.loads(cli("runs", "list", "--json").is_told(0).stdout)
+    assert [row["state"] for row in rows] == ["other version", "finished"]
+    assert told in rows[0]["problem"] and version in rows[0]["problem"]
+    listed = cli("runs", "list", "--status", "other version", "--csv").is_told(0).stdout
+    assert "theirs" in listed and "ours" not in listed
+    for command in (["runs", "show"], ["resume"], ["report"], ["predict", "--test"]):
+        cli(*command, "theirs").is_told(2, told, version)
+    checked = json.loads(cli("runs", "check", "--json").is_told(1).stdout)
+    assert [row["result"] for row in checked] == ["whole", "other version"]
+    verified = json.loads(cli("verify", "theirs", "--json").is_told(1).stdout)
+    assert verified[0]["result"] == "other version" and version in verified[0]["why"]
+    cli("report").is_told(0, f"left out: runs/{NAME}/{other.name}/results.json: {told}")
+    newest, _ = dlrun.runs(runs_dir=tmp_path / "runs")
+    assert newest.state == "other version" and not newest.is_damaged
+    cli("runs", "rm", "theirs", "--yes").is_told(1, "kept", version)
+    for state in ("damaged", "finished", "failed", "killed"):
+        cli("runs", "rm", "--status", state, "--experiment", NAME, "--yes")
+    assert contents(other) == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1"])
+def test_an_unreadable_environment_ends_no_command_over_all_runs(
+    cli: Dlrun, tmp_path: Path, content: bytes | None
+) -> None:
+    runs = tmp_path / "runs" / NAME
+    a_whole_run(runs / "20260101T000000Z-whole")
+    file = a_whole_run(runs / "20260102T000000Z-b") / "environment.json"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    cli("runs", "list").is_told(0)
+    assert "environment.json" in cli("runs", "check").is_told(1).stdout
+    cli("report", "--out", "all.html").is_told(0, "environment.json")
+    page = (tmp_path / "all.html").read_text()
+    assert "20260101T000000Z-whole" in page and "20260102T000000Z-b" in page

@@ -13,7 +13,7 @@ from dlrun.sweeps.sweep_plan import read_sweep_plan
 from tests import harness
 from tests.conftest import ROOT, setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.run_folder.making import seal
+from tests.run_folder.making import change_record, seal
 from tests.sweeps.use import QUICK, named, runs, status, words
 
 NETWORK = "imdb-dense"
@@ -52,6 +52,18 @@ def test_a_renamed_run_of_a_sweep_is_found_again(tmp_path: Path) -> None:
     assert known.folder == renamed
     found = sweep.find_run_of_point(plan.points[0], known)
     assert found is not None and found.folder == renamed
+
+
+def test_what_cannot_be_read_of_one_run_ends_no_sweep(tmp_path: Path) -> None:
+    harness.run(tmp_path, *words("--seeds", "3", "--name", "s")).is_told(0)
+    first, second, _ = runs(tmp_path).values()
+    (first / "environment.json").write_text("{")
+    change_record(second, format=4)
+    resumed = harness.run(tmp_path, "sweep", "--resume", "s", "--force")
+    resumed.is_told(0, "environment.json: ", f"left out: {second.name}: results.json: ")
+    listed = json.loads(harness.run(tmp_path, "runs", "list", "--json").stdout)
+    states = [run["state"] for run in listed]
+    assert sorted(states) == ["damaged", "finished", "finished", "other version"]
 
 
 def assert_the_table_is_right(path: Path, found: list[Path]) -> None:

@@ -1,6 +1,7 @@
 """`dlrun runs check`, `dlrun runs rm`: report damaged files of runs, and remove runs."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import describe_damage, open_runs, scan_runs_or_fail, show_results
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError, as_known_error
-from dlrun.experiments.saved_run import Run, scan_folder
+from dlrun.experiments.saved_run import OTHER_VERSION, Run, scan_folder
 from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.run_folder.find import find_run, repair_latest_link
 from dlrun.run_folder.folder import remove_run
@@ -33,7 +34,7 @@ ENDED = {"finished", "failed", "interrupted", "killed"}
 def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.RunsDir = None) -> int:
     """Read runs back and say which are undamaged: records, checkpoints, weights, tables, figures.
 
-    Exits with 1 if a file is damaged, or a run is a copy of another one.
+    Exits with 1 if a file is damaged, or a run is a copy of another one, or of another version.
 
     Examples:
     dlrun runs check
@@ -45,11 +46,13 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     copies = find_copies(CopyOrder.of_run(run) for _, run in opened)
     for name, run in opened:
         problems = describe_damage(run)
-        result = "damaged" if problems else "copy" if run.folder in copies else "whole"
+        result = "copy" if run.folder in copies else "whole"
+        if problems:
+            result = run.state if run.is_other_version else "damaged"
         row: Values = {
             "run": name,
             "folder": str(run.folder),
-            "experiment": None if run.is_damaged else run.record.experiment,
+            "experiment": run.record.experiment if run.is_readable else None,
             "state": run.state,
             "files": len(run.record.files),
             "result": result,
@@ -59,10 +62,13 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     if json:
         screen.print_json(rows)
     show_results(CHECKED, rows, [row["problems"] for row in rows], screen)
-    damaged = sum(row["result"] == "damaged" for row in rows)
-    copied = f", {len(copies)} copied" if copies else ""
-    screen.note(f"{pluralize(len(rows), 'run')}, {damaged} damaged{copied}")
-    return 1 if damaged or copies else 0
+    counts = Counter(row["result"] for row in rows)
+    text = f"{pluralize(len(rows), 'run')}, {counts['damaged']} damaged"
+    text += f", {len(copies)} copied" if copies else ""
+    others = counts[OTHER_VERSION]
+    text += f", {others} of another version" if others else ""
+    screen.note(text)
+    return 1 if counts["damaged"] or copies or others else 0
 
 
 def remove(
@@ -74,7 +80,8 @@ def remove(
 ) -> int:
     """Remove the named runs, or those that match all options, after listing them and asking.
 
-    A running run is never removed, a damaged one only by --status damaged.
+    A running run is never removed, nor one of another version of dlrun, a damaged one only by
+    --status damaged.
 
     Examples:
     dlrun runs rm ff75 imdb-lasso/latest
@@ -104,13 +111,16 @@ def remove(
 
 
 def _named_runs(names: Sequence[str], runs_dir: Path) -> list[Run]:
-    """Return runs by their names; raise DlrunError if one of them is running or damaged."""
+    """Return runs by their names; raise DlrunError for one that is running or cannot be read."""
     folders = dict.fromkeys(find_run(name, runs_dir) for name in names)
     named = [scan_folder(folder) for folder in folders]
     for run in named:
         if run.is_damaged:
             hint = "`dlrun runs rm --status damaged` removes damaged runs"
             raise DlrunError(f"{run.folder}: damaged, so it is kept: {run.problem}", hint)
+        if run.is_other_version:
+            hint = "use that version, or remove the folder by yourself"
+            raise DlrunError(f"{run.folder}: kept: {run.problem}", hint)
         if run.state == "running":
             raise DlrunError(f"{run.folder}: running, so it is kept", "wait for its end, or end it")
     return named

@@ -15,7 +15,7 @@ from dlrun.commands.opened_runs import EMPTY, scan_runs_or_fail
 from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.saved_run import OTHER_VERSION, Run
 from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describe_metric
 from dlrun.run_folder.find import run_name_without_time
@@ -24,7 +24,20 @@ from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.run_tables import RUN_COLUMNS, Column, run_row, table_csv, table_lines
 from dlrun.system.console import Screen, cut, pluralize
 
-State = StrEnum("State", "waiting running finished failed interrupted killed damaged")
+
+class State(StrEnum):
+    """Lists the states of runs, as `Run.state` returns them."""
+
+    waiting = "waiting"
+    running = "running"
+    finished = "finished"
+    failed = "failed"
+    interrupted = "interrupted"
+    killed = "killed"
+    damaged = "damaged"
+    other_version = OTHER_VERSION
+
+
 STATE_HELP = f"Only runs in this state: {', '.join(State)}."
 WHERE_HELP = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 TAG_HELP = "Only runs with this tag; repeatable, all must match."
@@ -135,8 +148,8 @@ def _searchable_row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
     """Return the values of a run; `reads_config`: also of its config and record, more slowly."""
     record = run.record
     row: Row = {}
-    notes = RunNotes() if run.is_damaged else notes_or_warning(run, screen)
-    if reads_config and not run.is_damaged:
+    notes = notes_or_warning(run, screen) if run.is_readable else RunNotes()
+    if reads_config and run.is_readable:
         row = yaml_loader.flatten_keys(record.model_dump(exclude={"config"})) | run.settings
     return row | {
         **run_row(run, notes),

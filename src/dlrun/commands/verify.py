@@ -112,7 +112,7 @@ def _verify_run(run: Run, data_dir: Path | None) -> Values:
     metric = main_metric(run.record) or ""
     row: Values = {
         "folder": str(run.folder),
-        "experiment": None if run.is_damaged else run.record.experiment,
+        "experiment": run.record.experiment if run.is_readable else None,
         "metric": metric,
         "stated": run.record.metrics.get(metric),
         "repeated": None,

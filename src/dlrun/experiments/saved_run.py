@@ -14,7 +14,13 @@ from dlrun import run_context
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import Values, config_layer_from_values, flatten_keys
-from dlrun.errors import ConfigError, DataError, DlrunError, name_and_first_line
+from dlrun.errors import (
+    ConfigError,
+    DataError,
+    DlrunError,
+    OtherVersionError,
+    name_and_first_line,
+)
 from dlrun.experiments import registry
 from dlrun.metrics import TESTED
 from dlrun.run_context import RunContext
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ASSETS = "assets.json"
+OTHER_VERSION = "other version"  # the state of a run that another version of dlrun wrote
 DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 WRONG_DIGEST = f"damaged or edited: its SHA-256 is not the one in {RESULTS}"
 
@@ -54,7 +61,8 @@ class Run:
 
     folder: Path
     record: RunRecord
-    problem: str | None = None  #: how record or config are damaged; the record is then empty
+    problem: str | None = None  #: why record or config cannot be read; the record is then empty
+    is_other_version: bool = False  #: whether another version of dlrun wrote them
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
@@ -82,9 +90,12 @@ class Run:
 
     @property
     def state(self) -> str:
-        """Return the recorded status, or `damaged`, or `killed`: running, but no process has it."""
-        if self.is_damaged:
-            return "damaged"
+        """Return the recorded status, `killed` (running, but no process has it) or why it has none.
+
+        That is `damaged`, or `other version`: of dlrun, which wrote the record in another format.
+        """
+        if self.problem is not None:
+            return OTHER_VERSION if self.is_other_version else "damaged"
         status = self.record.status
         if status == "running" and not is_file_locked(self.folder / LOCK):
             with contextlib.suppress(DlrunError):  # removed
@@ -95,7 +106,12 @@ class Run:
     @property
     def is_damaged(self) -> bool:
         """Return whether the record or the config of the run is damaged."""
-        return self.problem is not None
+        return self.problem is not None and not self.is_other_version
+
+    @property
+    def is_readable(self) -> bool:
+        """Return whether the run has a record: it is neither damaged nor of another version."""
+        return self.problem is None
 
     @property
     def is_finished(self) -> bool:
@@ -239,11 +255,12 @@ class Run:
     @property
     def _data_option(self) -> str:
         """Return the option --data-dir with which the run began, if it did, after a space."""
-        words = iter(self.environment.command or ())
-        for word in words:
-            name, _, value = word.partition("=")
-            if name == "--data-dir":
-                return f" --data-dir {shlex.quote(value or next(words, ''))}"
+        with contextlib.suppress(DlrunError):  # whoever shows the run says that it is damaged
+            words = iter(self.environment.command)
+            for word in words:
+                name, _, value = word.partition("=")
+                if name == "--data-dir":
+                    return f" --data-dir {shlex.quote(value or next(words, ''))}"
         return ""
 
     @property
@@ -326,7 +343,7 @@ class Run:
 
 
 def scan_folder(folder: Path) -> Run:
-    """Open the run in a folder, also a damaged one; FileNotFoundError if it was removed."""
+    """Open the run in a folder, also one that cannot be read; FileNotFoundError if it is gone."""
     try:
         run = Run.in_folder(folder)
         read_run_environment(folder)
@@ -334,7 +351,8 @@ def scan_folder(folder: Path) -> Run:
         if not folder.exists():
             raise FileNotFoundError(folder) from None
         empty = RunRecord(experiment=folder.parent.name, status="failed")
-        return Run(folder, empty, problem=error.message.removeprefix(f"{folder}/"))
+        problem = error.message.removeprefix(f"{folder}/")
+        return Run(folder, empty, problem, isinstance(error, OtherVersionError))
     return run
 
 

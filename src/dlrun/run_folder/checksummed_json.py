@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dlrun.errors import DataError
-from dlrun.system.console import to_json
+from dlrun.errors import DataError, OtherVersionError
+from dlrun.system.console import cut, to_json
 from dlrun.system.files import MOST_TEXT, read_regular_file
 
 SHA256 = "sha256"  # the key of the digest of all other values
@@ -22,7 +22,8 @@ M = TypeVar("M", bound=BaseModel)
 def read_checksummed_json(kind: type[M], path: Path, most: int = MOST_TEXT) -> M:
     """Read a JSON file into a pydantic model, whose field `format` has the right number as default.
 
-    Raises DataError if the file is missing or damaged, or has more than `most` bytes.
+    Raises DataError if the file is missing or damaged, or has more than `most` bytes, and
+    OtherVersionError if it has another format.
     """
     try:
         value = json.loads(read_regular_file(path, most))
@@ -32,8 +33,12 @@ def read_checksummed_json(kind: type[M], path: Path, most: int = MOST_TEXT) -> M
         raise DataError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: not what a run writes")
-    if value.get("format") != kind.model_fields["format"].default:
-        raise DataError(f"{path}: written by another version of dlrun", "use that version")
+    known, found = kind.model_fields["format"].default, value.get("format")
+    if found != known:
+        formats = f"in format {cut(repr(found), 20)} instead of {known}"
+        raise OtherVersionError(
+            f"{path}: written by another version of dlrun, {formats}", "use that version"
+        )
     if value.pop(SHA256, None) != _digest_of(value):
         raise DataError(f"{path}: damaged, or edited: its SHA-256 does not match")
     try:

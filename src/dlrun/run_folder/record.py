@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from dlrun.config.sections import Count, RangeOfRuns, Threads
 from dlrun.config.yaml_loader import Values
 from dlrun.data.split import Split
+from dlrun.errors import DataError, OtherVersionError
 from dlrun.metrics import Directions, Metric, describe_metric
 from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
 from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
@@ -167,7 +168,15 @@ class RunRecord(BaseModel):
 
 def read_run_record(folder: Path) -> RunRecord:
     """Read the record of a run. Raises DataError, see read_checksummed_json."""
-    return read_checksummed_json(RunRecord, folder / RESULTS, MOST_RECORD)
+    try:
+        return read_checksummed_json(RunRecord, folder / RESULTS, MOST_RECORD)
+    except OtherVersionError as error:
+        try:
+            version = read_run_environment(folder).dlrun
+        except DataError:  # it is of another format, too
+            raise error from None
+        problem = f"{error.message}; dlrun {version} made the run"
+        raise OtherVersionError(problem, error.hint) from None
 
 
 def write_run_record(folder: RunFolder, record: RunRecord) -> None:
