@@ -80,6 +80,12 @@ def test_of_several_runs_of_one_suffix_none_is_guessed(runs: Path) -> None:
         ("20260109T000000Z-empty", "no such run|not a run's folder"),
         ("runs/x", "not a run's folder"),
         ("n" * 5000, "no such run"),
+        ("/some/long/path/that/is/gone", "no such run"),
+        ("/some/long/path/that/is/latest", "no runs here"),
+        ("/latest", "no runs here"),
+        ("../latest", "no runs here"),
+        ("runs/notes.txt/latest", "no runs here"),
+        ("~nobody-of-that-name/runs/latest", "no such run"),
     ],
 )
 def test_no_such_run(runs: Path, run: str, why: str) -> None:

@@ -1,7 +1,6 @@
 """Find the folder of a run or a sweep by path, name or `latest`, and repair the link `latest`."""
 
 import contextlib
-import glob
 import os
 import re
 import shlex
@@ -19,12 +18,13 @@ def runs_newest_first(
 ) -> list[Path]:
     """Return the folders of all runs, or of all runs of one experiment, sorted from the newest.
 
+    experiment: the name of a folder in runs_dir, or the path of another one.
     A run's folder has a config.yaml; `damaged` adds those that have a record or a run's name. Links
     and hidden folders are left out.
     """
     if experiment == "":  # of a shell's variable without a value
         return []
-    parents = runs_dir.glob(glob.escape(experiment) if experiment else "*")
+    parents = [runs_dir / experiment] if experiment else runs_dir.glob("*")
     folders = [_visible_folders(parent) for parent in parents if parent.name != SWEEPS]
     runs = [folder for folder in chain(*folders) if _is_run(folder, damaged=damaged)]
     return sorted(runs, key=_start_key, reverse=True)
