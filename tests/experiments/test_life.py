@@ -13,6 +13,7 @@ from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
 from dlrun.experiments.predictions import read_predictions
 from dlrun.experiments.saved_run import Run
+from dlrun.metrics import STAGES, describe_metric
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
 from dlrun.stats import wilson_interval
@@ -46,6 +47,8 @@ def test_run_leaves_everything_and_says_where(done: Done, name: str) -> None:
     for file in ("config.yaml", "environment.json", "log.txt", *found["figures"]):
         assert (folder / file).stat().st_size > 0
     assert not list(folder.glob(".*"))
+    ranked = [metric for metric in found["metrics"] if metric.startswith(STAGES)]
+    assert all(describe_metric(metric, {}).sign for metric in ranked)
     assert found["figures"] and all(figure in stdout for figure in found["figures"])
     for file, digest in found["files"].items():
         assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest

@@ -17,10 +17,14 @@ from dlrun.config.sections import (
 )
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
+from dlrun.metrics import KNOWN, VALID
 from dlrun.system.console import pluralize
 
 LARGEST_RATE = 1e30  # has to fit in the float32 of the weights
-SCHEDULES_OVER_ALL_EPOCHS = ("cosine",)  # their rates depend on trainer.max_epochs
+OptimizerName = Literal["rmsprop", "adam", "adamw", "sgd"]
+ScheduleName = Literal["none", "cosine", "step", "plateau"]
+# Those whose rates depend on trainer.max_epochs.
+SCHEDULES_OVER_ALL_EPOCHS: tuple[ScheduleName, ...] = ("cosine",)
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -28,8 +32,8 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 def _check_is_validation_metric(name: str) -> str:
     """Return a metric's name if it is one of the validation, else raise ValueError."""
-    if not name.startswith("valid_"):
-        similar = did_you_mean(name, ("valid_loss", "valid_accuracy", "valid_mae", "valid_r2"))
+    if not name.startswith(VALID):
+        similar = did_you_mean(name, (f"{VALID}{metric}" for metric in KNOWN))
         raise ValueError(f"{name!r} is no column of the validation{similar}")
     return name
 
@@ -37,7 +41,7 @@ def _check_is_validation_metric(name: str) -> str:
 class OptimizerConfig(Section):
     """Defines the config of the optimizer; a key that is null has the default of torch's class."""
 
-    name: Literal["rmsprop", "adam", "adamw", "sgd"]
+    name: OptimizerName
     lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
     weight_decay: Annotated[float, Field(ge=0, le=LARGEST_RATE)] | None
     momentum: Annotated[float, Field(ge=0, lt=1)] | None
@@ -59,7 +63,7 @@ class SchedulerConfig(Section):
     A key that is null has the default of torch's class.
     """
 
-    name: Literal["none", "cosine", "step", "plateau"]
+    name: ScheduleName
     warmup_epochs: Count
     step_size: PositiveInt | None  # epochs between two falls of the rate
     gamma: Annotated[float, Field(gt=0, lt=1)] | None  # factor by which the rate falls
@@ -80,7 +84,9 @@ class SchedulerConfig(Section):
         return self.name != "none" or self.warmup_epochs > 0
 
 
-def _check_used(section: OptimizerConfig | SchedulerConfig, key: str, *names: str) -> None:
+def _check_used(
+    section: OptimizerConfig | SchedulerConfig, key: str, *names: OptimizerName | ScheduleName
+) -> None:
     """Raise ValidationError if a section has a value of a key that only other `names` use."""
     if section.name not in names and getattr(section, key) is not None:
         problem = f"{section.name} does not use it, only {' and '.join(names)}"

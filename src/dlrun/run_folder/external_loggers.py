@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from dlrun.config.sections import ExperimentConfig, LoggerName
 from dlrun.config.yaml_loader import Values, flatten_keys
@@ -69,19 +69,21 @@ class ExternalLoggers:
         from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
         path = self.folder.path.absolute()
-        if name == "mlflow":
-            database = f"sqlite:///{path.parents[1] / 'mlflow.db'}"
-            uri = os.environ.get("MLFLOW_TRACKING_URI", database)
-            return MLFlowLogger(self.experiment, path.name, uri)
         shutil.rmtree(path / name, ignore_errors=True)
-        if name == "wandb":
-            with (
-                outside_working_folder()
-            ):  # it would read `wandb/settings`, which can name a server
-                importlib.import_module("wandb").setup()
-            project = os.environ.get("WANDB_PROJECT", self.experiment)
-            return WandbLogger(path.name, path, project=project)
-        return TensorBoardLogger(path, name, version="", default_hp_metric=False)
+        match name:
+            case "mlflow":
+                database = f"sqlite:///{path.parents[1] / 'mlflow.db'}"
+                uri = os.environ.get("MLFLOW_TRACKING_URI", database)
+                return MLFlowLogger(self.experiment, path.name, uri)
+            case "wandb":
+                with outside_working_folder():
+                    # It would read `wandb/settings`, which can name a server.
+                    importlib.import_module("wandb").setup()
+                project = os.environ.get("WANDB_PROJECT", self.experiment)
+                return WandbLogger(path.name, path, project=project)
+            case "tensorboard":
+                return TensorBoardLogger(path, name, version="", default_hp_metric=False)
+        assert_never(name)
 
     def log(self, step: int, row: Row) -> None:
         """Log the metrics of one finished epoch or lasso penalty, which are counted from 1."""
@@ -113,9 +115,8 @@ class ExternalLoggers:
     @contextmanager
     def _disabled_if_it_fails(self, name: LoggerName) -> Iterator[None]:
         """Disable a logger with a warning if it fails in the block; show none of its messages."""
-        variables = ENVIRONMENT | {
-            "WANDB_DIR": str(Path.cwd())
-        }  # as without `_make_logger`'s block
+        # WANDB_DIR is the working folder, as if `_make_logger` had not left it.
+        variables = ENVIRONMENT | {"WANDB_DIR": str(Path.cwd())}
         missing = variables.keys() - os.environ.keys()
         level = logging.root.manager.disable
         os.environ.update({variable: variables[variable] for variable in missing})

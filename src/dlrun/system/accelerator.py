@@ -3,14 +3,14 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from dlrun.errors import AcceleratorError, first_line
 
 RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
 # By torch's name of the device, in the order in which `auto` tries them.
-ACCELERATORS = ("cuda", "mps")
+ACCELERATORS = tuple(name for name in get_args(RequestedAccelerator) if name not in ("auto", "cpu"))
 ALLOW_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 # Devices on which convolutions are faster in torch's channels_last, and computed correctly: on mps
 # some gradients are wrong (https://github.com/pytorch/pytorch/issues/107214).

@@ -1,5 +1,7 @@
 """Set the learning rate of each epoch: a warm-up, then one of torch's schedulers."""
 
+from typing import assert_never
+
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau, StepLR
 
@@ -45,8 +47,10 @@ def make_scheduler(
     config: SchedulerConfig, optimizer: Optimizer, epochs: int
 ) -> LRScheduler | None:
     """Return torch's learning-rate scheduler that a config names, or None if it names none."""
-    arguments = config.model_dump(include={"step_size", "gamma", "patience"}, exclude_none=True)
+    arguments = config.model_dump(exclude={"name", "warmup_epochs"}, exclude_none=True)
     match config.name:
+        case "none":
+            return None
         case "cosine":
             return CosineAnnealingLR(optimizer, T_max=epochs)
         case "step":
@@ -55,4 +59,4 @@ def make_scheduler(
             if "gamma" in arguments:
                 arguments["factor"] = arguments.pop("gamma")
             return ReduceLROnPlateau(optimizer, **arguments)
-    return None
+    assert_never(config.name)

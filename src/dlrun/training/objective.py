@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 import torch
@@ -16,12 +16,6 @@ from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import OnePassRMSprop, fits_one_pass
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "rmsprop": torch.optim.RMSprop,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
 MakeOptimizer = Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
 Measure = Callable[[Tensor, Tensor], Tensor]  # predictions, targets of all rows -> a metric ()
@@ -35,10 +29,19 @@ def make_optimizer(
     It is torch's, or RMSprop in one pass if that can do what the config asks for.
     """
     trained = [*parameters]
-    kind = OPTIMIZERS[config.name]
-    if config.name == "rmsprop" and not (config.momentum or config.weight_decay):
-        kind = OnePassRMSprop if all(map(fits_one_pass, trained)) else kind
-    return kind(trained, **config.arguments)
+    match config.name:
+        case "rmsprop":
+            is_plain = not (config.momentum or config.weight_decay)
+            if is_plain and all(map(fits_one_pass, trained)):
+                return OnePassRMSprop(trained, **config.arguments)
+            return torch.optim.RMSprop(trained, **config.arguments)
+        case "adam":
+            return torch.optim.Adam(trained, **config.arguments)
+        case "adamw":
+            return torch.optim.AdamW(trained, **config.arguments)
+        case "sgd":
+            return torch.optim.SGD(trained, **config.arguments)
+    assert_never(config.name)
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def choose_training_loss(
 ) -> Loss:
     """Return the training loss with a config's options; raise ConfigError if they do not apply."""
     options = config.loss
-    keys = [f"loss.{key}" for key in ("label_smoothing", "class_weights") if getattr(options, key)]
+    keys = [f"loss.{key}" for key, value in options if value]
     if not keys:
         return objective.loss
     if objective.make_training_loss is None:

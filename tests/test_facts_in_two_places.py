@@ -1,0 +1,173 @@
+"""Lists that have to agree, where no type can say so: what is left out of one fails here.
+
+The optimizers, schedules and loggers that a config may name are Literals, and mypy checks that the
+`match` that makes each has all of them.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS
+from dlrun.commands.check_and_remove import ENDED, Removable
+from dlrun.commands.list_runs import SHOWN, State
+from dlrun.commands.options import RUN_OPTIONS
+from dlrun.commands.verify import FIELDS_THAT_MAY_DIFFER, KEYS_THAT_MAY_DIFFER
+from dlrun.config.network_sections import (
+    SCHEDULES_OVER_ALL_EPOCHS,
+    LossConfig,
+    OptimizerName,
+    ScheduleName,
+    SchedulerConfig,
+)
+from dlrun.config.sections import LoggerName, PublishedMetrics
+from dlrun.config.validation import FOREIGN_NAMES
+from dlrun.config.yaml_loader import flatten_keys
+from dlrun.data.photographs import FORMATS, SUFFIXES
+from dlrun.experiments import registry
+from dlrun.experiments.comparable_with_published import NEUTRAL
+from dlrun.experiments.predictions import PredictedClasses, PredictedValues
+from dlrun.experiments.saved_run import OTHER_VERSION, Run
+from dlrun.groups import group_runs
+from dlrun.metrics import KNOWN
+from dlrun.reports.group_rows import group_row
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.notes import RunNotes
+from dlrun.run_folder.record import RunRecord, Status
+from dlrun.run_folder.recorded_metrics import EDITIONS
+from dlrun.run_tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
+from dlrun.sweeps.results import RESULT_COLUMNS
+from dlrun.training.learning_rate import LearningRateSchedule
+from dlrun.training.objective import classification, make_optimizer, regression
+from tests.commands.run_folders import a_whole_run
+from tests.conftest import ROOT
+from tests.training.optimizers import optimizer_config
+
+NAMES = registry.experiment_names()
+# Which values of each key of the section `loss` have an effect.
+EFFECTIVE: dict[str, Any] = {"label_smoothing": 0.3, "class_weights": "balanced"}
+NO_LOSS_OPTION: dict[str, Any] = {"label_smoothing": 0.0, "class_weights": None}
+
+
+@pytest.mark.parametrize("name", get_args(OptimizerName))
+def test_each_optimizer_of_a_config_trains(name: str) -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = make_optimizer(optimizer_config(name), [weight])
+    weight.square().sum().backward()
+    optimizer.step()
+    assert (weight < 1).all()
+
+
+@pytest.mark.parametrize("name", get_args(ScheduleName))
+def test_which_schedules_depend_on_the_number_of_epochs(name: str) -> None:
+    """Such a run cannot be resumed with more epochs."""
+    unset = {"warmup_epochs": 1, "gamma": None, "patience": None}
+    settings = unset | {"step_size": 2 if name == "step" else None}
+    config = SchedulerConfig.model_validate(settings | {"name": name})
+
+    def rates(epochs: int) -> list[float]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
+        schedule = LearningRateSchedule(config, optimizer, epochs)
+        found = []
+        for epoch in range(5):
+            schedule.begin_epoch(epoch)
+            found.append(schedule.lr)
+            optimizer.step()
+            schedule.end_epoch(epoch, 1.0)
+        return found
+
+    assert (rates(5) != rates(50)) == (name in SCHEDULES_OVER_ALL_EPOCHS)
+
+
+@pytest.mark.parametrize("key", LossConfig.model_fields)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_each_key_of_the_loss_has_an_effect(key: str, classes: int) -> None:
+    make = classification(classes).make_training_loss
+    assert make is not None
+    targets = torch.tensor([0, 1, 1, 1])
+    logits = torch.tensor([[0.3, -1, 2], [1, 0.5, -2], [0.1, 0.2, 0.3], [1, 2, 3]])
+    outputs = logits[:, 0] if classes == 2 else logits
+
+    def loss(**options: Any) -> float:
+        config = LossConfig.model_validate(NO_LOSS_OPTION | options)
+        return float(make(config, targets)(outputs, targets))
+
+    assert loss() != loss(**{key: EFFECTIVE[key]})
+
+
+def test_the_direction_of_each_metric_that_dlrun_computes_is_known() -> None:
+    values = np.array([1.0, 2.0])
+    classes = np.array([0, 1])
+    predictions = (
+        PredictedValues(values, values[::-1]),
+        PredictedClasses(classes, classes[::-1], values / 2, ["a", "b"]),
+    )
+    computed = [prediction.metrics for prediction in predictions]
+    objectives = (classification(2), classification(3), regression(("mae", "r2")))
+    computed += [objective.metrics for objective in objectives]
+    names = {name for metrics in computed for name in metrics}
+    assert names <= KNOWN.keys()
+    assert all(KNOWN[name].sign for name in KNOWN)
+
+
+def test_the_options_of_a_run_are_its_settings() -> None:
+    as_overrides = {"accelerator", "no_fallback"}
+    assert RUN_OPTIONS.keys() - as_overrides <= RunSettings.__dataclass_fields__.keys()
+    assert not as_overrides & RunSettings.__dataclass_fields__.keys()
+
+
+def test_each_command_has_a_place_in_the_help() -> None:
+    placed = [name for names in COMMANDS_BY_PANEL.values() for name in names]
+    assert sorted(placed) == sorted([*COMMANDS["dlrun"], *GROUPS])
+    assert COMMANDS.keys() == {"dlrun", *GROUPS}
+
+
+def test_what_verify_ignores_is_in_the_record() -> None:
+    assert RunRecord.model_fields.keys() >= FIELDS_THAT_MAY_DIFFER
+
+
+def test_the_keys_of_which_code_knows_something_are_keys_of_configs() -> None:
+    keys = {key for name in NAMES for key in flatten_keys(registry.shipped_values(name))}
+    keys |= {f"data.{key}" for key in ("archive", "path", "test")}
+    schemas = [registry.load_config_class(name) for name in NAMES]
+    known = set(NEUTRAL | KEYS_THAT_MAY_DIFFER)
+    for schema in schemas:
+        known |= schema.changeable_keys | schema.neutral_keys
+    assert known <= keys
+    assert {*FOREIGN_NAMES.values()} <= {name for key in keys for name in key.split(".")}
+
+
+def test_the_states_of_runs() -> None:
+    recorded = {*get_args(Status)}
+    assert {*State} == recorded | {"killed", "damaged", OTHER_VERSION}
+    assert {*Removable} == {*State} - {"running", OTHER_VERSION}
+    assert {*Removable} - {"waiting", "damaged"} == ENDED
+
+
+def test_the_editions_of_the_published_numbers() -> None:
+    assert {*EDITIONS} == PublishedMetrics.model_fields.keys() - {"measured"}
+
+
+def test_each_column_of_a_table_has_cells(tmp_path: Path) -> None:
+    run = Run.in_folder(a_whole_run(tmp_path / "imdb-dense" / "20260101T000000Z-a"))
+    columns = {column.name for column in RUN_COLUMNS}
+    assert run_row(run, RunNotes()).keys() == columns and columns >= {*SHOWN}
+    (group,) = group_runs([run])
+    cells = group_row(group, group.spreads["test_loss"]).keys()
+    assert {column.name for column in GROUP_COLUMNS} <= cells
+    assert {*RESULT_COLUMNS} - {"is_best"} <= cells
+
+
+def test_each_logger_has_an_extra_that_installs_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {*get_args(LoggerName)} <= project["optional-dependencies"].keys()
+
+
+def test_the_endings_of_photographs_are_those_of_their_formats() -> None:
+    formats = {suffix: Image.registered_extensions()[suffix] for suffix in SUFFIXES}
+    assert {*formats.values()} == {*FORMATS}
