@@ -32,6 +32,7 @@ from dlrun.reports.report_section import ReportSection
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.output_paths import check_output_path
+from dlrun.run_folder.recorded_metrics import ABOUT_EDITIONS
 from dlrun.run_tables import RANGE_OF_RUNS, Column, table_lines
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.planner import make_sweep_plan
@@ -48,9 +49,9 @@ COLUMNS = [
     *(Column.number("mean", "here"), RANGE_OF_RUNS),
 ]
 MISSING_HINT = "`pip install --no-deps islp` brings tables and photographs; see --data-dir"
-LEGEND = """\
-Here: the mean over n seeds. Range of runs: 95 % of single runs here lie in it \
-(Student's t). The book's number, as it is rounded, is within, above or below it, \
+LEGEND = f"""\
+{ABOUT_EDITIONS} Here: the mean over n seeds. Range of runs: 95 % of single runs here lie in it \
+(Student's t). A published number, as it is rounded, is within, above or below it, \
 or equal to a fit that depends on no seed; with fewer than 5 seeds nothing is said \
 (--seeds 10). Seconds: the median run's; runs go beside each other, unless with \
 --jobs 1."""

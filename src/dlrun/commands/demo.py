@@ -22,10 +22,15 @@ from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reproduction import Reproduction, prepare_reproductions
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import LATEST
-from dlrun.run_folder.recorded_metrics import EDITIONS, format_metric, main_metric
+from dlrun.run_folder.recorded_metrics import (
+    ABOUT_EDITIONS,
+    EDITIONS,
+    format_metric,
+    main_metric,
+)
 from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
-HEADS = ["fit", "metric", "here", "book", "notebook"]
+HEADS = ["fit", "metric", "here", *EDITIONS]
 MISSING = "The book's tables are missing; `pip install --no-deps islp` brings them."
 NEXT = "`dlrun reproduce` runs all of it for real, and downloads the data."
 GENERATED_DATA = "(generated): on data that dlrun made, which say nothing about the book."
@@ -132,7 +137,7 @@ def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
 
 def _remarks(fits: Sequence[_Fit]) -> list[str]:
     """Return what the reader of the table must know, and what to do next."""
-    remarks = []
+    remarks = [ABOUT_EDITIONS] if any(fit.is_real for fit in fits) else []
     if not all(fit.is_real for fit in fits):
         remarks.append(GENERATED_DATA)
     if any(fit.lacks_data for fit in fits) and not packaged_paths("ISLP"):

@@ -1,5 +1,6 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -27,9 +28,9 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     """Return the fields of a run's record that compare its results with published numbers.
 
     reference: the published numbers of the shipped config, whatever the run's config says, or of
-    the variant whose values are exactly those that differ. reference_differs: why the run cannot be
-    compared, or None: only a run on the book's data is, by its declared source and the digests of
-    the files, with the values of the shipped config or of a variant. expected: by metric, the range
+    the variant whose values the run has. reference_differs: why the run cannot be compared, or
+    None: only a run on the book's data is, by its declared source and the digests of the files,
+    with no other values than the shipped config's or the variant's. expected: by metric, the range
     that holds 95 % of the config's runs on the book's data; empty if it was not measured.
     """
     fields: Values = {"reference": {}, "reference_differs": None, "expected": {}}
@@ -40,17 +41,17 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
     is_declared = not isinstance(data, DataConfig) or dataset_of(data).source(data).is_book
     is_book = is_declared and results.origin.is_book
     changed = changes_that_affect_results(name, config)
-    variants: list[PublishedVariant] = getattr(section, "variants", [])
-    variant = next((variant for variant in variants if variant.set == changed), None)
     fields["reference"] = section.model_dump()
-    if variant is not None:
+    numbers: BaseModel = section
+    if variant := _variant_with_values(getattr(section, "variants", []), changed):
         fields["reference"] |= variant.model_dump(exclude={"set"})
-    numbers = variant or (None if changed else section)
-    if is_book and isinstance(numbers, PublishedMetrics):
+        numbers = variant
+        changed = {key: value for key, value in changed.items() if key not in variant.set}
+    if is_book and not changed and isinstance(numbers, PublishedMetrics):
         fields["expected"] = numbers.measured
     reasons = [] if is_book else [NOT_THE_BOOKS]
     is_generated = getattr(data, "source", "") == GENERATED  # then the other values say nothing
-    if not (variant or is_generated):
+    if not is_generated:
         defaults = shipped_values(name)
         reasons += [
             f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
@@ -58,6 +59,21 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
         ]
     fields["reference_differs"] = ", ".join(reasons) or None
     return fields
+
+
+def _variant_with_values(
+    variants: Sequence[PublishedVariant], changed: dict[str, object]
+) -> PublishedVariant | None:
+    """Return the variant whose values are all among the changed ones, or None.
+
+    Of several variants it is the one with the most values.
+    """
+    fitting = [
+        variant
+        for variant in variants
+        if all(key in changed and changed[key] == value for key, value in variant.set.items())
+    ]
+    return max(fitting, key=lambda variant: len(variant.set), default=None)
 
 
 def shipped_reference(name: str, section: S) -> S:

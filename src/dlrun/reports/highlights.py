@@ -1,7 +1,7 @@
 """Parse the highlights of a run for its report: mistakes, telling words, first photographs."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def parse_extreme_words(content: bytes) -> tuple[ScoredNames, ScoredNames]:
 
 
 def parse_photographs(
-    content: bytes, reference: Values, editions: Sequence[str]
+    content: bytes, reference: Values, editions: Iterable[str]
 ) -> list[ClassifiedPhotograph]:
     """Return the first photographs of a predictions.csv; none if it is not about photographs.
 

@@ -16,22 +16,20 @@ from dlrun.reports.group_rows import interval_of_test_set, position_of_published
 from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
-from dlrun.run_folder.recorded_metrics import format_interval, format_metric
+from dlrun.run_folder.recorded_metrics import EDITIONS, format_interval, format_metric
 from dlrun.run_tables import Column, used_columns
 
 LEGEND = {
     "mean": "here",
     "run": "a run",
     "interval": "range of runs; of one run the interval of its test set",
-    "book": "book",
-    "notebook": "the authors' notebook",
-}
+} | {edition: f"{edition}, {text}" for edition, text in EDITIONS.items()}
 COLUMNS = (
     Column("config", "experiment"),
     Column("metric", "test metric"),
     Column("value", "here", is_number=True),
     Column("picture", "range of runs", format=str),
-    Column("book", is_number=True),
+    Column("published", is_number=True),
     Column("position", "it is"),
     Column("count", "seeds", is_number=True),
     Column("tags"),
@@ -53,7 +51,10 @@ class Overview:
     @property
     def legend(self) -> Mapping[str, str]:
         """Return what the marks in the pictures mean, by their look; empty without pictures."""
-        return LEGEND if any(row.get("picture") for row in self.rows) else {}
+        pictures = [row["picture"] for row in self.rows if row.get("picture")]
+        drawn = {edition for picture in pictures for edition in picture.ticks}
+        absent = set(EDITIONS) - drawn
+        return {look: text for look, text in LEGEND.items() if pictures and look not in absent}
 
 
 def sections_by_experiment(sections: Sequence[ReportSection]) -> dict[str, list[ReportSection]]:
@@ -106,7 +107,7 @@ def _row_of_group(group: Group, sections: Sections) -> Values:
 
 
 def _cells_of_metric(group: Group, spread: Spread) -> Values:
-    """Return the cells on a metric of a config: its mean here, the book's number, a picture."""
+    """Return the cells on a metric of a config: its mean here, a published number, a picture."""
     metric = spread.metric.name
     edition, published = next(iter(published_values(group, metric).items()), ("", None))
     position = position_of_published(group, spread, edition)
@@ -118,8 +119,7 @@ def _cells_of_metric(group: Group, spread: Spread) -> Values:
     }
     if published is not None:
         rounded = min(repr(published), format_metric(published), key=len)
-        note = "" if edition == "book" else Markup(' <span class="quiet">{}</span>').format(edition)
-        row["book"] = Markup("{}{}").format(rounded, note)
+        row["published"] = Markup('{} <span class="quiet">{}</span>').format(rounded, edition)
     return row
 
 

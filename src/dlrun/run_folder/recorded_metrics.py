@@ -20,7 +20,12 @@ NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
 SMALL, LARGE = 1e-3, 1e6  # a smaller number has three significant digits, a larger one an exponent
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
-EDITIONS = ("book", "notebook")  # of the published metrics
+# The editions of the published metrics, and what each is.
+EDITIONS = {
+    "book": "the first printing of 2023",
+    "notebook": "the authors' rerun of 2026-02-04 on an Apple GPU (MPS)",
+}
+ABOUT_EDITIONS = " ".join(f"{edition.capitalize()}: {text}." for edition, text in EDITIONS.items())
 HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
 
 

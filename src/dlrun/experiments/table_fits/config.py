@@ -35,10 +35,14 @@ class CrossValidationConfig(Section):
 
 
 class TableLassoConfig(PenaltyPathExperimentConfig, TableFitConfig):
-    """Defines the config keys of every lasso on a table."""
+    """Defines the config keys of every lasso on a table.
+
+    scale: whether the lasso is fitted to standardised columns; the penalties always come from them.
+    """
 
     cross_validation: CrossValidationConfig
     max_iterations: PositiveInt
+    scale: bool
 
 
 class TreesConfig(Section):

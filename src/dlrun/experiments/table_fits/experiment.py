@@ -66,9 +66,12 @@ class Logistic(LinearModel):
 
 
 class Lasso(LinearModel):
-    """Predicts values or classes by a linear model with an L1 penalty on standardised columns.
+    """Predicts values or classes by a linear model with an L1 penalty.
 
-    Cross-validation chooses alpha, the penalty of the mean loss of a row.
+    The model is fitted to standardised columns or, without `scale`, to the columns as they are.
+    Cross-validation chooses alpha, the penalty of the mean loss of a row. The alphas come from the
+    standardised columns in both cases, because the book's printed code computes them so and then
+    fits columns that it has not scaled.
     """
 
     step_name = "alpha"
@@ -92,17 +95,23 @@ class Lasso(LinearModel):
         every = np.arange(len(rows))
         splits = [*folds, (every, every)]  # the last is the fit that may be kept
         scalers = [preprocessing.StandardScaler().fit(rows[fitted]) for fitted, _ in splits]
-        scaled = [
+        inputs_of_fits = [
             scaler.transform(rows[fitted])
             for scaler, (fitted, _) in zip(scalers, splits, strict=True)
         ]
+        penalties = self._penalties(inputs_of_fits[-1], targets)
+        to_arrays = _unscaled
+        if not self.config.scale:
+            inputs_of_fits = [rows[fitted] for fitted, _ in splits]
+            to_arrays = _never_scaled
         iterations: list[int] = []
-        for alpha in self._penalties(scaled[-1], targets)[done:].tolist():
+        for alpha in penalties[done:].tolist():
             scores = []
-            for (fitted, held_out), scaler, inputs in zip(splits, scalers, scaled, strict=True):
+            parts = zip(splits, scalers, inputs_of_fits, strict=True)
+            for (fitted, held_out), scaler, inputs in parts:
                 solver = self._solve(alpha, inputs, targets[fitted])
                 iterations.append(int(np.max(solver.n_iter_)))
-                arrays = _unscaled(solver, scaler)
+                arrays = to_arrays(solver, scaler)
                 predicted = self.predict(arrays, rows[held_out])
                 scores.append(self._score(predicted, targets[held_out]))
             nonzero = np.count_nonzero(np.atleast_2d(arrays["standardised"]).any(0))
@@ -216,6 +225,15 @@ def _unscaled(solver: Any, scaler: Any) -> FitArrays:
         "intercept": np.array(solver.intercept_ - coefficients @ scaler.mean_),
         "coefficients": coefficients,
         "standardised": solver.coef_.copy(),
+    }
+
+
+def _never_scaled(solver: Any, scaler: Any) -> FitArrays:
+    """Return a linear model that was fitted to the columns themselves; the scaler knows them."""
+    return {
+        "intercept": np.array(solver.intercept_),
+        "coefficients": solver.coef_.copy(),
+        "standardised": solver.coef_ * scaler.scale_,
     }
 
 
