@@ -171,7 +171,7 @@ def in_shape(weight: Tensor, like: Tensor) -> Tensor:
     return weight if weight.shape == like.shape else weight.T
 
 
-def fit_differences(module: ModuleType) -> Metrics:
+def fit_differences(module: ModuleType, **values: Any) -> Metrics:
     """Fit by a script and by dlrun: by which shares do the numbers differ?"""
     name, fit, found = module.__name__, module.fit, list[Any]()
 
@@ -182,7 +182,8 @@ def fit_differences(module: ModuleType) -> Metrics:
 
     vars(module).update({"fit": keep, "VALUES": VALUES})
     run_main(module)
-    return shares(dict(zip(FITS[name], found, strict=False)), run_small(name).record.metrics)
+    expected = run_small(name, **values).record.metrics
+    return shares(dict(zip(FITS[name], found, strict=False)), expected)
 
 
 def lasso_differences(module: ModuleType) -> Metrics:
@@ -259,6 +260,12 @@ def test_dlrun_computes_what_the_script_computes(name: str) -> None:
     assert not too_large(name, differences(script(name)))
 
 
+def test_a_lasso_without_scaling_is_that_of_the_script() -> None:
+    """Its penalties are those of the scaled columns, as in the book's printed code."""
+    module = script("hitters_lasso", "SCALE = True", "SCALE = False")
+    assert not too_large("hitters_lasso", fit_differences(module, scale=False), "not scaled")
+
+
 MUTATIONS = [
     ("hitters_dense", "nn.ReLU(), ", ""),
     ("hitters_dense", "        optimizer.zero_grad()\n", ""),
@@ -275,7 +282,7 @@ MUTATIONS = [
     ("imdb_lstm", "outputs[:, -1]", "outputs[:, -2]"),
     ("imdb_lasso", "C=1 / penalty", "C=2 / penalty"),
     ("hitters_linear", "LinearRegression()", "LinearRegression(positive=True)"),
-    ("hitters_lasso", "StandardScaler(), Lasso", "Lasso"),
+    ("hitters_lasso", "make_pipeline(scaler, Lasso", "make_pipeline(Lasso"),
     ("nyse_linear", "LinearRegression()", "LinearRegression(fit_intercept=False)"),
     ("classify_images", "[0].softmax(0)", ".softmax(0)[0]"),
     ("classify_images", "[index] for index", "[999 - index] for index"),

@@ -17,6 +17,9 @@ from tests.conftest import Dlrun, Done, setting, smoke
 from tests.data.test_labelled_texts import config
 from tests.data.use import shipped_data
 from tests.experiments.use import finished, results
+from tests.reports.example_runs import sections
+from tests.reports.test_overview_table import overview
+from tests.reproduction.lab import assert_editions_are_explained
 
 PUBLISHED_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
 pytestmark = pytest.mark.realdata
@@ -189,3 +192,29 @@ def test_photographs_have_the_books_labels(forked: Dlrun, tmp_path: Path, real_d
     ):
         assert next(iter(found[image])) == label
         assert found[image][label] == pytest.approx(probability, abs=0.02)
+
+
+def test_demo_reproduction_and_page_have_the_lasso_of_both_editions(
+    forked: Dlrun, tmp_path: Path, real_data: Path
+) -> None:
+    """The scaled fit equals the notebook's number, the other one the printed one."""
+    data = ["--data-dir", str(tmp_path / "data")]
+    (tmp_path / "data" / "hitters").mkdir(parents=True)
+    (tmp_path / "data" / "hitters" / "Hitters.csv").symlink_to(real_data / "Hitters.csv")
+    shown = forked("demo", "hitters-lasso", *data).is_told(0).stdout
+    lines = [line.split() for line in shown.splitlines()[2:4]]
+    assert lines == [
+        ["hitters-lasso", "mae", "235.6755", "235.6755"],
+        ["scale=false", "mae", "257.2382", "257.2382"],
+    ]
+    assert_editions_are_explained(shown)
+    done = forked("reproduce", "hitters-lasso", *data, "--json").is_told(0)
+    parts = json.loads(done.stdout)["experiments"]
+    rows = [part["rows"][0] for part in parts]
+    assert [(row["book"], row["book_is"]) for row in rows] == [(None, None), (257.2382, "equal")]
+    notebook = [(row["notebook"], row["notebook_is"]) for row in rows]
+    assert notebook == [(235.6754837, "equal"), (None, None)]
+    runs = [Run.open(tmp_path / folder) for part in parts for folder in part["runs"]]
+    shown_rows = overview(sections(*runs)).rows
+    published = [(row["published"].striptags(), row["position"]) for row in shown_rows]
+    assert published == [("235.6755 notebook", "equal"), ("257.2382 book", "equal")]

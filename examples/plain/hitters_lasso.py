@@ -1,7 +1,9 @@
 """Salaries of baseball players by the lasso (ISLP, lab 10.9.1).
 
 100 penalties on standardised columns; the cross-validation chooses one, and 8 columns are left.
-The test MAE is 235.6755, the book's, in 6 seconds of one core; `dlrun hitters-lasso` needs 3.
+The test MAE is 235.6755, that of the authors' notebook, in 6 seconds of one core; `dlrun
+hitters-lasso` needs 3. The book's printed code does not scale what it fits: with SCALE = False the
+test MAE is 257.2382, as printed.
 """
 
 import argparse
@@ -20,11 +22,12 @@ SMALLEST = 0.01  # path.smallest
 FOLDS = 10  # cross_validation.folds
 FOLD_SEED = 1  # cross_validation.seed
 MAX_ITERATIONS = 30000  # max_iterations
+SCALE = True  # scale
 SPLIT_SEED = 1  # data.split_seed
 
 
 def penalties(X, y):
-    """Return alphas, evenly spaced by their logarithms; at the first one no column is left."""
+    """Return alphas of the scaled columns, evenly spaced by their logarithms."""
     scaled = StandardScaler().fit_transform(X)
     largest = np.abs(scaled.T @ (y - y.mean())).max() / len(y)
     return np.geomspace(largest, SMALLEST * largest, VALUES)
@@ -32,9 +35,9 @@ def penalties(X, y):
 
 def fit(train, test):
     """Return the best alpha, mean absolute error and R² of the test rows, and columns left."""
-    lasso = make_pipeline(StandardScaler(), Lasso(max_iter=MAX_ITERATIONS))
+    scaler = StandardScaler(with_mean=SCALE, with_std=SCALE)
     search = GridSearchCV(
-        lasso,
+        make_pipeline(scaler, Lasso(max_iter=MAX_ITERATIONS)),
         {"lasso__alpha": penalties(train.X, train.y)},
         scoring="neg_mean_absolute_error",
         cv=KFold(FOLDS, shuffle=True, random_state=FOLD_SEED),

@@ -38,6 +38,11 @@ def test_a_script_has_the_values_of_the_config(cli: Dlrun, tmp_path: Path) -> No
     assert changed == constants(cli("script", "hitters-dense").stdout) | expected
 
 
+def test_the_lasso_of_the_book_is_a_script(cli: Dlrun) -> None:
+    script = cli("script", "hitters-lasso", "scale=false").is_told(0).stdout
+    assert constants(script)["scale"] is False
+
+
 def test_a_script_says_that_its_values_differ_and_has_the_runs_seed(cli: Dlrun) -> None:
     words = "data.split_seed=null", "seed=4", "threads=1", "accelerator=cpu"  # the last: no number
     script = cli("script", "hitters-dense", *words).is_told(0).stdout

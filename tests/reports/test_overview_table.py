@@ -109,6 +109,17 @@ def test_a_result_beside_the_books_number(
     assert ("range of runs" in label) == (seeds == 5) and (place or "") in label
 
 
+def test_a_published_number_and_its_mark_name_their_edition(tmp_path: Path) -> None:
+    """A number of the notebook is not shown as the book's; without one nothing is explained."""
+    numbers = {"notebook": {"test_mae": 0.25}}
+    shown = overview(sections(run(tmp_path, metrics={"test_mae": 0.5}, reference=numbers)))
+    assert "0.25" in shown.rows[0]["published"] and "notebook" in shown.rows[0]["published"]
+    assert "book" not in [column.heading for column in shown.columns]
+    assert {"book", "notebook"} < {*shown.legend}
+    own = overview(sections(run(tmp_path, "own", metrics={"test_mae": 0.5})))
+    assert own.legend and not {*own.legend} & {"book", "notebook"}
+
+
 def test_the_order_is_the_books(tmp_path: Path) -> None:
     late, early = (
         run(tmp_path, "r", name, reference={"book": {}, "place": place})

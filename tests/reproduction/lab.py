@@ -7,6 +7,7 @@ from PIL import Image
 
 from dlrun.data.labelled_texts import generate_reviews
 from dlrun.experiments import registry
+from dlrun.run_folder.recorded_metrics import EDITIONS
 from tests.data.test_labelled_texts import archive_of
 
 TRAINING, TEST = 2_300, 200  # reviews; 2,000 are held out
@@ -41,3 +42,9 @@ def published(experiment: str) -> dict:
     found = registry.experiment_entry(experiment).shipped.values["reference"]
     assert isinstance(found, dict)
     return found
+
+
+def assert_editions_are_explained(text: str) -> None:
+    """What the book and the notebook are is said once, in the lines below a table."""
+    joined = " ".join(text.split())
+    assert [joined.count(meaning) for meaning in EDITIONS.values()] == [1, 1]

@@ -21,7 +21,13 @@ from tests import harness
 from tests.conftest import Dlrun, Ended
 from tests.experiments.plugins import CONFIG, WORKING, YAML, Plugins, plugin
 from tests.experiments.test_registry import CHAPTER
-from tests.reproduction.lab import TEST, data_folder, published, reviews
+from tests.reproduction.lab import (
+    TEST,
+    assert_editions_are_explained,
+    data_folder,
+    published,
+    reviews,
+)
 from tests.run_folder.making import seal
 from tests.sweeps.use import kill, start, wait_for_no_worker, wait_until, workers
 
@@ -77,6 +83,8 @@ def test_the_numbers_are_the_runs_and_again_nothing_is_run(lab: Path) -> None:
     page = (lab / "reproduction.html").read_text()
     assert page.count('class="strip"') == 2
     assert NOT_PUBLISHED in html.unescape(page) and NOT_PUBLISHED in done.stdout
+    assert_editions_are_explained(done.stdout)
+    assert_editions_are_explained(html.unescape(page))
     written = fingerprint_files(sorted((lab / "runs").rglob("*")))
     again = harness.run(lab, *BOTH, "--json").is_told(0)
     assert fingerprint_files(sorted((lab / "runs").rglob("*"))) == written, "it may be read-only"

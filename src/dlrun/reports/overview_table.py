@@ -23,7 +23,7 @@ LEGEND = {
     "mean": "here",
     "run": "a run",
     "interval": "range of runs; of one run the interval of its test set",
-} | {edition: f"{edition}, {text}" for edition, text in EDITIONS.items()}
+}
 COLUMNS = (
     Column("config", "experiment"),
     Column("metric", "test metric"),
@@ -50,11 +50,16 @@ class Overview:
 
     @property
     def legend(self) -> Mapping[str, str]:
-        """Return what the marks in the pictures mean, by their look; empty without pictures."""
+        """Return what the marks in the pictures mean, by their look; empty without pictures.
+
+        The editions are explained only if a published number is drawn.
+        """
         pictures = [row["picture"] for row in self.rows if row.get("picture")]
-        drawn = {edition for picture in pictures for edition in picture.ticks}
-        absent = set(EDITIONS) - drawn
-        return {look: text for look, text in LEGEND.items() if pictures and look not in absent}
+        if not pictures:
+            return {}
+        if not any(picture.ticks for picture in pictures):
+            return LEGEND
+        return LEGEND | {edition: f"{edition}, {text}" for edition, text in EDITIONS.items()}
 
 
 def sections_by_experiment(sections: Sequence[ReportSection]) -> dict[str, list[ReportSection]]:
