@@ -68,6 +68,36 @@ def test_own_training_and_test_part_keep_their_rows(tmp_path: Path) -> None:
     assert table.test.X.tolist() == [[1, 0, 1], [2, 0, 0]] and table.test.targets.tolist() == [7, 8]
 
 
+def one_odd_test_row(value: float) -> tuple[str, int]:
+    """The text of a table whose column c is 0.1, but for one row, and that row's place in it.
+
+    The row is a test row with the seed 1.
+    """
+    random = np.random.default_rng(0)
+    odd = int(np.random.RandomState(1).permutation(100)[0])
+    lines = ["a,c,y"]
+    for row, (a, noise) in enumerate(random.normal(size=(100, 2)).tolist()):
+        lines.append(f"{a},{value if row == odd else 0.1},{3 * a + noise / 10 + 20}")
+    return "\n".join(lines) + "\n", odd
+
+
+def test_a_column_that_is_constant_in_the_training_rows_keeps_its_unit(tmp_path: Path) -> None:
+    text, _ = one_odd_test_row(0.2)
+    table = load(tmp_path, text, standardise=True)
+    assert table.columns.scales["c"] == (pytest.approx(0.1), 1)
+    assert np.abs(table.train.X[:, 1]).max() < 1e-15
+    assert sorted(table.test.X[:, 1].tolist())[-2:] == pytest.approx([0, 0.1], abs=1e-15)
+
+
+def test_days_with_a_constant_series_are_read(tmp_path: Path) -> None:
+    rows = [f"{row / 7},0.1,{row % 3},mon,{'TRUE' if row < 8 else 'FALSE'}" for row in range(12)]
+    (tmp_path / "NYSE.csv").write_text(DAYS + "\n".join(rows) + "\n")
+    chosen = days(source="nyse", archive=tmp_path / "NYSE.csv", lags=2)
+    table = dataset_catalog.NYSE.load(chosen, tmp_path, 1, Screen(quiet=True))
+    assert table.target_moments == (pytest.approx(0.1), 1)
+    assert np.isfinite(table.train.X).all() and np.abs(table.train.X).max() < 10
+
+
 def test_test_rows_that_are_training_rows_are_a_warning(tmp_path: Path, capsys: Out) -> None:
     load(tmp_path, OWN)
     assert "warning" not in capsys.readouterr().err

@@ -181,6 +181,29 @@ def test_columns_of_small_and_large_numbers_are_fitted(forked: Dlrun, tmp_path: 
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("constant", [0.1, 123456.7, 1 / 3])
+@pytest.mark.parametrize(("name", "odd"), [("linear", 1000), ("lasso", 1000), ("dense", None)])
+def test_a_column_that_is_constant_but_for_a_test_row_ruins_no_fit(
+    forked: Dlrun, tmp_path: Path, name: str, odd: float | None, constant: float
+) -> None:
+    """Least squares has no slope for it; a network sees its difference in the column's unit."""
+    test_row = int(np.random.RandomState(1).permutation(100)[0])
+    found = []
+    for value in (constant, odd or constant + 0.1):
+        lines = ["a,c,y"] if value != constant else ["a,y"]
+        for row, (a, noise) in enumerate(np.random.default_rng(0).normal(size=(100, 2)).tolist()):
+            cell = f"{value if row == test_row else constant}," if value != constant else ""
+            lines.append(f"{a},{cell}{3 * a + noise / 10 + 20}")
+        file = tmp_path / "own.csv"
+        file.write_text("\n".join(lines))
+        forked(f"table-{name}", file, *setting("data.target=y", "data.split_seed=1")).is_told(0)
+        found.append(results(latest(tmp_path, f"table-{name}"))["metrics"]["test_mae"])
+    if name == "dense":
+        assert found[1] < 3
+    else:
+        assert found[1] == pytest.approx(found[0], rel=1e-9)
+
+
 def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
     words = [*smoke("hitters-lasso"), *setting("path.values=2")]
     few = forked(*words, *setting("max_iterations=2")).is_told(0)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dlrun.config.data_sections import HittersDataConfig
 from dlrun.data.array_cache import Array, fingerprint_arrays
 from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.scaling import mean_and_scale
 from dlrun.data.splits import (
     LabelledRows,
     RowContents,
@@ -139,7 +140,8 @@ def make_table(context: ReadContext) -> Table:
         X = columns.encode_rows(records)  # as for predictions
         train, test = divided.parts(X, records, hashes)
         if not divided.labels:
-            target_moments = float(train.targets.mean()), float(train.targets.std())
+            mean, scale = mean_and_scale(train.targets)
+            target_moments = float(mean), float(scale)
     counts = _describe_rows(context, len(train), len(test))
     return Table(
         columns=columns,
@@ -221,9 +223,10 @@ def _divide_indices(
 
 def _standardise(columns: TableColumns, X: Matrix) -> TableColumns:
     """Return columns whose numbers have mean 0 and standard deviation 1 in a matrix of rows."""
-    moments = zip(columns.names, X.mean(0).tolist(), X.std(0).tolist(), strict=True)
+    means, scales_of_columns = mean_and_scale(X)
+    moments = zip(columns.names, means.tolist(), scales_of_columns.tolist(), strict=True)
     numbers = [name for name, levels in columns.levels.items() if not levels]  # not categories
-    scales = {name: (mean, sd or 1) for name, mean, sd in moments if name in numbers}
+    scales = {name: (mean, scale) for name, mean, scale in moments if name in numbers}
     return columns.model_copy(update={"scales": scales})
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
 from dlrun.data.dataset_types import ReadContext
+from dlrun.data.scaling import mean_and_scale
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Table, TargetsAndSplit, fingerprint_parts, hash_records
 from dlrun.data.text_files import Record
@@ -18,7 +19,8 @@ def make_lagged_days(context: ReadContext) -> Table:
     lags = context.config.lags
     (records,) = context.source.read(context)
     values = TableColumns(levels={name: [] for name in SERIES}).encode_rows(records)
-    pairs = zip(values.mean(0).tolist(), values.std(0).tolist(), strict=True)
+    means, scales_of_series = mean_and_scale(values)
+    pairs = zip(means.tolist(), scales_of_series.tolist(), strict=True)
     moments = dict(zip(SERIES, pairs, strict=True))
     lagged = [(name, lag, f"{name}_{lag}") for lag in range(lags, 0, -1) for name in SERIES]
     days: list[Record] = []

@@ -8,6 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dlrun.data.array_cache import Array
+from dlrun.data.scaling import is_constant, mean_and_scale
 from dlrun.data.splits import divide_into_folds
 from dlrun.data.tables import Matrix
 from dlrun.errors import DataError
@@ -44,12 +45,14 @@ class LeastSquares(LinearModel):
     def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
         """Yield one fit; of equally good ones that with small standardised coefficients."""
         # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
-        spreads = rows.std(0)
-        spreads[spreads == 0] = 1
-        centred = (rows - rows.mean(0)) / spreads
-        coefficients, *_ = np.linalg.lstsq(centred, targets - targets.mean())
-        coefficients /= spreads
-        intercept = np.array(targets.mean() - rows.mean(0) @ coefficients)
+        means, scales = mean_and_scale(rows)
+        scaled = (rows - means) / scales
+        # The mean of a constant column is rounded, and what is left would get a coefficient.
+        constant = is_constant(rows)
+        scaled[:, constant] -= scaled[:, constant].mean(0)
+        coefficients, *_ = np.linalg.lstsq(scaled, targets - targets.mean())
+        coefficients /= scales
+        intercept = np.array(targets.mean() - means @ coefficients)
         yield {"intercept": intercept, "coefficients": coefficients}
 
 
