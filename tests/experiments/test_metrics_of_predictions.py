@@ -53,10 +53,10 @@ def test_the_metrics_of_values_are_scikit_learns() -> None:
         "mae": pytest.approx(metrics.mean_absolute_error(true, found.predicted)),
         "r2": pytest.approx(metrics.r2_score(true, found.predicted)),
     }
-    assert values([2, 2], [2, 3]).r2 == 0  # no variance to explain
     assert values([0, 1e-30], [0, 5e-31]).r2 == pytest.approx(0.5)
-    for undefined in (values([2], [3]), values([2, 2], [2, 2]), values([0, 1e-170], [1e-170, 0])):
-        assert [*undefined.metrics] == ["mae"]
+    equal = ([2.0], [3.0]), ([2.0, 2.0], [2.0, 2.0]), ([2.0, 2.0], [2.0, 3.0])
+    for true, predicted in (*equal, ([0.1] * 99, [0.2] * 99), ([0.0, 1e-170], [1e-170, 0.0])):
+        assert [*values(true, predicted).metrics] == ["mae"]  # there is no variance to explain
 
 
 def test_a_table_is_read_as_it_was_written() -> None:

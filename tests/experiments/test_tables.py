@@ -204,6 +204,28 @@ def test_a_column_that_is_constant_but_for_a_test_row_ruins_no_fit(
         assert found[1] == pytest.approx(found[0], rel=1e-9)
 
 
+@pytest.mark.parametrize("name", ["table-linear", "nyse-linear", "nyse-dense"])
+def test_r2_of_equal_targets_is_left_out(forked: Dlrun, tmp_path: Path, name: str) -> None:
+    """Also of a series, whose main metric it is, and of the straw man."""
+    file = tmp_path / "own.csv"
+    if name == "table-linear":
+        rows = [f"{row % 7},{row if row < 40 else 0.1}" for row in range(60)]
+        (tmp_path / "train.csv").write_text("\n".join(["x,y", *rows[:40]]))
+        file.write_text("\n".join(["x,y", *rows[40:]]))
+        words = [name, "train.csv", *setting("data.target=y", f"data.test={file}")]
+    else:
+        days = [
+            f"{row % 5},{row % 7 if row < 70 else 0.1},{row % 3},mon,{'TRUE' if row < 80 else ''}"
+            for row in range(200)
+        ]
+        header = "DJ_return,log_volume,log_volatility,day_of_week,train"
+        file.write_text("\n".join([header, *days]))
+        words = [*smoke(name), *setting("data.source=nyse", f"data.archive={file}")]
+    forked(*words).is_told(0)
+    metrics = results(latest(tmp_path, name))["metrics"]
+    assert "test_mae" in metrics and not metrics.keys() & {"test_r2", "straw_man_r2"}
+
+
 def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
     words = [*smoke("hitters-lasso"), *setting("path.values=2")]
     few = forked(*words, *setting("max_iterations=2")).is_told(0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dlrun.config.sections import WantedPredictions
 from dlrun.data.array_cache import Array
+from dlrun.data.scaling import is_constant, mean_and_scale
 from dlrun.data.text_files import NAME_COLUMNS, RowNames
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
@@ -116,7 +117,8 @@ class PredictedValues(Predictions):
     @property
     def near(self) -> float:
         """Return the difference that another machine may cause: 1e-5 of the targets' deviation."""
-        return NEAR * (float(self.true.std()) or 1)
+        _, scale = mean_and_scale(self.true)
+        return NEAR * float(scale)
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -126,13 +128,11 @@ class PredictedValues(Predictions):
 
     @property
     def r2(self) -> float:
-        """Return R²; NaN of fewer than two rows, or if all squares are 0; of equal targets 0."""
-        if len(self) < 2:
+        """Return R²; NaN if the targets are equal, as a single one is: there is no variance."""
+        if is_constant(self.true):
             return math.nan
         variance = float(np.square(self.true - self.true.mean()).sum())
         error = float(np.square(self.true - self.predicted).sum())
-        if not variance:
-            return 0.0 if error else math.nan
         return 1 - error / variance
 
     def contributions(self, metric: str) -> NDArray[np.float64] | None:

@@ -1,5 +1,6 @@
 """Divide the table of an experiment, read rows to predict, and draw predicted and true values."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -112,14 +113,17 @@ def make_split_of_table(config: ExperimentConfig, table: Table, parts: TablePart
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
     """Return the test R² of predicting each trading day by the day before; empty for other tables.
 
-    It is not defined for a single day. A note says what the straw man is.
+    It is not defined for equal volumes, as that of a single day. A note says what the straw man is.
     """
-    if not table.is_series or len(table.test) < 2:
+    if not table.is_series:
         return {}
-    screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
     centre, scale = table.target_moments
     before = centre + scale * table.test.X[:, table.columns.names.index(f"{VOLUME}_1")]
-    return {STRAW_MAN: PredictedValues(table.test.targets, before).r2}
+    straw_man_r2 = PredictedValues(table.test.targets, before).r2
+    if math.isnan(straw_man_r2):
+        return {}
+    screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
+    return {STRAW_MAN: straw_man_r2}
 
 
 def draw_predicted_and_true(run: Run, *, title: str) -> DrawnFigures:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
 from dlrun.config.yaml_loader import Values
+from dlrun.data.scaling import is_constant
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import OnePassRMSprop, fits_one_pass
 
@@ -115,15 +116,15 @@ def mean_absolute_error(predicted: Tensor, targets: Tensor) -> Tensor:
 
 
 def r2(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Return R², 0 for equal targets; NaN if it is not defined, as for a single row.
+    """Return R²; NaN if the targets are equal, as a single one is: there is no variance.
 
     It is computed in float64, on the CPU, since sums in float32 cancel if the mean is large.
     r2_score of torchmetrics treats targets with a tiny variance as equal.
     """
     predicted, targets = predicted.cpu().double(), targets.cpu().double()
+    if is_constant(targets.flatten().numpy()):
+        return targets.new_tensor(torch.nan)
     residual = (targets - predicted).square().sum()
-    if (targets == targets[0]).all():
-        return residual.new_tensor(0 if len(targets) > 1 and residual > 0 else torch.nan)
     return 1 - residual / (targets - targets.mean()).square().sum()
 
 

@@ -31,7 +31,7 @@ class StageMetrics:
         return loss
 
     def finish(self) -> dict[str, float]:
-        """Return the metrics, as `valid_loss`, without an undefined R² (of one row); reset them."""
+        """Return the metrics, as `valid_loss`, without an R² of equal targets; reset them."""
         losses, predicted, targets = zip(*self._batches, strict=True)
         self._batches.clear()
         weights = losses[0].new_tensor([len(batch) for batch in targets], dtype=torch.float)

@@ -68,7 +68,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         if "coefficients" in best_fit.arrays:
             sizes = [best_fit.arrays[name].size for name in ("intercept", "coefficients")]
             extra["parameters"] = sum(sizes)
-        metrics = newest_metrics([context.progress.rows[best]])  # drops R² of one row: it is NaN
+        metrics = newest_metrics([context.progress.rows[best]])  # without an R² that is NaN
         validated_parts = parts
         if any(name.startswith(VALID) for name in metrics):  # by a cross-validation of these rows
             validated_parts = {"valid": parts["train"], **parts}
