@@ -102,10 +102,28 @@ def test_test_rows_that_are_training_rows_are_a_warning(tmp_path: Path, capsys: 
     load(tmp_path, OWN)
     assert "warning" not in capsys.readouterr().err
     (tmp_path / "reordered.csv").write_text("y,colour,x\n10,red,1\n20,blue,7\n")
-    for test, repeated in ("own.csv", 6), ("reordered.csv", 1):
+    (tmp_path / "written.csv").write_text("y,colour,x\n10.0, red ,1e0\n2e1,blue,2.00\n11,red,1\n")
+    for test, repeated in ("own.csv", 6), ("reordered.csv", 1), ("written.csv", 2):
         load(tmp_path, OWN, test=tmp_path / test)
         shown = capsys.readouterr().err
         assert f"{repeated} of the test part are in the training part too" in shown
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_ids_and_ignored_columns_hide_no_repeated_row(
+    tmp_path: Path, capsys: Out, task: str
+) -> None:
+    """The rows 0 to 9 are repeated once under other ids, in one file and in two."""
+    lines = [f"k{row},n{row},{row % 10},{row % 10 % 2}\n" for row in range(20)]
+    header = "key,name,x,y\n"
+    about = {"id": "key", "ignore": ["name"], "task": task}
+    (tmp_path / "b.csv").write_text(header + "".join(lines[10:]))
+    load(tmp_path, header + "".join(lines[:10]), test=tmp_path / "b.csv", **about)
+    assert "10 of the test part are in the training part too" in capsys.readouterr().err
+    table = load(tmp_path, header + "".join(lines), **about)
+    kept = {*table.train.X[:, 0].tolist()}
+    repeated = sum(x in kept for x in table.test.X[:, 0].tolist())
+    assert f"{repeated} of the test part are in" in capsys.readouterr().err and repeated
 
 
 def test_rows_with_a_missing_value_are_left_out(tmp_path: Path) -> None:

@@ -102,6 +102,14 @@ def test_what_is_odd_is_one_warning_each_at_every_start(tmp_path: Path, capsys: 
         assert said[-1] == "8 texts of 3 classes: a, b, c"
 
 
+def test_ids_hide_no_repeated_text(tmp_path: Path, capsys: Out) -> None:
+    for name in "ab":
+        rows = [f"{name}{row},some word{row},{'pn'[row % 2]}\n" for row in range(6)]
+        (tmp_path / f"{name}.csv").write_text("key,text,label\n" + "".join(rows))
+    load(tmp_path, path=tmp_path / "a.csv", test=tmp_path / "b.csv", id="key")
+    assert "6 of the test part are in the training part too" in capsys.readouterr().err
+
+
 def test_files_in_another_encoding_are_read_others_left_out(tmp_path: Path, capsys: Out) -> None:
     root = foldered(tmp_path / "texts", generated(20, 0))
     (root / "neg" / "x.png").write_bytes(b"\x89PNG\0\0")

@@ -125,13 +125,13 @@ def make_table(context: ReadContext) -> Table:
     needed = [*names, config.target]
     records_by_file = [complete_rows(rows, needed, context) for rows in all_by_file]
     columns = TableColumns(levels=read_levels(names, records_by_file, config))
-    divide = _divide_by_class if config.task == "classification" else _divide_values
-    divided = divide(context, records_by_file)
-    for warning in context.warnings.lines():
-        context.screen.warn(warning)
     records = [record for file_records in records_by_file for record in file_records]
     hashes = hash_records(records)
     X = columns.encode_rows(records)
+    divide = _divide_by_class if config.task == "classification" else _divide_values
+    divided = divide(context, records_by_file, X)
+    for warning in context.warnings.lines():
+        context.screen.warn(warning)
     train, test = divided.parts(X, records, hashes)
     digest = fingerprint_parts(train, test)  # before scaling: all models share it
     target_moments = (0.0, 1.0)
@@ -166,19 +166,24 @@ def _input_columns(record: Record, context: ReadContext) -> list[str]:
     return names
 
 
-def _divide_by_class(context: ReadContext, records_by_file: list[list[Record]]) -> TargetsAndSplit:
+def _divide_by_class(
+    context: ReadContext, records_by_file: list[list[Record]], X: Matrix
+) -> TargetsAndSplit:
     """Return every row's class index, and the rows to train and test: given, or by class."""
     rows = LabelledRows(context.warnings)
+    inputs = iter(X)
     for records in records_by_file:
         rows.begin_part(records[0].place)
         for record in records:
-            label = record.cells[context.config.target]
-            rows.add(label, _content_hash(record), record.place)
+            label = record.cells[context.config.target].strip()
+            rows.add(label, _hash_what_is_learned(next(inputs), label), record.place)
     targets, labels, is_test = rows.split(context.config, context.seed)
     return TargetsAndSplit(targets, np.flatnonzero(~is_test), np.flatnonzero(is_test), labels)
 
 
-def _divide_values(context: ReadContext, records_by_file: list[list[Record]]) -> TargetsAndSplit:
+def _divide_values(
+    context: ReadContext, records_by_file: list[list[Record]], X: Matrix
+) -> TargetsAndSplit:
     """Return the target of every row, and divide the rows into training and test rows."""
     all_records = [record for records in records_by_file for record in records]
     targets = np.array([float(record.cells[context.config.target]) for record in all_records])
@@ -187,20 +192,26 @@ def _divide_values(context: ReadContext, records_by_file: list[list[Record]]) ->
         problem = f"{context.config.target} has no two values in {pluralize(len(train), 'row')}"
         remedy = "give more rows, or name another column as data.target"
         raise DataError(f"{context.origin.text}: {problem} to train with", remedy)
+    learned = np.array(list(map(_hash_what_is_learned, X, targets.tolist())))
     test_place = records_by_file[-1][0].place
-    warn_of_shared_rows(hash_records(all_records), test, test_place, context.warnings)
+    warn_of_shared_rows(learned, test, test_place, context.warnings)
     return TargetsAndSplit(targets, train, test)
 
 
 def hash_records(records: Sequence[Record]) -> RowHashes:
     """Return a hash of all cells of each row (n_rows,), in whatever order its file has them."""
-    return np.array([_content_hash(record) for record in records], np.int64)
+    return np.array([_hash_cells(record) for record in records], np.int64)
 
 
-def _content_hash(record: Record) -> int:
+def _hash_cells(record: Record) -> int:
     """Return a hash of the cells of a row, in whatever order its file has the columns."""
     cells = "\0".join(f"{name}\0{cell}" for name, cell in sorted(record.cells.items()))
     return hash_content(cells.encode("utf-8", "surrogatepass"))
+
+
+def _hash_what_is_learned(inputs: Matrix, target: float | str) -> int:
+    """Return a hash of what a model learns from a row: its inputs and its target, but no id."""
+    return hash((inputs.tobytes(), target))
 
 
 def _divide_indices(
