@@ -69,7 +69,7 @@ class Results:
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # results before the metrics
     exit_code: int = 0
-    classes: ClassSummary | None = None  # the classes of the test set
+    classes: ClassSummary | None = None  # if classes were predicted
     weights_epoch: int | None = None  # the epoch whose weights were kept and tested
     stopped_epoch: int | None = None  # the epoch after which the training ended early
 

@@ -85,3 +85,33 @@ def test_a_run_goes_not_on_with_exchanged_words(forked: Dlrun, tmp_path: Path, n
     before = {file.name: file.read_bytes() for file in run.glob("checkpoint*")}
     forked("resume", run, *more).is_told(2, "data have changed")
     assert {file.name: file.read_bytes() for file in run.glob("checkpoint*")} == before
+
+
+@pytest.mark.parametrize("name", ["table-linear", "table-dense", "text-dense", LASSO])
+def test_the_baseline_is_the_largest_class_of_the_training_rows(
+    forked: Dlrun, tmp_path: Path, name: str
+) -> None:
+    """It is b in the training rows, and has a quarter of the test rows; list and page agree."""
+    for part, classes in (("train", "abb" * 20), ("test", "aaba" * 5)):
+        rows = [f"{row},some word{row},{label}" for row, label in enumerate(classes)]
+        (tmp_path / f"{part}.csv").write_text("\n".join(["x,text,label", *rows]))
+    words = ["train.csv", *setting("data.test=test.csv")]
+    if name.startswith("table"):
+        target = ("data.target=label", "data.task=classification", "data.ignore=[text]")
+        words += setting(*target)
+    words += setting(*["trainer.max_epochs=1"] if name.endswith("dense") else [])
+    done = forked(name, *words).is_told(0)
+    run = Run.open(latest(tmp_path, name))
+    assert run.record.classes and run.record.classes.model_dump() == {
+        "number": 2,
+        "largest": "b",
+        "share": 0.25,
+    }
+    shown = next(line for line in done.stdout.splitlines() if "always the largest" in line)
+    assert shown.split()[-1] == "0.2500"
+    listed = forked("runs", "list", "--where", "classes.share=0.25").is_told(0)
+    assert run.name in listed.stdout
+    forked("report").is_told(0)
+    (page,) = tmp_path.rglob("*.html")
+    _, _, after = page.read_text().partition("always the largest class")
+    assert "0.2500" in after[:200]

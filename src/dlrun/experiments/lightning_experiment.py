@@ -81,7 +81,6 @@ class LightningExperiment(Experiment[L], Generic[L]):
             origin=self.origin(config),
             extra={"parameters": summary.total_parameters, "epochs": config.trainer.max_epochs},
             test_rows=len(predictions) if predictions else None,
-            classes=predictions.classes if predictions else None,
             weights_epoch=trained.weights_epoch,
             stopped_epoch=trained.stopped_epoch,
         )

@@ -175,6 +175,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
             keep_test_predictions(context, config.predictions, predictions, loaded.describe)
         test_metrics = predictions.test_metrics if predictions else {}
+        train_labels = loaded.train.targets.numpy()
         return Results(
             metrics=result.metrics | test_metrics | loaded.baselines,
             accelerator=accelerator,
@@ -187,7 +188,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "train_rows": len(data.train),
                 "valid_rows": len(data.valid),
             },
-            classes=predictions.classes if predictions else None,
+            classes=predictions.summarise_classes(train_labels) if predictions else None,
             weights_epoch=result.weights_epoch,
             stopped_epoch=result.stopped_epoch,
         )

@@ -78,9 +78,11 @@ class Predictions(ABC):
     def contributions(self, metric: str) -> NDArray[np.float64] | None:
         """Return numbers by row (n_rows,) whose mean is a metric; None if no such numbers exist."""
 
-    @property
-    def classes(self) -> ClassSummary | None:
-        """Return a summary of the classes; None if numbers were predicted."""
+    def summarise_classes(self, train_labels: Array) -> ClassSummary | None:
+        """Return a summary of the classes; None if numbers were predicted.
+
+        train_labels: the class indices of the training rows (n_train_rows,).
+        """
         return None
 
     def table(self) -> bytes:
@@ -207,15 +209,14 @@ class PredictedClasses(Predictions):
         parts = self.true, self.predicted, self.true[self.scores]
         return [np.bincount(part, minlength=len(self.names)) for part in parts]
 
-    @property
-    def classes(self) -> ClassSummary:
-        """Return the number of classes, and the largest class with its share."""
-        rows = np.bincount(self.true)
-        return ClassSummary(
-            number=len(self.names),
-            largest=self.names[int(rows.argmax())],
-            share=float(rows.max() / rows.sum()),
-        )
+    def summarise_classes(self, train_labels: Array) -> ClassSummary:
+        """Return the number of classes, and the largest class of the training rows.
+
+        Its share is that of the test rows. train_labels: class indices (n_train_rows,).
+        """
+        largest = int(np.bincount(train_labels.astype(np.int64).ravel()).argmax())
+        share = float((self.true == largest).mean())
+        return ClassSummary(number=len(self.names), largest=self.names[largest], share=share)
 
     def _columns(self) -> dict[str, list[str]]:
         """Return the columns of predictions.csv, with the exact names of the classes."""

@@ -48,12 +48,12 @@ class BestEpoch(BaseModel):
 
 
 class ClassSummary(BaseModel):
-    """Summarises the classes of a test set: their number and the largest class."""
+    """Summarises the classes: their number, and what always predicting the largest one achieves."""
 
     model_config = FILE_MODEL
     number: Count
-    largest: str  # the class with the most rows
-    share: Annotated[float, Field(ge=0, le=1)]  # the accuracy of always predicting this class
+    largest: str  # the class with the most training rows
+    share: Annotated[float, Field(ge=0, le=1)]  # of the test rows: its accuracy, always predicted
 
 
 class RunEnvironment(BaseModel):
@@ -105,7 +105,7 @@ class RunRecord(BaseModel):
     stopped_epoch: Count | None = None  # the epoch after which the training ended early
     weights_epoch: Count | None = None  # the epoch whose weights were kept and tested
     best_epoch: BestEpoch | None = None
-    classes: ClassSummary | None = None  # the classes of the test rows
+    classes: ClassSummary | None = None  # if classes were predicted
     # How it ran, and the files that it wrote.
     accelerator: AcceleratorChoice | None = None
     seconds: dict[str, float] = {}  # duration of each phase, in all parts that were not killed

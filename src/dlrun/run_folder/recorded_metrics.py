@@ -166,7 +166,7 @@ def published_metrics(
 def add_accuracy_of_largest_class(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
-    """Add the accuracy of always predicting the largest class to test metrics."""
+    """Add the accuracy of always predicting the largest class of the training rows to metrics."""
     if ACCURACY not in metrics or not record.classes:
         return dict(metrics)
     *_, last = (number for number, name in enumerate(metrics, 1) if name.startswith(TESTED))

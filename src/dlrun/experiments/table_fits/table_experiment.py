@@ -79,7 +79,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
             origin=table.origin,
             split=make_split_of_table(config, table, validated_parts),
             test_rows=len(table.test),
-            classes=predictions.classes,
+            classes=predictions.summarise_classes(parts["train"].targets),
             extra=extra,
         )
 

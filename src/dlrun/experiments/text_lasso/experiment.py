@@ -72,7 +72,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
             origin=reviews.origin,
             split=split,
             test_rows=len(predictions),
-            classes=predictions.classes,
+            classes=predictions.summarise_classes(splits["train"][1]),
             extra={
                 "best_index": best,
                 "train_rows": len(splits["train"][1]),
