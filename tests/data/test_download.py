@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from dlrun.data.contents import hash_file
 from dlrun.data.dataset_types import DataOrigin, Dataset, RemoteFile, Source
 from dlrun.data.download import download_file, obtain_weights
-from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Patch, until
@@ -101,7 +101,7 @@ def online(monkeypatch: Patch) -> None:
     monkeypatch.setattr("dlrun.data.download.BACKOFF_SECONDS", 0.01)
 
 
-md5_of = functools.partial(hash_file_or_listing, algorithm="md5")
+md5_of = functools.partial(hash_file, algorithm="md5")
 
 
 def fetch(url: str, target: Path, body: bytes = BODY) -> None:

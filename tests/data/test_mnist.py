@@ -1,6 +1,7 @@
 """MNIST's files from a folder, what is refused of them, and the synthetic digits."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ def test_a_folder_of_the_files_is_read_packed_or_not(tmp_path: Path, packed: boo
     assert digits.names == [*"0123456789"]
     assert digits.origin.text.startswith("MNIST (not as published, ")
     assert not digits.origin.is_book
+
+
+def test_a_second_source_of_the_same_files_has_its_own_labels(tmp_path: Path) -> None:
+    raw = folder_of(tmp_path / "raw", contents())
+    first = dataset_catalog.MNIST.source(shipped_data("mnist-dense"))
+    second = replace(first, name="clothes", labels=tuple("abcdefghij"))
+    dataset = replace(dataset_catalog.MNIST, sources=(first, second))
+    config = shipped_data("mnist-dense", archive=raw)
+    for source in (first, second, first, replace(second, name=first.name)):
+        chosen = config.model_copy(update={"source": source.name})
+        sources = (source,) if source.name == first.name else dataset.sources
+        data = replace(dataset, sources=sources).load(chosen, tmp_path, 0, Screen(quiet=True))
+        assert data.names == [*source.labels]
 
 
 def test_a_file_missing_in_the_data_folder_is_named(tmp_path: Path, monkeypatch: Patch) -> None:

@@ -1,9 +1,11 @@
 """The experiments on a user's own data: run, resumed, opened, shown; refused where they must be."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dlrun.data.labelled_texts import generate_reviews
 from dlrun.experiments.saved_run import Run
@@ -85,6 +87,39 @@ def test_a_run_goes_not_on_with_exchanged_words(forked: Dlrun, tmp_path: Path, n
     before = {file.name: file.read_bytes() for file in run.glob("checkpoint*")}
     forked("resume", run, *more).is_told(2, "data have changed")
     assert {file.name: file.read_bytes() for file in run.glob("checkpoint*")} == before
+
+
+@pytest.mark.parametrize("name", [LASSO, "image-cnn"])
+def test_a_changed_file_of_a_folder_is_noticed_whatever_its_size_and_time(
+    forked: Dlrun, tmp_path: Path, name: str
+) -> None:
+    """Of texts and of images: by a new run, a resumed sweep, a longer run and a new test."""
+    root = tmp_path / "own"
+    for place in range(20):
+        file = root / "ab"[place % 2] / f"{place:02}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if name == LASSO:
+            file.write_text(f"word{place % 2} some other{place:02}")
+        else:
+            Image.new("RGB", (32, 32), (place, 0, 255 * (place % 2))).save(f"{file}.bmp")
+    few = "path.values=3" if name == LASSO else "trainer.max_epochs=1"
+    words = ["own", *setting("data.validation=4", few)]
+    forked(name, *words).is_told(0)
+    forked("sweep", name, *words, "--seeds", "1", "--name", "mine").is_told(0)
+    run = Run.open(latest(tmp_path, name))
+    changed = sorted((root / "a").iterdir())[0]
+    status = changed.stat()
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1
+    changed.write_bytes(content)
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert changed.stat().st_size == status.st_size
+    forked("sweep", "--resume", "mine").is_told(2, "own has changed")
+    forked("predict", run.folder, "--test").is_told(2, "the data have changed")
+    forked(name, *words).is_told(0)
+    again = Run.open(latest(tmp_path, name))
+    assert again.record.data_digest != run.record.data_digest
+    assert again.record.data != run.record.data
 
 
 @pytest.mark.parametrize("name", ["table-linear", "table-dense", "text-dense", LASSO])

@@ -38,11 +38,14 @@ def load_or_prepare_arrays(
 ) -> Prepared:
     """Return arrays and lists from a cache; prepare and save them if the key is missing.
 
+    key: all that decides the arrays besides the source, its labels and the digests of its files.
     Generated data are prepared anew each time.
     """
     if not context.paths:
         return prepare(context)
-    state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
+    source = context.source
+    parts = [FORMAT, source.name, source.labels, context.digests, *key]
+    state = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
     cache = context.folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}.npz"
     if cached := _read_cache(cache):
         return cached

@@ -16,6 +16,7 @@ from dlrun.config.data_sections import (
     count_held_out_rows,
 )
 from dlrun.data import user_data
+from dlrun.data.contents import hash_file
 from dlrun.data.download import download_file, packaged_paths
 from dlrun.data.text_files import DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, ErrorCollector
@@ -72,7 +73,7 @@ class RemoteFile:
             with contextlib.suppress(OSError):
                 content = read_unpacked(path, MOST_UNPACKED)
                 return hashlib.new(self.algorithm, content).hexdigest()
-        return user_data.hash_file_or_listing(path, self.algorithm)
+        return hash_file(path, self.algorithm)
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class Dataset:
         if isinstance(config, OwnDataConfig):
             user_data.check_own_data(config)
             paths = user_data.user_data_paths(config)
-            digest = user_data.fingerprint_user_data(config)
+            digest = user_data.fingerprint_user_data(config, data_dir)
             divided = "" if len(paths) > 1 else f"{config.test_share} {seed}"
             text = f"{source.title} ({paths[0].name}, {digest[:8]})"
             fold = f"{config.chosen_fold}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlrun.data.user_data import hash_file_or_listing
+from dlrun.data.contents import hash_file
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import hold_file_lock
@@ -69,8 +69,8 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     expected = (re.findall(r"-([0-9a-f]{8,})\.", path.name) or [""])[0]
     if not path.exists():
         remedy = f"put {path.name} into {path.parent}; {instead}"
-        download_file(url, path, hash_file_or_listing, expected, screen, remedy)
-    elif not hash_file_or_listing(path).startswith(expected):
+        download_file(url, path, hash_file, expected, screen, remedy)
+    elif not hash_file(path).startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
     return path
 

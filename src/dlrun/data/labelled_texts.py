@@ -82,7 +82,7 @@ class Reviews:
 def load_reviews(context: ReadContext) -> Reviews:
     """Return the reviews or texts of a source; prepared ones are cached in the data folder."""
     config = context.config
-    key = [context.source.name, config.num_words, *context.digests, getattr(config, "id", None)]
+    key = [config.num_words, getattr(config, "id", None)]
     arrays, lists = load_or_prepare_arrays(context, key, _prepare)
     show_class_counts(context, (arrays, lists), "texts")
     train, test = (

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
+from dlrun.data.contents import hash_contents, hash_file
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, ErrorCollector
-from dlrun.system.files import file_digest, fingerprint_files
 
 CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.jpg"
 
@@ -49,23 +49,21 @@ def user_data_paths(config: OwnDataConfig) -> list[Path]:
     return parts if place / "train" in parts else [place]
 
 
-def fingerprint_user_data(config: OwnDataConfig) -> str:
-    """Return a hash of a user's own data files, and of the settings by which they are read."""
+def fingerprint_user_data(config: OwnDataConfig, data_dir: Path) -> str:
+    """Return a hash of the contents of a user's own data, and of the settings to read them."""
     state: list[str] = []
     if isinstance(config, TextsDataConfig):
         state = [config.text_column, config.label_column]
-    state += map(hash_file_or_listing, user_data_paths(config))
+    state += [hash_user_data(path, data_dir) for path in user_data_paths(config)]
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def hash_file_or_listing(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file's content, or of a folder's names, sizes and times."""
-    try:
-        if path.is_dir():
-            return fingerprint_files(list_files(path), path)
-        return file_digest(path, algorithm)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+def hash_user_data(path: Path, data_dir: Path) -> str:
+    """Return the hash of a file, or of the names and contents of all files in a folder."""
+    if not path.is_dir():
+        return hash_file(path)
+    folder = path.absolute()
+    return hash_contents(list(list_files(folder)), data_dir, folder)
 
 
 def list_files_by_class(

@@ -11,7 +11,7 @@ from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, format_settings_briefly
-from dlrun.data.user_data import hash_file_or_listing
+from dlrun.data.user_data import hash_user_data
 from dlrun.errors import DataError, DlrunError
 from dlrun.execution.checks import validate_config
 from dlrun.experiments import registry
@@ -177,7 +177,7 @@ def digests_of_data(
         else:
             paths |= dict.fromkeys(config.data_files(folder))
     return {
-        f"{number} {path.name}": hash_file_or_listing(path)
+        f"{number} {path.name}": hash_user_data(path, folder)
         for number, path in enumerate(paths, start=1)
         if path.exists()
     }

@@ -79,12 +79,12 @@ def read_arrays(content: bytes) -> "dict[str, NDArray[Any]]":
 
 
 def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
-    """Return a digest of the names, sizes and modification times of files."""
+    """Return a digest of the names, sizes, times and times of change of files."""
     digest = hashlib.sha256()
     for file in files:
         try:
             status = file.stat()
-            state = f"{status.st_size} {status.st_mtime_ns}"
+            state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
         except OSError as error:
             state = str(error.errno)
         name = os.fsencode(file.relative_to(root) if root else file)

@@ -16,6 +16,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from dlrun.data import photographs
+from dlrun.data.contents import hash_contents
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.data.download import with_published_name
 from dlrun.data.photographs import Labelled, Photograph
@@ -37,7 +38,7 @@ from dlrun.run_folder.folder import PREDICTIONS, THUMBNAILS
 from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
-from dlrun.system.files import file_digest, fingerprint_files, read_arrays
+from dlrun.system.files import file_digest, read_arrays
 from dlrun.system.library_settings import temporary_library_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
@@ -147,7 +148,7 @@ def _classify_photographs(
     """
     progress = context.progress
     starts = range(0, len(files), config.batch_size)
-    checkpoint = progress.begin(None, fingerprint_files(files))
+    checkpoint = progress.begin(None, hash_contents(files, context.data_dir))
     done: list[Photograph] = []
     for start, content in zip(starts, checkpoint.parts if checkpoint else [], strict=False):
         part = files[start : start + config.batch_size]

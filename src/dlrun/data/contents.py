@@ -1,0 +1,65 @@
+"""Hash the contents of files.
+
+The hash of many files is remembered as long as their sizes and times stay the same.
+"""
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlrun.errors import DataError
+from dlrun.system.files import file_digest, fingerprint_files, write_file_atomically
+
+FOLDER = "contents"  # of the data folder
+CLOCK_SECONDS = 2.0  # two changes of a file so shortly after each other may get the same time
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file's content; raise DataError if it cannot be read."""
+    try:
+        return file_digest(path, algorithm)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def hash_contents(files: Sequence[Path], data_dir: Path, root: Path | None = None) -> str:
+    """Return a hash of the names and contents of files; the names are relative to `root`.
+
+    The data folder remembers it by the files' paths, sizes, times and times of change. So later
+    calls read the files only if one of these is another. (A program can set a file's time, but not
+    its time of change; Windows has none.)
+    """
+    started = time.time()
+    remembered = data_dir / FOLDER / fingerprint_files(files)
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return remembered.read_text()
+    contents = hashlib.sha256()
+    for file in files:
+        name = os.fsencode(file.relative_to(root) if root else file)
+        contents.update(name + f"\0{_hash_or_error(file)}\0".encode())
+    digest = contents.hexdigest()
+    if all(_time_of_change(file) < started - CLOCK_SECONDS for file in files):
+        with contextlib.suppress(OSError):  # without room for it, later calls read the files again
+            remembered.parent.mkdir(parents=True, exist_ok=True)
+            write_file_atomically(remembered, digest.encode())
+    return digest
+
+
+def _hash_or_error(file: Path) -> str:
+    """Return the hash of a file's content, or the error: an unreadable file is no row."""
+    try:
+        return file_digest(file)
+    except OSError as error:
+        return str(error.errno)
+
+
+def _time_of_change(file: Path) -> float:
+    """Return when a file was last changed, in seconds; infinity if it is gone."""
+    try:
+        status = file.stat()
+    except OSError:
+        return float("inf")
+    return max(status.st_mtime, status.st_ctime)
