@@ -76,8 +76,8 @@ class ExternalLoggers:
                 uri = os.environ.get("MLFLOW_TRACKING_URI", database)
                 return MLFlowLogger(self.experiment, path.name, uri)
             case "wandb":
+                # `wandb/settings` in the working folder could name somebody else's server.
                 with outside_working_folder():
-                    # It would read `wandb/settings`, which can name a server.
                     importlib.import_module("wandb").setup()
                 project = os.environ.get("WANDB_PROJECT", self.experiment)
                 return WandbLogger(path.name, path, project=project)
