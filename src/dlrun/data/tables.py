@@ -140,7 +140,7 @@ def make_table(context: ReadContext) -> Table:
         X = columns.encode_rows(records)  # as for predictions
         train, test = divided.parts(X, records, hashes)
         if not divided.labels:
-            mean, scale = mean_and_scale(train.targets)
+            (mean,), (scale,) = mean_and_scale(train.targets[:, None])
             target_moments = float(mean), float(scale)
     counts = _describe_rows(context, len(train), len(test))
     return Table(

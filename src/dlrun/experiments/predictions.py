@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dlrun.config.sections import WantedPredictions
 from dlrun.data.array_cache import Array
-from dlrun.data.scaling import is_constant, mean_and_scale
+from dlrun.data.scaling import is_constant
 from dlrun.data.text_files import NAME_COLUMNS, RowNames
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
@@ -119,8 +119,7 @@ class PredictedValues(Predictions):
     @property
     def near(self) -> float:
         """Return the difference that another machine may cause: 1e-5 of the targets' deviation."""
-        _, scale = mean_and_scale(self.true)
-        return NEAR * float(scale)
+        return NEAR if is_constant(self.true) else NEAR * float(self.true.std())
 
     @property
     def scores(self) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dlrun.data.array_cache import Array
-from dlrun.data.scaling import is_constant, mean_and_scale
+from dlrun.data.scaling import mean_and_scale
 from dlrun.data.splits import divide_into_folds
 from dlrun.data.tables import Matrix
 from dlrun.errors import DataError
@@ -48,8 +48,7 @@ class LeastSquares(LinearModel):
         means, scales = mean_and_scale(rows)
         scaled = (rows - means) / scales
         # The mean of a constant column is rounded, and what is left would get a coefficient.
-        constant = is_constant(rows)
-        scaled[:, constant] -= scaled[:, constant].mean(0)
+        scaled[:, np.ptp(rows, axis=0) == 0] = 0
         coefficients, *_ = np.linalg.lstsq(scaled, targets - targets.mean())
         coefficients /= scales
         intercept = np.array(targets.mean() - means @ coefficients)
