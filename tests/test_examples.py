@@ -4,6 +4,7 @@ import html
 import json
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -126,8 +127,18 @@ def test_new_writes_a_package_whose_own_test_passes(forked: Dlrun, tmp_path: Pat
         assert not file.is_file() or "my_experiment" not in file.read_text()
 
 
-@pytest.mark.parametrize("name", ["imdb-dense", "torch", "class", "Big", "../up", "-x", "mine"])
+def test_the_commands_that_new_prints_are_words_for_a_shell(cli: Dlrun, tmp_path: Path) -> None:
+    folder = "a'b;touch x"
+    printed = cli("new", "net", "--into", folder).is_told(0).stderr.splitlines()
+    install, _, test = (shlex.split(line) for line in printed[-3:])
+    assert install[-1] == f"{folder}/net[test]" and test[-1] == f"{folder}/net"
+    assert (tmp_path / test[-1] / "pyproject.toml").is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["imdb-dense", "torch", "class", "Big", "99", "../up", "-x", "mine"]
+)
 def test_new_refuses_names_that_are_taken_or_invalid(cli: Dlrun, tmp_path: Path, name: str) -> None:
     (tmp_path / "mine").mkdir()
     done = cli("new", "--", name).is_told(2)
-    assert re.search("choose another|small letters|is there already", done.stderr)
+    assert re.search("choose another|a small letter, then|is there already", done.stderr)

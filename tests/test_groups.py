@@ -213,3 +213,23 @@ def test_a_rows_errors_are_paired_where_no_seed_matters() -> None:
     blocks = average_in_blocks(differences)
     assert len(blocks) == 2_000 // 21 and blocks[0] == differences[:22].mean()
     assert average_in_blocks(differences[:8]) == [differences[:8].mean()]
+
+
+def test_runs_that_depend_on_no_seed_count_once(tmp_path: Path) -> None:
+    shipped = registry.experiment_entry("hitters-linear").shipped.values
+    shipped = shipped | {"data": shipped["data"] | {"split_seed": 0}}
+    runs = [
+        Run.open(
+            a_run(
+                tmp_path / "hitters-linear" / f"r{seed}",
+                config=shipped | {"seed": seed},
+                seed=seed,
+                metrics={"test_mae": 0.1},
+            )
+        )
+        for seed in range(7)
+    ]
+    (group,) = group_runs(runs)
+    row = group_row(group, group.spreads["test_mae"])
+    assert (row["count"], row["mean"], row["sd"], row["interval_of_mean"]) == (1, 0.1, None, None)
+    assert len(row["runs"]) == 7 and not row["note"]

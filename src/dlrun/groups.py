@@ -146,7 +146,8 @@ class Group:
     def values(self, metric: str) -> dict[int | str, float]:
         """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
 
-        Runs of one fold, with several seeds, count as one value, their mean.
+        Runs of one fold, with several seeds, count as one value, their mean. Runs that depend on no
+        seed have one value.
         """
         by_seed_or_fold: dict[int | str, list[float]] = {}
         for (seed, fold), run in self.counted.items():
@@ -155,6 +156,8 @@ class Group:
                 return {}
             seed_or_fold = seed if fold is None or not self.fold_count else fold
             by_seed_or_fold.setdefault(seed_or_fold, []).append(float(value))
+            if not self.depends_on_chance:
+                break
         return {key: statistics.fmean(values) for key, values in by_seed_or_fold.items()}
 
     @cached_property

@@ -4,6 +4,7 @@ The metric of a user's own module has its direction in the config: `metrics: {br
 metric without a direction is shown, but no run is ranked, kept, stopped or called better by it.
 """
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -35,8 +36,8 @@ class Metric:
     @property
     def not_ranked(self) -> str:
         """Return how to declare a metric's better direction; empty if the direction is known."""
-        declared = f"--set 'metrics={{{without_stage(self.name)}: higher}}'"
-        how = f"`{declared}`, or lower, says what is better"
+        declared = shlex.quote(f"metrics={{{without_stage(self.name)}: higher}}")
+        how = f"`--set {declared}`, or lower, says what is better"
         return "" if self.sign else f"{self.name} is not ranked: {how}"
 
     @property

@@ -1,6 +1,7 @@
 """Mistakes that users make, and what they are told."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -63,11 +64,48 @@ OWN = "text-dense --dry-run"
         (f"{DENSE} a.csv", "dlrun --help"),
         (f"{DENSE} data.source=stamford", "did you mean 'stanford'?"),
         ("classify-images --set model.name=resnet51", "'resnet50'?"),
+        ("hitters-dense trainer=x trainer.max_epochs=3", "trainer=x: trainer: expected 'key"),
+        ("hitters-dense model.hidden=[1000000000000000000000]", "model.hidden.0: expected less"),
+        ("nyse-rnn model.hidden=10000000000", "model.hidden: expected less"),
+        ("table-boosting a.csv model.max_iter=10000000000000", "model.max_iter: expected less"),
+        ("demo table-dense", "`dlrun table-dense cars.csv data.target=price`"),
+        ("runs show /some/long/path/that/is/gone", "no such run"),
+        ("runs show /some/long/path/that/is/latest", "no runs here"),
     ],
 )
 def test_a_mistake_is_one_message_and_2(cli: Dlrun, folder: Path, command: str, told: str) -> None:
     cli(*shlex.split(command)).is_told(2, "error: ", told)
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "is_sweep"),
+    [
+        ("seed=1,2", True),
+        ("threads=[1,2]", True),
+        ("optimizer.lr=[0.1,0.2]", True),
+        ("threads=[1,[2]]", False),
+        ("seed=1,x", False),
+        ("trainer=x,y", False),
+        ("model.hidden=[[1,2]]", False),
+    ],
+)
+def test_a_sweep_is_suggested_only_if_it_runs(cli: Dlrun, setting: str, is_sweep: bool) -> None:
+    told = cli("hitters-dense", "data.source=sample", setting).is_told(2).stderr
+    command = re.search("`dlrun (sweep .*)` runs each", told)
+    assert bool(command) == is_sweep
+    if command:
+        cli(*shlex.split(command[1]), "--dry-run").is_told(0)
+
+
+def test_a_path_in_a_command_that_is_printed_is_one_word_for_a_shell(
+    cli: Dlrun, tmp_path: Path
+) -> None:
+    folder = "it's; touch x"
+    run = a_run(tmp_path / folder / "imdb-dense" / "20260101T000000Z-a", status="interrupted")
+    told = cli("predict", "a", "words", "--runs-dir", folder).is_told(1).stderr
+    command = re.search("`(dlrun resume .*)` continues it", told)
+    assert command and shlex.split(command[1])[2:] == [str(run.relative_to(tmp_path))]
 
 
 @pytest.mark.parametrize(

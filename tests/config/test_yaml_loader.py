@@ -116,7 +116,7 @@ def test_set_without_key_or_value_is_refused(text: str) -> None:
 
 
 def test_merge_is_deep_and_the_later_wins(tmp_path: Path) -> None:
-    base = read(tmp_path, "a: {b: 1, c: 2}\nd: [1, 2, 3]\ne: x\n")
+    base = read(tmp_path, "a: {b: 1, c: 2}\nd: [1, 2, 3]\ne:\n")
     top = parse_set_override("a.c=5")
     merged = merge_config_layers([base, top, *map(parse_set_override, ("d=[9]", "e={f: 1}"))])
     assert merged.values == {"a": {"b": 1, "c": 5}, "d": [9], "e": {"f": 1}}
@@ -125,6 +125,15 @@ def test_merge_is_deep_and_the_later_wins(tmp_path: Path) -> None:
     assert merged.origins["d", 0] == "d=[9]"
     assert base.values["a"] == {"b": 1, "c": 2}  # no layer has changed
     assert merge_config_layers([top, parse_set_override("a=null")]).values == {"a": None}
+
+
+@pytest.mark.parametrize("value", ["x", "0", "[1]", "false"])
+def test_keys_over_what_is_no_section_are_refused(tmp_path: Path, value: str) -> None:
+    """Otherwise every key that the value has replaced would be said to be missing."""
+    base = read(tmp_path, "a: {b: {c: 1, d: 2}}\n")
+    layers = [base, parse_set_override(f"a.b={value}"), parse_set_override("a.b.c=3")]
+    with pytest.raises(ConfigError, match=rf"^a\.b={re.escape(value)}: a\.b: expected 'key"):
+        merge_config_layers(layers)
 
 
 @pytest.mark.parametrize(

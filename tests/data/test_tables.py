@@ -126,9 +126,12 @@ def test_ids_and_ignored_columns_hide_no_repeated_row(
     assert f"{repeated} of the test part are in" in capsys.readouterr().err and repeated
 
 
-def test_rows_with_a_missing_value_are_left_out(tmp_path: Path) -> None:
+def test_rows_with_a_missing_value_are_left_out(tmp_path: Path, capsys: Out) -> None:
     table = load(tmp_path, OWN + "7,red,NA\n,blue,80\n9,,90\n10,red,100\n")
     assert len(table.train) + len(table.test) == 7
+    told = capsys.readouterr().err
+    assert "warning: 3 of 10 rows left out" in told
+    assert "1 in 'x'" in told and "1 in 'y' (as 'NA')" in told and "1 in 'colour'" in told
 
 
 def test_ignored_columns_are_not_read(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import contextlib
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
+from dlrun.config.data_sections import OwnDataExperimentConfig
 from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import Values
 from dlrun.data.dataset_types import GENERATED
@@ -94,6 +96,8 @@ def run_demo(settings: RunSettings, experiments: opt.ExperimentNames = None) -> 
     muted.err.quiet = True
     settings = replace(settings, screen=Screen(quiet=True, shows_results=False))
     names = experiments or registry.experiments_with_published_numbers()
+    for name in names:
+        _check_is_not_on_own_data(name)
     with forbid_downloads():
         fits = [fit for name in names for fit in _plan_fits(name, settings, muted)]
         for number, fit in enumerate(fits, start=1):
@@ -112,6 +116,17 @@ def run_demo(settings: RunSettings, experiments: opt.ExperimentNames = None) -> 
     screen.show(Text("\n".join(lines)))
     screen.show_labelled(("figure", f"{runs_dir}/*/{LATEST}/*.png"), ("page", str(page)))
     return 0 if len(runs) == len(fits) else 1
+
+
+def _check_is_not_on_own_data(name: str) -> None:
+    """Raise ConfigError for an experiment on the user's own data, of which the demo has none."""
+    schema: Any = None
+    with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
+        schema = registry.load_config_class(name)
+    if schema and issubclass(schema, OwnDataExperimentConfig):
+        example = schema.model_fields["data"].annotation.example
+        problem = f"demo: {name} is for data of your own"
+        raise ConfigError(problem, f"name them, as in `dlrun {name} {example}`")
 
 
 def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:

@@ -3,6 +3,7 @@
 import importlib.util
 import keyword
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ def write_experiment_package(
     """
     commands: Any = context.find_root().command
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        hint = "small letters, digits and hyphens only: my-experiment"
+        hint = "a small letter, then small letters, digits and single hyphens, as in my-experiment"
         raise ConfigError(f"{name!r}: not a name for an experiment", hint)
     if name in commands.commands:
         raise ConfigError(f"dlrun has {name!r} already", "choose another name")
@@ -48,10 +49,9 @@ def write_experiment_package(
         target.write_text(_with_name(file.read_text(encoding="utf-8"), name), encoding="utf-8")
     screen = Screen()
     screen.show("\n".join(map(str, targets)))
-    screen.note(
-        f"Now:\n  pip install --editable '{package}[test]'\n  dlrun {name}\n"
-        f"  python -m pytest {package}"
-    )
+    install = shlex.join(["pip", "install", "--editable", f"{package}[test]"])
+    test = shlex.join(["python", "-m", "pytest", str(package)])
+    screen.note(f"Now:\n  {install}\n  dlrun {name}\n  {test}")
 
 
 def _with_name(text: str, name: str) -> str:

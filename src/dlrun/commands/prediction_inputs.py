@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -89,9 +90,9 @@ def _check_text_or_file(text: str) -> None:
         if FILE_NAME.fullmatch(text):
             raise ConfigError(f"{text}: no such file", "a text has blanks in it, or no ending")
     elif Path(text).is_dir():
-        raise ConfigError(f"{text} is a folder", f"name the files in it: {text}/*.txt")
+        raise ConfigError(f"{text} is a folder", f"name the files in it: {shlex.quote(text)}/*.txt")
     elif Path(text).suffix.lower() in (".csv", ".tsv"):
-        raise ConfigError(f"{text} is a table", f"--csv {text} --column NAME")
+        raise ConfigError(f"{text} is a table", f"--csv {shlex.quote(text)} --column NAME")
 
 
 def is_existing_path(name: str) -> bool:

@@ -102,7 +102,7 @@ class DividedDataConfig(DataConfig):
 
     test_share: Fraction
     split_seed: Seed | None
-    folds: Annotated[int, Field(ge=2)] | None
+    folds: Annotated[int, Field(ge=2, lt=2**31)] | None
     fold: PositiveInt | None
 
     @property

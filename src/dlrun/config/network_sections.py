@@ -26,6 +26,7 @@ ScheduleName = Literal["none", "cosine", "step", "plateau"]
 # Those whose rates depend on trainer.max_epochs.
 SCHEDULES_OVER_ALL_EPOCHS: tuple[ScheduleName, ...] = ("cosine",)
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+Units = Annotated[int, Field(ge=1, le=1_000_000)]  # of a layer
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -170,7 +171,7 @@ class NetworkConfig(LightningConfig):
 class HiddenLayersConfig(Section):
     """Defines the hidden layers of a dense network: their units, and the dropout after them."""
 
-    hidden: list[PositiveInt]
+    hidden: list[Units]
     dropout: Dropout | list[Dropout]
 
     @model_validator(mode="after")

@@ -38,7 +38,7 @@ def _absolute_if_it_exists(text: str) -> str:
 LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
 # A known name, or a path; a path that exists is made absolute.
 NameOrPath = Annotated[str, AfterValidator(_absolute_if_it_exists)]
-PositiveInt = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]  # as C counts
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]

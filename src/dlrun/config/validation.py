@@ -85,7 +85,8 @@ def _problems(
         errors_by_path.setdefault(_key_path(error, layer), []).append(error)
     for path, errors in errors_by_path.items():
         key = ".".join(map(str, path))
-        problem = _describe_errors_of_key(key, errors, schema, experiment)
+        problem = _describe_errors_of_key(key, errors, schema)
+        problem += _sweep_command_hint(errors[0]["input"], path, layer, schema, experiment)
         yield f"{_origin(path, layer)}: {key}: {problem}"
 
 
@@ -108,9 +109,7 @@ def _origin(path: KeyPath, layer: ConfigLayer) -> str:
     return next(origins, "defaults")
 
 
-def _describe_errors_of_key(
-    key: str, errors: list[ErrorDetails], schema: type[Section], experiment: str
-) -> str:
+def _describe_errors_of_key(key: str, errors: list[ErrorDetails], schema: type[Section]) -> str:
     """Return a sentence that describes the validation errors of one key of a config."""
     raised_by_us = [error for error in errors if error["type"] == "value_error"]
     error = (raised_by_us or errors)[0]
@@ -123,29 +122,46 @@ def _describe_errors_of_key(
             return str(error["ctx"]["error"])  # of one of our validators
     expected = " or ".join(dict.fromkeys(map(_expected_text, errors)))  # without duplicates
     shown = "nothing" if error["input"] is None else cut(repr(error["input"]), 60)
-    return f"expected {expected}, got {shown}{_suggest_value(error, key, schema, experiment)}"
+    return f"expected {expected}, got {shown}{_suggest_value(error, key, schema)}"
 
 
-def _suggest_value(error: ErrorDetails, key: str, schema: type[Section], experiment: str) -> str:
+def _suggest_value(error: ErrorDetails, key: str, schema: type[Section]) -> str:
     """Return what a wrong value may stand for, as the end of a sentence, or an empty text."""
     value = error["input"]
-    suggestion = ""
     if error["type"] == "literal_error":
-        suggestion = did_you_mean(str(value), re.findall("'(.*?)'", error["ctx"]["expected"]))
-    elif error["type"] == "model_type" and f"{key}.name" in _dotted_keys(schema):
-        suggestion = f"; did you mean '{key}.name'?"
-    elif error["type"] == "list_type" and isinstance(value, str | int | float):
-        suggestion = f"; did you mean {shlex.quote(f'{key}=[{format_setting(value)}]')}?"
-    return suggestion or _sweep_command_hint(value, key, experiment)
+        return did_you_mean(str(value), re.findall("'(.*?)'", error["ctx"]["expected"]))
+    if error["type"] == "model_type" and f"{key}.name" in _dotted_keys(schema):
+        return f"; did you mean '{key}.name'?"
+    if error["type"] == "list_type" and isinstance(value, str | int | float):
+        return f"; did you mean {shlex.quote(f'{key}=[{format_setting(value)}]')}?"
+    return ""
 
 
-def _sweep_command_hint(value: object, key: str, experiment: str) -> str:
-    """Return the command that runs each of several values, as the end of a sentence, or no text."""
+def _sweep_command_hint(
+    value: object, path: KeyPath, layer: ConfigLayer, schema: type[Section], experiment: str
+) -> str:
+    """Return the command that runs each of several valid values, to end a sentence, or no text."""
     if not experiment or not isinstance(value, str | list):
         return ""
-    values = ",".join(map(format_setting, value if isinstance(value, list) else [value]))
-    command = shlex.join(["dlrun", "sweep", experiment, f"{key}={values}"])
-    return f"; `{command}` runs each" if "," in values else ""
+    key = ".".join(map(str, path))
+    texts = [*map(format_setting, value)] if isinstance(value, list) else value.split(",")
+    if len(texts) < 2 or not all(_is_valid(f"{key}={text}", path, layer, schema) for text in texts):
+        return ""
+    command = shlex.join(["dlrun", "sweep", experiment, f"{key}={','.join(texts)}"])
+    return f"; `{command}` runs each"
+
+
+def _is_valid(override: str, path: KeyPath, layer: ConfigLayer, schema: type[Section]) -> bool:
+    """Return whether a config has no error at a key once a `--set` text has set it."""
+    try:
+        changed = merge_config_layers([layer, parse_set_override(override)])
+        schema.model_validate(changed.values)
+    except ConfigError:
+        return False
+    except ValidationError as invalid:
+        found = [_key_path(error, changed) for error in invalid.errors(include_url=False)]
+        return not any(other[: len(path)] == path[: len(other)] for other in found)
+    return True
 
 
 def _expected_text(error: ErrorDetails) -> str:

@@ -201,19 +201,30 @@ def flatten_keys_except(values: Mapping[str, object], ignored: Collection[str]) 
 
 
 def merge_config_layers(layers: Sequence[ConfigLayer]) -> ConfigLayer:
-    """Merge config layers key by key; later layers win."""
+    """Merge config layers key by key; later layers win.
+
+    Raises ConfigError if keys are laid over what is no section.
+    """
     values: Values = {}
     origins: dict[KeyPath, str] = {}
     for layer in layers:
-        values = _merged(values, layer.values)
+        values = _merged(values, layer.values, origins)
         origins |= layer.origins
     return ConfigLayer(values, origins)
 
 
-def _merged(base: object, top: Values) -> Values:
-    merged = dict(base) if isinstance(base, dict) else {}
+def _merged(
+    base: object, top: Values, origins: Mapping[KeyPath, str], path: KeyPath = ()
+) -> Values:
+    if base is not None and not isinstance(base, dict):
+        key, where = ".".join(map(str, path)), origins.get(path, "defaults")
+        raise ConfigError(f"{where}: {key}: expected 'key: value' lines, got {cut(repr(base), 60)}")
+    merged: Values = dict(base or {})
     for key, value in top.items():
-        merged[key] = _merged(merged.get(key), value) if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            merged[key] = _merged(merged.get(key), value, origins, (*path, key))
+        else:
+            merged[key] = value
     return merged
 
 

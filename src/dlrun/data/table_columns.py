@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from dlrun.config.data_sections import HittersDataConfig, OwnTableDataConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import ReadContext
-from dlrun.data.text_files import Record
+from dlrun.data.text_files import Record, RowPlace
 from dlrun.errors import DataError, ErrorCollector
 from dlrun.system.console import cut, pluralize, shorten_list
 
@@ -99,8 +99,14 @@ def _describe_no_number(name: str, cell: str) -> str:
 def complete_rows(
     records: Sequence[Record], names: Sequence[str], context: ReadContext
 ) -> list[Record]:
-    """Return the table rows that have a value in each of the named columns."""
-    gaps = {name: {place for cells, place in records if is_missing(cells[name])} for name in names}
+    """Return the table rows that have a value in each of the named columns.
+
+    How many of a user's own rows are left out, and for which columns, is a warning.
+    """
+    gaps = {
+        name: {place: cells[name].strip() for cells, place in records if is_missing(cells[name])}
+        for name in names
+    }
     incomplete = set().union(*gaps.values())
     complete = [record for record in records if record.place not in incomplete]
     worst = max(gaps, key=lambda name: len(gaps[name]))
@@ -110,9 +116,27 @@ def complete_rows(
             f"{records[0].place}: {problem}", "data.ignore leaves columns out; or fill the gaps"
         )
     if incomplete:
-        counts = f"{len(incomplete):,} of {len(records):,}, {len(gaps[worst]):,} in {worst!r}"
-        context.screen.note(f"rows left out, because a value is missing: {counts}")
+        text = f"{len(incomplete):,} of {pluralize(len(records), 'row')} left out, because a value "
+        text += f"is missing: {_describe_gaps(gaps)}"
+        if isinstance(context.config, HittersDataConfig):  # the book leaves them out, too
+            context.screen.note(text)
+        else:
+            context.screen.warn(f"{text}; data.ignore leaves out a column instead")
     return complete
+
+
+def _describe_gaps(gaps: Mapping[str, Mapping[RowPlace | str, str]]) -> str:
+    """Return in how many rows each column has no value, and which words stand for none.
+
+    gaps: by column, the cells without a value by their places.
+    """
+    texts: list[str] = []
+    for name in sorted(gaps, key=lambda name: -len(gaps[name])):
+        words = sorted({repr(cell) for cell in gaps[name].values() if cell})
+        if gaps[name]:
+            written = f" (as {shorten_list(words)})" if words else ""
+            texts.append(f"{len(gaps[name]):,} in {name!r}{written}")
+    return shorten_list(texts)
 
 
 def read_levels(

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def check_own_data(config: OwnDataConfig) -> None:
     collector.raise_all()
     if config.folds and len(user_data_paths(config)) > 1:
         key = "data.test" if config.test else "data.path"
-        remedy = f"`data.path={config.path / 'train'}` divides the other part"
+        part = shlex.quote(f"data.path={config.path / 'train'}")
+        remedy = f"`{part}` divides the other part"
         if config.test:
             remedy = "leave out data.test, or the folds"
         raise ConfigError(f"{key}: the test rows are given, and folds divide all rows", remedy)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import shlex
 import time
 import traceback
 import uuid
@@ -255,8 +256,10 @@ class RunRecorder:
             resumable = self.config.resumable and not self.settings.temporary
             if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
                 before = "" if self.progress.rows else " before the first step was finished"
-                command = f"dlrun resume {self.folder.path}"
-                self.context.screen.warn(f"stopped{before}; continue with: {command}")
+                words = ["dlrun", "resume", str(self.folder.path)]
+                if self.settings.data_dir:
+                    words += ["--data-dir", str(self.settings.data_dir)]
+                self.context.screen.warn(f"stopped{before}; continue with: {shlex.join(words)}")
         return shown
 
     def _save_early_end(self, status: Status, shown: BaseException) -> None:

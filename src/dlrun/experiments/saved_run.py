@@ -80,7 +80,7 @@ class Run:
             raise DataError(f"{config}: {error.strerror}") from None
         if not is_whole:
             problem = f"{config}: damaged, or edited: the config of a run never changes"
-            raise DataError(problem, f"{run.repeat_command} starts a new run with this config")
+            raise DataError(problem, f"`{run.repeat_command}` starts a new run with this config")
         return run
 
     @property
@@ -201,7 +201,8 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if not self.is_finished:
-            hint = f"`dlrun resume {self.folder}` continues it, unless it is running"
+            again = f"dlrun resume {shlex.quote(str(self.folder))}{self._data_option}"
+            hint = f"`{again}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:

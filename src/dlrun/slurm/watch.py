@@ -1,6 +1,7 @@
 """Watch SLURM jobs until they have ended: the queue, their exit codes and their output."""
 
 import contextlib
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -90,7 +91,8 @@ def wait_for_job(run_folder: Path, job_id: str, screen: Screen, *, as_json: bool
     if code is None:
         state = Run.in_folder(run_folder).state
         problem = f"job {job_id} is no longer in SLURM's queue, its run is {state}"
-        hint = f"SLURM's messages are in {job_folder}; `dlrun resume {run_folder}` continues here"
+        again = shlex.join(["dlrun", "resume", str(run_folder)])
+        hint = f"SLURM's messages are in {job_folder}; `{again}` continues here"
         raise DlrunError(problem, hint)
     if as_json:
         print_results_json(run_folder, screen)

@@ -11,15 +11,15 @@ from dlrun.config.data_sections import (
     OwnImagesDataConfig,
     combine_model_and_data,
 )
-from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
-from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
+from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig, Units
+from dlrun.config.sections import ExperimentConfig, Section
 
 
 class ConvolutionalModelConfig(Section):
     """Defines a convolutional network: up to five blocks, each of which halves an image's sides."""
 
-    channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)]
-    hidden: PositiveInt
+    channels: Annotated[list[Units], Field(min_length=1, max_length=5)]
+    hidden: Units
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 

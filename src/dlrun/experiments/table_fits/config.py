@@ -50,7 +50,7 @@ class TreesConfig(Section):
 
     max_iter: PositiveInt
     learning_rate: Annotated[float, Field(gt=0, le=1)]
-    max_leaf_nodes: Annotated[int, Field(ge=2)]
+    max_leaf_nodes: Annotated[int, Field(ge=2, lt=2**31)]
     max_depth: PositiveInt | None
     min_samples_leaf: PositiveInt
     l2_regularization: Annotated[float, Field(ge=0)]

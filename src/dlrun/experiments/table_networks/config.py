@@ -13,8 +13,8 @@ from dlrun.config.data_sections import (
     WeekdaysDataConfig,
     combine_model_and_data,
 )
-from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
-from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
+from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig, Units
+from dlrun.config.sections import ExperimentConfig, Section
 
 LabValidation = Literal["test"] | Validation
 
@@ -22,7 +22,7 @@ LabValidation = Literal["test"] | Validation
 class RecurrentConfig(Section):
     """Defines the units of a recurrent network, and the dropout of its last output."""
 
-    hidden: PositiveInt
+    hidden: Units
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -10,14 +10,14 @@ from dlrun.config.data_sections import (
     TextsDataConfig,
     combine_model_and_data,
 )
-from dlrun.config.network_sections import NetworkConfig
+from dlrun.config.network_sections import NetworkConfig, Units
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 
 
 class DenseModelConfig(Section):
     """Defines the layer sizes of the dense network that classifies texts."""
 
-    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
+    hidden: Annotated[list[Units], Field(min_length=1)]
 
 
 class TextDenseConfig(NetworkConfig):
@@ -45,8 +45,8 @@ class TextSequencesDataConfig(SequenceLengthConfig, TextsDataConfig):
 class LSTMModelConfig(Section):
     """Defines the sizes of the LSTM network."""
 
-    embedding: PositiveInt
-    hidden: PositiveInt
+    embedding: Units
+    hidden: Units
 
 
 class LSTMConfig(NetworkConfig):
