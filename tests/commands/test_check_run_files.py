@@ -9,6 +9,7 @@ import pytest
 
 import dlrun
 from dlrun.commands.check_and_remove import check
+from dlrun.run_folder.record import FORMAT
 from tests.commands.run_folders import a_whole_run
 from tests.conftest import Dlrun, Done, Out
 from tests.experiments.use import contents, flip
@@ -82,7 +83,7 @@ def test_a_copied_folder_is_named_and_counts_once(cli: Dlrun, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("has_version", [True, False])
-@pytest.mark.parametrize("number", [4, 6, None, "x"])
+@pytest.mark.parametrize("number", [FORMAT - 1, FORMAT + 1, None, "x"])
 def test_a_run_of_another_format_has_a_state_of_its_own_and_stays(
     cli: Dlrun, tmp_path: Path, number: object, has_version: bool
 ) -> None:
