@@ -105,6 +105,9 @@ def readers_runs(line: str, folder: Path, done: Done, forked: Dlrun) -> None:
     elif named := re.findall(r"([a-z0-9-]+)/latest", line):
         for name in named:
             put_run(name)
+    elif named := re.findall(r"\bnyse-linear/(with|without)\b", line):
+        for name in named:
+            put_run("nyse-linear", as_name=f"20261126T101500Z-{name}")
     elif named := re.findall(r"\b(ff75|bcc3|lab|wide)\b", line):
         for name in named:
             put_run("imdb-dense", as_name=f"20261126T101500Z-{name}")

@@ -37,7 +37,12 @@ def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
     change_config(folder, "seed: 0", "seed: 1")
     found = differences(folder)
     assert next(iter(found)) == "train_loss", "the metrics come first"
-    assert found.keys() >= {"data", "metrics.csv", "predictions.csv", "weights.pt"}
+    assert found.keys() >= {
+        "split.validation_digest",
+        "metrics.csv",
+        "predictions.csv",
+        "weights.pt",
+    }
     assert found["seed"] == (0, 1) and "config.seed" not in found
 
 
