@@ -24,7 +24,7 @@ from dlrun.experiments import registry
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-API_MODULES = ("dlrun", "dlrun.datasets", "dlrun.experiment")
+API_MODULES = ("dlrun", "dlrun.datasets", "dlrun.plugin")
 # Of these classes the other members are for dlrun itself.
 PUBLIC_MEMBERS = {"SweepResults": ("runs", "failed")}
 

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 from torch import nn
 
-import dlrun.experiment
+import dlrun.plugin
 from dlrun.config.network_sections import OptimizerConfig
 from dlrun.config.sections import Reference
 from dlrun.experiments.saved_run import Run
@@ -157,7 +157,7 @@ def test_the_blocks_of_python_run_and_are_typed(tmp_path: Path) -> None:
 
 def test_the_block_of_an_optimizer_of_its_own_runs() -> None:
     (block,) = blocks("own-experiment.md", "python")
-    names = {name: getattr(dlrun.experiment, name) for name in dlrun.experiment.__all__}
+    names = {name: getattr(dlrun.plugin, name) for name in dlrun.plugin.__all__}
     names["replace"] = replace
     exec(f"from __future__ import annotations\n{block}", names)
     objective = names["objective"](None, None, None)

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS
-from dlrun.commands.check_and_remove import ENDED, Removable
 from dlrun.commands.list_runs import SHOWN, State
 from dlrun.commands.options import RUN_OPTIONS
+from dlrun.commands.remove import ENDED, Removable
 from dlrun.commands.verify import FIELDS_THAT_MAY_DIFFER, KEYS_THAT_MAY_DIFFER
 from dlrun.config.network_sections import (
     SCHEDULES_OVER_ALL_EPOCHS,

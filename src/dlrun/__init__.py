@@ -7,9 +7,9 @@ __version__ = "0.3.0"
 
 TYPE_CHECKING = False  # typing's own takes 8 ms to import, in which Ctrl-C is a traceback
 if TYPE_CHECKING:
+    from dlrun.api import open, resume, run, runs, sweep
     from dlrun.errors import ConfigError, DataError, DlrunError
     from dlrun.experiments.saved_run import Run
-    from dlrun.python_api import open, resume, run, runs, sweep
     from dlrun.sweeps.results import SweepResults
 
 __all__ = [
@@ -25,9 +25,9 @@ def __getattr__(name: str) -> object:
 
         return import_module("dlrun.datasets")
     if name in __all__:
-        from dlrun import python_api
+        from dlrun import api
 
-        return getattr(python_api, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'dlrun' has no attribute {name!r}")
 
 

@@ -157,7 +157,7 @@ def test_an_unexpected_error_is_called_a_bug(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("one over zero")
 
-    monkeypatch.setattr("dlrun.commands.run_resume_config.load_experiment_config", broken)
+    monkeypatch.setattr("dlrun.commands.config.load_experiment_config", broken)
     done = cli("config", DENSE)
     assert done.returncode == 1
     assert "ZeroDivisionError: one over zero" in done.stderr and "bug in dlrun" in done.stderr

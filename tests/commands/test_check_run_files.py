@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dlrun
-from dlrun.commands.check_and_remove import check
+from dlrun.commands.check import check
 from dlrun.run_folder.record import FORMAT
 from tests.commands.run_folders import a_whole_run
 from tests.conftest import Dlrun, Done, Out

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.commands.check_and_remove import remove
+from dlrun.commands.remove import remove
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import update_latest_link

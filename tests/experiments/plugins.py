@@ -5,7 +5,7 @@ from pathlib import Path
 Plugins = tuple[Path, dict[str, str]]
 
 CONFIG = """
-from dlrun.experiment import ExperimentConfig
+from dlrun.plugin import ExperimentConfig
 
 class Config(ExperimentConfig):
     resumable = False
@@ -13,7 +13,7 @@ class Config(ExperimentConfig):
     words: int
 """
 WORKING = """
-from dlrun.experiment import AcceleratorChoice, DataOrigin, Experiment, Results
+from dlrun.plugin import AcceleratorChoice, DataOrigin, Experiment, Results
 
 class Counting(Experiment):
     def run(self, config, context):

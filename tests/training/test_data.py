@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from dlrun.experiment import DataOrigin, LoadedData, NetworkAssets
+from dlrun.plugin import DataOrigin, LoadedData, NetworkAssets
 from dlrun.training.data import ArrayData, BagBatches, EpochBatches, TensorBatches
 
 

@@ -346,14 +346,14 @@ def test_what_predict_step_returns_is_kept_in_the_order_of_the_test(tmp_path: Pa
 
 
 CONFIG = """
-from dlrun.experiment import LightningConfig
+from dlrun.plugin import LightningConfig
 
 class Config(LightningConfig):
     accelerator: str
 """
 EXPERIMENT = """
 from lightning.pytorch.accelerators import AcceleratorRegistry, CPUAccelerator
-from dlrun.experiment import LightningExperiment
+from dlrun.plugin import LightningExperiment
 from own_module.model import Data, Model
 
 class Fragile(CPUAccelerator):

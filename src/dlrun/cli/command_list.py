@@ -20,12 +20,12 @@ COMMANDS = {
     "dlrun": {
         "demo": "demo:run_demo",
         "sweep": "sweep:sweep",
-        "resume": "run_resume_config:resume",
-        "reproduce": "report_reproduce:reproduce",
-        "report": "report_reproduce:write_report",
+        "resume": "resume:resume",
+        "reproduce": "reproduce:reproduce",
+        "report": "report:write_report",
         "predict": "predict:predict_inputs",
         "verify": "verify:verify_runs",
-        "config": "run_resume_config:config",
+        "config": "config:config",
         "script": "plain_script:print_plain_script",
         "accelerators": "accelerators:list_accelerators",
         "new": "new:write_experiment_package",
@@ -37,8 +37,8 @@ COMMANDS = {
         "compare": "compare:compare",
         "note": "show:write_note",
         "tag": "show:change_tags",
-        "rm": "check_and_remove:remove",
-        "check": "check_and_remove:check",
+        "rm": "remove:remove",
+        "check": "check:check",
     },
 }
 GROUPS = {
@@ -131,7 +131,7 @@ class LazyCommandGroup(TyperGroup):
 
 def _make_typer_command(name: str, function_path: str | None, listed_help: str | None) -> Command:
     """Import a command's function, an experiment's if it has no path, and make a command of it."""
-    path = function_path or "run_resume_config:make_experiment_command"
+    path = function_path or "run:make_experiment_command"
     function = pkgutil.resolve_name(f"dlrun.commands.{path}")
     if function_path is None:
         function = function(name)

@@ -26,12 +26,12 @@ def list_accelerators() -> None:
 
 def compare_by_a_run(name: str, device: str) -> str:
     """Run a tiny experiment on a device, and return how its gradients agree with the CPU's."""
-    from dlrun import python_api  # slow: all that a run needs
+    from dlrun import api  # slow: all that a run needs
     from dlrun.experiments.registry import experiment_entry
 
     tiny = experiment_entry(name).overlays("smoke")
     with tempfile.TemporaryDirectory() as folder:
         places = {"runs_dir": folder, "data_dir": folder}
-        run = python_api.run(name, config=tiny, **places, quiet=True, accelerator=device)
+        run = api.run(name, config=tiny, **places, quiet=True, accelerator=device)
         report = run.record.accelerator
     return str(report and (report.reason or f"as on the CPU: {report.agreement}"))

@@ -58,6 +58,8 @@ DataDir = Annotated[
     Path | None, option("Where data are kept (default: data).", "DIR", envvar="DLRUN_DATA_DIR")
 ]
 Replace = Annotated[bool, flag("Replace an existing file.", "--force")]
+# An earlier page of the command is replaced without it.
+ReplaceOther = Annotated[bool, flag("Replace another file.", "--force")]
 Slurm = Annotated[list[str] | None, option(SLURM_HELP, "KEY=VALUE,...")]
 Wait = Annotated[bool, flag("With --slurm: wait for the job, and show its output.", "--wait")]
 Json = Annotated[bool, flag("Print only the results, as JSON.", "--json")]

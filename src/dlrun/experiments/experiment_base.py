@@ -78,7 +78,7 @@ class Experiment(ABC, Generic[C]):
         """Return a predictor for new inputs, with the run's own preprocessing."""
         raise DlrunError(
             f"{self.name} does not say how it predicts new input",
-            "its class would need the method `predictor` (dlrun.experiment.Predictor)",
+            "its class would need the method `predictor` (dlrun.plugin.Predictor)",
         )
 
     def test(self, run: Run, config: C, context: RunContext) -> "Predictions":

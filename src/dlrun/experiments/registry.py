@@ -1,7 +1,7 @@
 """Find and import installed experiments, and compare a config with an experiment's shipped one.
 
 Their packages have entry points in the group `dlrun.experiments`.
-`dlrun.experiment` says which files the package of an entry point has. The first comment of its
+`dlrun.plugin` says which files the package of an entry point has. The first comment of its
 `configs/<name>.yaml` is the command's help; there may be overlays in `configs/smoke/` and
 `configs/demo/`.
 """

@@ -1,4 +1,4 @@
-from dlrun.experiment import LightningConfig, PositiveInt
+from dlrun.plugin import LightningConfig, PositiveInt
 
 
 class Config(LightningConfig):

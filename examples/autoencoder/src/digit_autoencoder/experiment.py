@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset, random_split
 
 from digit_autoencoder.model import Autoencoder
-from dlrun.experiment import LightningExperiment
+from dlrun.plugin import LightningExperiment
 
 
 class DigitAutoencoder(LightningExperiment):

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from diabetes_regression.config import Config
-from dlrun.experiment import (
+from dlrun.plugin import (
     DataOrigin,
     LoadedData,
     NetworkAssets,

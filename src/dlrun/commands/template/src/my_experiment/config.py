@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.experiment import Fraction, NetworkConfig, PositiveInt, Section
+from dlrun.plugin import Fraction, NetworkConfig, PositiveInt, Section
 
 
 class Data(Section):

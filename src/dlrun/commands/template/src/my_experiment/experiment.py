@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from torch import nn
 
-from dlrun.experiment import (
+from dlrun.plugin import (
     DataOrigin,
     LoadedData,
     NetworkAssets,

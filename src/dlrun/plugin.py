@@ -82,4 +82,4 @@ def __getattr__(name: str) -> object:
         module = importlib.import_module(path)
         if hasattr(module, name):
             return getattr(module, name)
-    raise AttributeError(f"module 'dlrun.experiment' has no attribute {name!r}")
+    raise AttributeError(f"module 'dlrun.plugin' has no attribute {name!r}")

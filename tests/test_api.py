@@ -119,7 +119,7 @@ import sys
 
 import dlrun
 
-assert {*dlrun.__all__} <= {*dir(dlrun)} and "dlrun.python_api" not in sys.modules
+assert {*dlrun.__all__} <= {*dir(dlrun)} and "dlrun.api" not in sys.modules
 small = {"data": {"source": "sample", "sample_reviews": 200, "validation": 40}, "batch_size": 50}
 one = {"max_epochs": 1}
 rates = {"optimizer.lr": [0.001, 0.002]}

@@ -1,7 +1,5 @@
-"""`dlrun report`, `dlrun reproduce`: report on runs, or reproduce the book ISLP's numbers."""
+"""`dlrun report`: write one HTML page about runs."""
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,15 +12,11 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import group_runs
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
-from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import find_sweep, runs_below, runs_newest_first
 from dlrun.run_folder.output_paths import check_output_path
 from dlrun.system.console import Screen, pluralize, printable
 
 NEWEST = 20  # runs after which no further config is added, if the user names no run
-
-# An earlier page of the command is replaced without it.
-ReplaceOther = Annotated[bool, opt.flag("Replace another file.", "--force")]
 
 
 def write_report(
@@ -35,7 +29,7 @@ def write_report(
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
     json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
-    force: ReplaceOther = False,
+    force: opt.ReplaceOther = False,
 ) -> None:
     """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
 
@@ -122,30 +116,3 @@ def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
     if not finished:
         raise ConfigError(f"{searched}: it has no finished run", "name a run, or give --runs-dir")
     return PageContent(finished, warnings=left_out)
-
-
-@opt.with_run_options(
-    *("accelerator", "no_fallback", "runs_dir", "data_dir", "json", "quiet"),
-    force=ReplaceOther,
-)
-def reproduce(
-    settings: RunSettings,
-    experiments: opt.ExperimentNames = None,
-    seeds: Annotated[
-        str | None, opt.option("As of sweep (default: 5, of cifar100 1).", "SEEDS")
-    ] = None,
-    jobs: opt.Jobs = None,
-    out: Annotated[Path, opt.option("The page.", "FILE")] = Path("reproduction.html"),
-) -> int:
-    """Run the lab with several seeds, and write the book's numbers beside yours on one HTML page.
-
-    A seed that it ran before is not run again.
-
-    Examples:
-    dlrun reproduce imdb-dense imdb-lasso --seeds 10
-    dlrun reproduce --jobs 1 --out chapter-10.html
-    """
-    from dlrun.reproduction import reproduce_published_numbers  # slow: a sweep's modules
-
-    command = shlex.join(["dlrun", *sys.argv[1:]])
-    return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)
