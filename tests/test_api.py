@@ -97,7 +97,7 @@ def test_nothing_of_the_process_is_left_changed(name: str) -> None:
 def test_a_wrong_value_names_the_key() -> None:
     for values, told in (
         ({"optimizer": {"lr": -1}}, r"optimizer\.lr: expected greater"),
-        ({"data": {"split_seed": np.float32("nan")}}, r"data\.split_seed: .*got 'NaN'"),  # not None
+        ({"data": {"split_seed": np.float32("nan")}}, r"data\.split_seed: .*got nan"),  # not None
         ({"lr": 0.1}, "did you mean 'optimizer.lr'"),
         ({"tags": ["a", "b c"]}, "not a plain word"),
     ):

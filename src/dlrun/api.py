@@ -7,7 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from dlrun.config.yaml_loader import Values, flatten_keys, format_override
+from dlrun.config.yaml_loader import (
+    Values,
+    config_layer_from_setting,
+    flatten_keys,
+    format_setting,
+)
 from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
 from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
@@ -15,7 +20,7 @@ from dlrun.experiments.arguments import config_layer_of_arguments
 from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.run_context import RunSettings, resolve_runs_dir
 from dlrun.sweeps.results import SweepResults
-from dlrun.sweeps.search_space import Sampler, SearchSpace
+from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
 from dlrun.sweeps.sweep import run_sweep
 from dlrun.system.console import Screen, json_default
 
@@ -131,13 +136,12 @@ def sweep(
     A run that fails ends no other: it is in `failed` of the results. Raises the same as `dlrun.run`
     if the sweep cannot begin; KeyboardInterrupt, after which `dlrun sweep --resume` continues it.
     """
-    if isinstance(seeds, Sequence) and not isinstance(seeds, str):
-        seeds = "".join(f"{seed}," for seed in seeds)
-    lists = {key: json.dumps(_plain([*several]))[1:-1] for key, several in (grid or {}).items()}
+    if isinstance(seeds, int | str):
+        seeds = parse_seeds(str(seeds))
     search = SearchSpace(
-        seeds=None if seeds is None else str(seeds),
-        grid=[f"{key}={text}" for key, text in lists.items()],
-        spaces=[f"{key}={text}" for key, text in (space or {}).items()],
+        seeds=seeds,
+        grid={key: _plain([*values_of_key]) for key, values_of_key in (grid or {}).items()},
+        spaces=[parse_space(f"{key}={text}") for key, text in (space or {}).items()],
         trials=trials,
         sampler=sampler,
         folds=folds,
@@ -196,11 +200,13 @@ def _settings(
     quiet: bool,
 ) -> RunSettings:
     """Return what functions share as the options of a command."""
-    overrides = flatten_keys(_plain(values))
+    layers = [
+        config_layer_from_setting(key, value, f"{key}={format_setting(value)}")
+        for key, value in flatten_keys(_plain(values)).items()
+    ]
     return RunSettings(
         config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
-        overrides=[format_override(key, value) for key, value in overrides.items()],
-        values=[config_layer_of_arguments(experiment, [*map(str, inputs)])],
+        values=[*layers, config_layer_of_arguments(experiment, [*map(str, inputs)])],
         runs_dir=_path(runs_dir),
         data_dir=_path(data_dir),
         tags=[tags] if isinstance(tags, str) else tags,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from dlrun.config.yaml_loader import Values, config_layer_from_setting
 from dlrun.data.array_cache import Array
 from dlrun.data.dataset_types import GENERATED, ReadContext, dataset_of
 from dlrun.data.labelled_texts import Reviews
@@ -99,7 +100,7 @@ def hitters(*, sample: bool = False, seed: int = 1, data_dir: DataDir = None) ->
     The columns are not standardised; League, Division and NewLeague are 0 or 1. y is the salary in
     thousands of dollars. seed: the lab's `random_state`.
     """
-    _, table = _load_data("hitters-linear", [f"data.split_seed={seed}"], sample, data_dir)
+    _, table = _load_data("hitters-linear", {"data.split_seed": seed}, sample, data_dir)
     return _table_rows(table)
 
 
@@ -113,7 +114,7 @@ def nyse(
     day before: `X.reshape(-1, 5, 3)` are sequences. day_of_week: five columns of 0 and 1 more. y is
     the day's volume. All are standardised over all days. seed: only generates samples.
     """
-    settings = [f"seed={seed}", f"data.day_of_week={str(day_of_week).lower()}"]
+    settings = {"seed": seed, "data.day_of_week": day_of_week}
     _, table = _load_data("nyse-linear", settings, sample, data_dir)
     return _table_rows(table)
 
@@ -137,7 +138,7 @@ def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: DataDir = None) 
     X is a sparse CSR matrix (n, 10003), float32, of 0 and 1. 23,000 reviews are to train, 2,000 to
     validate and 25,000 to test.
     """
-    context, reviews = _load_data("imdb-dense", [f"seed={seed}"], sample, data_dir)
+    context, reviews = _load_data("imdb-dense", {"seed": seed}, sample, data_dir)
     return _film_reviews(context, reviews, reviews.train.bags, reviews.test.bags)
 
 
@@ -147,18 +148,20 @@ def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: DataDir = N
 
     23,000 reviews are to train, 2,000 to validate and 25,000 to test.
     """
-    context, reviews = _load_data("imdb-lstm", [f"seed={seed}"], sample, data_dir)
+    context, reviews = _load_data("imdb-lstm", {"seed": seed}, sample, data_dir)
     length = context.config.max_length
     ids = [part.ids.padded(length).astype(np.int32) for part in (reviews.train, reviews.test)]
     return _film_reviews(context, reviews, *ids)
 
 
 def _load_data(
-    experiment: str, settings: list[str], sample: bool, data_dir: DataDir
+    experiment: str, settings: Values, sample: bool, data_dir: DataDir
 ) -> tuple[ReadContext, Any]:
     """Return the data that an experiment reads with some settings, and what they were read from."""
-    source = [f"data.source={GENERATED}"] if sample else []
-    config = load_experiment_config(experiment, RunSettings(overrides=[*settings, *source]))
+    if sample:
+        settings = settings | {"data.source": GENERATED}
+    layers = [config_layer_from_setting(key, settings[key], key) for key in settings]
+    config = load_experiment_config(experiment, RunSettings(values=layers))
     section = config.data_section
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
     dataset = dataset_of(section)
@@ -188,7 +191,7 @@ def _table_rows(table: Table) -> TableRows:
 
 def _images(experiment: str, sample: bool, seed: int, data_dir: DataDir) -> Images:
     """Return the images of an experiment, divided."""
-    context, images = _load_data(experiment, [f"seed={seed}"], sample, data_dir)
+    context, images = _load_data(experiment, {"seed": seed}, sample, data_dir)
     train, test = (Rows(part.pixels, part.labels) for part in (images.train, images.test))
     return Images(**_divide(context, train, test), classes=images.names)
 

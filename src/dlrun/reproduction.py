@@ -15,8 +15,9 @@ from dlrun import run_context
 from dlrun.config.sections import BaselineExperiment, ExperimentConfig, PublishedVariant, Reference
 from dlrun.config.yaml_loader import (
     Values,
+    config_layer_from_setting,
     flatten_keys_except,
-    format_override,
+    format_setting,
     format_settings_briefly,
 )
 from dlrun.errors import ConfigError, DlrunError, Stopped
@@ -85,17 +86,19 @@ class Reproduction:
         return f"{self.name} {format_settings_briefly(self.variant)}".rstrip()
 
     @property
-    def overrides(self) -> list[str]:
-        """Return the `--set` texts of the experiment's runs."""
-        settings = (format_override(key, value) for key, value in self.settings.items())
-        return [*self.options.overrides, *settings]
+    def run_settings(self) -> RunSettings:
+        """Return the options of the experiment's runs, with the values of `settings`."""
+        layers = [
+            config_layer_from_setting(key, value, f"{key}={format_setting(value)}")
+            for key, value in self.settings.items()
+        ]
+        return replace(self.options, values=[*self.options.values, *layers])
 
     def make_plan(self, screen: Screen) -> SweepPlan:
         """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
         slug = re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
-        options = replace(self.options, overrides=self.overrides)
-        search = SearchSpace(seeds="".join(f"{seed}," for seed in self.seeds))
-        return make_sweep_plan(f"reproduce-{slug}", self.name, options, search, screen)
+        search = SearchSpace(seeds=self.seeds)
+        return make_sweep_plan(f"reproduce-{slug}", self.name, self.run_settings, search, screen)
 
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
         """Run the seeds without a finished run; if all have finished, nothing is written."""

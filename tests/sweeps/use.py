@@ -12,7 +12,7 @@ from typing import Any
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.sweeps.planner import make_sweep_plan
-from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.search_space import parse_search_space
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPlan
 from dlrun.system.console import Screen
@@ -41,7 +41,7 @@ def planned(
     """The plan of a sweep called s; of a search space by its fields."""
     options = RunSettings(overrides=overrides, runs_dir=runs_dir)
     screen = Screen(quiet=True)
-    space = SearchSpace(**search)
+    space = parse_search_space(**search)
     return make_sweep_plan("s", experiment, options, space, screen, is_local=is_local)
 
 

@@ -12,7 +12,7 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.data_sections import OwnDataExperimentConfig
 from dlrun.config.sections import EPOCHS
-from dlrun.config.yaml_loader import Values
+from dlrun.config.yaml_loader import ConfigLayer, Values, config_layer_from_setting
 from dlrun.data.dataset_types import GENERATED
 from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
@@ -132,18 +132,20 @@ def _check_is_not_on_own_data(name: str) -> None:
 def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
     """Return an experiment and its variants as the demo runs them; none without a small config."""
     prepared: list[Reproduction] = []
-    epochs: list[str] = []
+    epochs: list[ConfigLayer] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
             prepared = prepare_reproductions([name], [0], settings, screen)
-            epochs = [f"{EPOCHS}={schema.epochs_in_demo}"] if schema.epochs_in_demo else []
+            if schema.epochs_in_demo:
+                epochs = [config_layer_from_setting(EPOCHS, schema.epochs_in_demo, "demo")]
     if prepared and not prepared[0].missing:
-        overrides = [[*reproduction.overrides, *epochs] for reproduction in prepared]
-        return [
-            _Fit(name, reproduction.title, replace(settings, overrides=values), is_real=True)
-            for reproduction, values in zip(prepared, overrides, strict=True)
-        ]
+        fits = []
+        for reproduction in prepared:
+            own = reproduction.run_settings
+            with_epochs = replace(own, values=[*own.values, *epochs])
+            fits.append(_Fit(name, reproduction.title, with_epochs, is_real=True))
+        return fits
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
     small = replace(settings, config=overlays)
     lacks_data = bool(prepared and prepared[0].missing)

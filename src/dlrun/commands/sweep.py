@@ -11,7 +11,7 @@ from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
-from dlrun.sweeps.search_space import Sampler, SearchSpace, divide_settings
+from dlrun.sweeps.search_space import Sampler, divide_settings, parse_search_space
 from dlrun.sweeps.sweep import run_sweep
 
 # Options that `sweep --resume` accepts.
@@ -85,7 +85,7 @@ def sweep(
     code, _ = run_sweep(
         experiment or "",
         replace(settings, overrides=[*single, *settings.overrides], values=[layer]),
-        SearchSpace(seeds, several, space or (), trials, sampler, folds),
+        parse_search_space(seeds, several, space or (), trials, sampler, folds),
         resume=resume,
         jobs=jobs,
         slurm_options=slurm_options,

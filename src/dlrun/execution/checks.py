@@ -148,7 +148,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
         raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
     file = run.folder / CONFIG
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
-    layer = read_and_merge_layers([recorded, *settings.overrides])
+    layer = read_and_merge_layers([recorded, *settings.overrides, *settings.values])
     config = validate_config(name, layer)
     before = flatten_keys(run.config.model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))

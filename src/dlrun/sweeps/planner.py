@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dlrun.config.data_sections import FOLDS, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, parse_set_override
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_setting, parse_set_override
 from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.execution.checks import check_run_can_start, merge_experiment_config, validate_config
 from dlrun.experiments import registry
@@ -79,7 +79,7 @@ def _planned_layers(
     if search_space.folds is not None:
         base = _with_folds(experiment, base, search_space.folds, seed)
         keys_not_to_override = [*searched_keys, FOLDS]
-    _refuse_overrides_of(keys_not_to_override, run_settings.overrides)
+    _refuse_values_of(keys_not_to_override, run_settings)
     return [add_settings(base, settings) for settings in point_settings], searched_keys
 
 
@@ -100,12 +100,17 @@ def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> Co
     return add_settings(base, settings)
 
 
-def _refuse_overrides_of(keys: Sequence[str], overrides: Sequence[str]) -> None:
-    """Raise ConfigError if a `--set` text sets a varied key, or a key in a varied section."""
-    for text in overrides:
-        for set_key in flatten_keys(parse_set_override(text).values):
+def _refuse_values_of(keys: Sequence[str], run_settings: RunSettings) -> None:
+    """Raise ConfigError if a value that all runs share is of a varied key, or in a varied section.
+
+    A value in a YAML file, of which it may be one of many, is only replaced.
+    """
+    layers = [*map(parse_set_override, run_settings.overrides), *run_settings.values]
+    for layer in layers:
+        for set_key, value in flatten_keys(layer.values).items():
             for key in keys:
                 if f"{set_key}.".startswith(f"{key}."):
+                    text = f"{set_key}={format_setting(value)}"
                     raise ConfigError(f"{text}: {key} varies in this sweep", "leave one out")
 
 

@@ -5,8 +5,8 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -65,14 +65,15 @@ class AdaptiveSearch(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Holds the options that define a search space: seeds, folds, lists of values, ranges, choices.
+    """Holds what varies in a sweep: seeds, folds, lists of values, ranges, choices.
 
-    grid: texts KEY=A,B. sampler: how `trials` points are taken from the spaces; None: by chance.
+    grid: the values of each key, by dotted keys. sampler: how `trials` points are taken from the
+    spaces; None: by chance.
     """
 
-    seeds: str | None = None
-    grid: Sequence[str] = ()
-    spaces: Sequence[str] = ()
+    seeds: Sequence[int] | None = None
+    grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    spaces: Sequence[KeySearchSpace] = ()
     trials: int | None = None
     sampler: Sampler | None = None
     folds: int | None = None
@@ -82,10 +83,12 @@ class SearchSpace:
 
         `seed` is that of the draws. Seeds vary fastest, then folds, so that a config's runs finish
         together. With the sampler tpe, whose points depend on results, the settings are those of
-        `settings_to_check_ends`, to be checked. Raises ConfigError for an invalid text.
+        `settings_to_check_ends`, to be checked. Raises ConfigError if options do not fit, or if
+        nothing varies.
         """
-        spaces = self.parse_spaces()
-        axes = [[{key: value} for value in values] for key, values in map(_parse_values, self.grid)]
+        self._check_options_fit()
+        spaces = self.spaces
+        axes = [[{key: value} for value in values] for key, values in self.grid.items()]
         repeats = self.repeats
         keys = [space.key for space in spaces]
         keys += [key for axis in [*axes, repeats] for key in axis[0]]
@@ -116,24 +119,25 @@ class SearchSpace:
         folds = [{FOLD: fold} for fold in range(1, (self.folds or 0) + 1)] or [{}]
         seeds: list[Settings] = [{}]
         if self.seeds is not None:
-            seeds = [{SEED: seed} for seed in parse_seeds(self.seeds)]
+            seeds = [{SEED: seed} for seed in self.seeds]
         return [fold | seed for fold in folds for seed in seeds]
 
-    def parse_spaces(self) -> list[KeySearchSpace]:
-        """Return the search spaces. Raises ConfigError if they and other options do not fit."""
-        spaces = [_parse_space(text) for text in self.spaces]
-        if bool(spaces) != (self.trials is not None) or (self.sampler and not spaces):
+    def _check_options_fit(self) -> None:
+        """Raise ConfigError if spaces and other options do not fit, or a key has no value."""
+        if bool(self.spaces) != (self.trials is not None) or (self.sampler and not self.spaces):
             example = "as in --trials 20 --space optimizer.lr=log:1e-4..1e-2; KEY=A,B needs none"
             raise ConfigError("--space, --trials, --sampler: they belong together", example)
-        if self.sampler == "tpe" and self.grid:
-            raise ConfigError(f"{self.grid[0]}: not with --sampler tpe", "write --space KEY=A|B")
-        return spaces
+        for key, values in self.grid.items():
+            if self.sampler == "tpe":
+                raise ConfigError(f"{key}: not with --sampler tpe", "write --space KEY=A|B")
+            if not values:
+                raise ConfigError(f"{key}: no value", "as in KEY=A,B")
 
     def adaptive_search(self, seed: int) -> AdaptiveSearch | None:
         """Return how Optuna chooses the configs, by this seed; None without the sampler tpe."""
         if self.sampler != "tpe" or self.trials is None:
             return None
-        spaces = self.parse_spaces()
+        spaces = list(self.spaces)
         return AdaptiveSearch(trials=self.trials, spaces=spaces, seed=seed, repeats=self.repeats)
 
 
@@ -167,6 +171,33 @@ def divide_settings(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     return single, several
 
 
+def parse_search_space(
+    seeds: str | None = None,
+    grid: Sequence[str] = (),
+    spaces: Sequence[str] = (),
+    trials: int | None = None,
+    sampler: Sampler | None = None,
+    folds: int | None = None,
+) -> SearchSpace:
+    """Return the search space of a command's options. Raises ConfigError for an invalid text.
+
+    seeds: such as `0-4`. grid: texts KEY=A,B. spaces: texts KEY=log:1e-4..1e-2 and others.
+    """
+    values_by_key: dict[str, list[Any]] = {}
+    for key, values in map(_parse_values, grid):
+        if key in values_by_key:
+            raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
+        values_by_key[key] = values
+    return SearchSpace(
+        seeds=None if seeds is None else parse_seeds(seeds),
+        grid=values_by_key,
+        spaces=[parse_space(text) for text in spaces],
+        trials=trials,
+        sampler=sampler,
+        folds=folds,
+    )
+
+
 def parse_seeds(text: str) -> list[int]:
     """Parse seeds such as `0-4`, `0,3,7` or `5` (0 to 4), or raise ConfigError if invalid."""
     if text.strip() == "0":
@@ -196,7 +227,7 @@ def _parse_values(text: str) -> tuple[str, list[Any]]:
     return key, [*parsed]
 
 
-def _parse_space(text: str) -> KeySearchSpace:
+def parse_space(text: str) -> KeySearchSpace:
     """Parse a search space, such as `optimizer.lr=log:1e-4..1e-2` or `batch_size=50|100`."""
     key, _, spec = text.partition("=")
     if match := _RANGE.fullmatch(spec.strip()):
