@@ -97,3 +97,17 @@ def test_a_file_that_cannot_be_read_is_part_of_the_state(tmp_path: Path) -> None
     before = hash_contents(files, tmp_path / "data")
     files[1].write_text("")
     assert hash_contents(files, tmp_path / "data") != before
+
+
+def test_a_class_may_be_a_link_whose_contents_count(tmp_path: Path) -> None:
+    written(tmp_path / "real", "a/1.txt", "b/1.txt")
+    (tmp_path / "linked").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "linked" / name).symlink_to(tmp_path / "real" / name)
+    data = shipped_data("text-dense", path=tmp_path / "linked")
+    before = fingerprint_user_data(data, tmp_path / "cache")
+    assert before == fingerprint_user_data(
+        shipped_data("text-dense", path=tmp_path / "real"), tmp_path / "cache"
+    )
+    (tmp_path / "real" / "a" / "1.txt").write_text("another text")
+    assert fingerprint_user_data(data, tmp_path / "cache") != before

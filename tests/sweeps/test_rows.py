@@ -47,6 +47,8 @@ def test_on_different_rows_nothing_is_ranked(table: Path, words: list[str]) -> N
     key = words[0].partition("=")[0]
     own = DENSE if key == "data.validation" else LASSO
     own = [word for word in own if not word.startswith(f"{key}=")]
+    if key == "data.path":
+        own.remove("t.csv")
     planned = harness.run(table, "sweep", *own, *words, "--dry-run")
     planned.is_told(0)
     assert f"{key} varies" in planned.stderr

@@ -76,3 +76,18 @@ def test_validation_rows_that_are_the_test_rows_are_a_warning(tmp_path: Path) ->
     configs = group_runs_by_config(plan, scored_runs(plan, tmp_path, SCORES, config=config))
     (warning,) = warnings_of_selection(configs)
     assert "best config" in warning
+
+
+def test_configs_without_a_common_seed_are_not_ranked_on_other_rows(tmp_path: Path) -> None:
+    """One run of each config has failed, each of another seed, which divides the rows."""
+    plan = plan_of_rates(rates=2, seeds=2)
+    digests = {"rows_digest": "all", "test_digest": "test", "train_digest": "train"}
+    found = {}
+    for seed, scores in enumerate(([0.8, None], [None, 0.9])):
+        by_rate: dict[float, list[float | None]] = {0.001: [None] * 2, 0.002: [None] * 2}
+        by_rate[(0.001, 0.002)[seed]] = [*scores]
+        split = digests | {"seed": seed, "validation_digest": f"of seed {seed}"}
+        found |= scored_runs(plan, tmp_path, by_rate, split=split)
+    configs = group_runs_by_config(plan, found)
+    assert len(configs) == 2 and find_best_config(configs) is None
+    assert "different rows" in warnings_of_selection(configs)[0]

@@ -61,11 +61,15 @@ def fingerprint_user_data(config: OwnDataConfig, data_dir: Path) -> str:
 
 
 def hash_user_data(path: Path, data_dir: Path) -> str:
-    """Return the hash of a file, or of the names and contents of all files in a folder."""
+    """Return the hash of a file, or of the names and contents of all files of a folder's classes.
+
+    A class may be a link to a folder.
+    """
     if not path.is_dir():
         return hash_file(path)
     folder = path.absolute()
-    return hash_contents(list(list_files(folder)), data_dir, folder)
+    files = [file for class_folder in _sub_folders(folder) for file in list_files(class_folder)]
+    return hash_contents(files, data_dir, folder)
 
 
 def list_files_by_class(

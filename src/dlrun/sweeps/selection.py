@@ -40,7 +40,12 @@ def describe_different_rows(groups: Sequence[Group]) -> str:
             for repeat, run in group.counted.items():
                 if run.record.split is not None:
                     digests.setdefault(repeat, set()).add(run.record.split.digest_for(kind))
-        if any(len(of_repeat) > 1 for of_repeat in digests.values()):
+        has_common_repeat = any(
+            all(repeat in group.counted for group in groups if group.counted) for repeat in digests
+        )
+        every = set().union(*digests.values())  # without a common seed, all are to be the same
+        differ = any(len(of_repeat) > 1 for of_repeat in digests.values())
+        if differ or (len(groups) > 1 and not has_common_repeat and len(every) > 1):
             verb = "test" if kind == TESTED else "validate"
             return f"nothing is ranked: the configs {verb} on different rows"
     return ""
