@@ -20,7 +20,7 @@ from dlrun.paired_comparison import (
     why_not_comparable,
 )
 from dlrun.reports.group_rows import group_row, position_relative_to
-from tests.run_folder.making import a_run
+from tests.run_folder.making import a_run, change_record
 
 MAE = [221.8, 250.8, 230.0, 245.5, 212.4]  # mean 232.1, sd 15.897
 BOOK = {"book": {"test_mae": 235.0}}
@@ -233,3 +233,6 @@ def test_runs_that_depend_on_no_seed_count_once(tmp_path: Path) -> None:
     row = group_row(group, group.spreads["test_mae"])
     assert (row["count"], row["mean"], row["sd"], row["interval_of_mean"]) == (1, 0.1, None, None)
     assert len(row["runs"]) == 7 and not row["note"]
+    change_record(runs[3].folder, metrics={})
+    (group,) = group_runs([Run.open(run.folder) for run in runs])
+    assert not group.spreads and group.median_run is not None

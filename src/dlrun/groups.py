@@ -156,9 +156,8 @@ class Group:
                 return {}
             seed_or_fold = seed if fold is None or not self.fold_count else fold
             by_seed_or_fold.setdefault(seed_or_fold, []).append(float(value))
-            if not self.depends_on_chance:
-                break
-        return {key: statistics.fmean(values) for key, values in by_seed_or_fold.items()}
+        values_by_key = {key: statistics.fmean(of) for key, of in by_seed_or_fold.items()}
+        return values_by_key if self.depends_on_chance else dict([*values_by_key.items()][:1])
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:

@@ -60,6 +60,9 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes | None, pro
         ("seed", "x"),
         ("metrics", {"test_loss": "low"}),
         ("config", 5),
+        ("config", {"metrics": "x"}),
+        ("config", {"data": {"fold": []}}),
+        ("reference", {"place": ["x"]}),
     ],
 )
 def test_a_field_of_another_type(cli: Dlrun, tmp_path: Path, field: str, value: object) -> None:

@@ -6,13 +6,13 @@ results.json holds the SHA-256 of each file that the run wrote, and its own.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from dlrun.config.sections import Count, RangeOfRuns, Threads
-from dlrun.config.yaml_loader import Values
+from dlrun.config.yaml_loader import Values, flatten_keys
 from dlrun.data.split import Split
 from dlrun.errors import DataError, OtherVersionError
-from dlrun.metrics import Directions, Metric, describe_metric
+from dlrun.metrics import Better, Directions, Metric, describe_metric
 from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
 from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
@@ -72,6 +72,33 @@ class RunEnvironment(BaseModel):
     processor: str | None = None
 
 
+class KnownInConfig(BaseModel):
+    """Declares the keys that dlrun reads in the recorded config of any experiment."""
+
+    metrics: dict[str, Better] | None = None
+    fold: int | None = Field(default=None, alias="data.fold")
+
+
+class KnownInReference(BaseModel):
+    """Declares the keys that dlrun reads in the published numbers of any experiment."""
+
+    place: list[Count] = []
+
+
+def _check_config(config: Values) -> Values:
+    KnownInConfig.model_validate(config | flatten_keys(config))
+    return config
+
+
+def _check_reference(reference: Values) -> Values:
+    KnownInReference.model_validate(reference)
+    return reference
+
+
+RecordedConfig = Annotated[Values, AfterValidator(_check_config)]
+RecordedReference = Annotated[Values, AfterValidator(_check_reference)]
+
+
 class RunRecord(BaseModel):
     """Holds what results.json says of a run; until its end, the metrics of its newest step."""
 
@@ -91,7 +118,7 @@ class RunRecord(BaseModel):
     sweep: SweepMembership | None = None
     continues: str | None = None  # name of the run from whose last epoch it began
     # As in config.yaml, but for what a resume chose: the device, the paths.
-    config: Values = {}
+    config: RecordedConfig = {}
     steps: Count | None = None  # number of finished epochs or penalties
     # Its data and its results.
     data: str = ""  # in words: the source of the rows; not how a seed or a fold divided them
@@ -99,7 +126,7 @@ class RunRecord(BaseModel):
     data_digest: str | None = None  # hash of all arrays, the vocabulary and the labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
-    reference: Values = {}  # the published metrics, and where they stand
+    reference: RecordedReference = {}  # the published metrics, and where they stand
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, RangeOfRuns] = {}  # intervals by metric, for runs of the shipped config
     stopped_epoch: Count | None = None  # the epoch after which the training ended early
