@@ -90,10 +90,22 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     options = [name for param in error.ctx.command.params for name in param.opts]
     similar = errors.did_you_mean(option, [name for name in options if name.startswith("--")])
     if option in OPTIONS_OF_SWEEPS and arguments[0] in registry.experiment_names():
-        hint = shlex.join(["dlrun", "sweep", *arguments])
+        kept = _without_seed(arguments) if option == "--seeds" else arguments
+        hint = shlex.join(["dlrun", "sweep", *kept])
     elif not similar and "--set" in options:
         hint = "config values are given as KEY=VALUE, such as optimizer.lr=0.01"
     return UsageError(f"no such option: {option}{similar}", hint)
+
+
+def _without_seed(arguments: Sequence[str]) -> list[str]:
+    """Return arguments without a value of the key `seed`, which --seeds varies."""
+    sets_seed = [word.startswith("seed=") for word in arguments]
+    followed = [*sets_seed[1:], False]
+    return [
+        word
+        for word, is_seed, is_before in zip(arguments, sets_seed, followed, strict=True)
+        if not (is_seed or (word == "--set" and is_before))
+    ]
 
 
 def prepare_process(arguments: Sequence[str]) -> None:
