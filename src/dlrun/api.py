@@ -9,9 +9,8 @@ from typing import TypeVar
 
 from dlrun.config.yaml_loader import (
     Values,
-    config_layer_from_setting,
+    config_layers_from_settings,
     flatten_keys,
-    format_setting,
 )
 from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
 from dlrun.execution.run import resume_run, run_experiment
@@ -200,10 +199,7 @@ def _settings(
     quiet: bool,
 ) -> RunSettings:
     """Return what functions share as the options of a command."""
-    layers = [
-        config_layer_from_setting(key, value, f"{key}={format_setting(value)}")
-        for key, value in flatten_keys(_plain(values)).items()
-    ]
+    layers = config_layers_from_settings(flatten_keys(_plain(values)))
     return RunSettings(
         config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
         values=[*layers, config_layer_of_arguments(experiment, [*map(str, inputs)])],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from dlrun.config.yaml_loader import Values, config_layer_from_setting
+from dlrun.config.yaml_loader import Values, config_layers_from_settings
 from dlrun.data.array_cache import Array
 from dlrun.data.dataset_types import GENERATED, ReadContext, dataset_of
 from dlrun.data.labelled_texts import Reviews
@@ -160,8 +160,8 @@ def _load_data(
     """Return the data that an experiment reads with some settings, and what they were read from."""
     if sample:
         settings = settings | {"data.source": GENERATED}
-    layers = [config_layer_from_setting(key, settings[key], key) for key in settings]
-    config = load_experiment_config(experiment, RunSettings(values=layers))
+    values = config_layers_from_settings(settings)
+    config = load_experiment_config(experiment, RunSettings(values=values))
     section = config.data_section
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
     dataset = dataset_of(section)

@@ -238,7 +238,8 @@ class _SameData:
             return False
         if split is not None and self.splits.setdefault(split.division, split) != split:
             return False
-        self.description, self.rows_digest = record.data, rows_digest
+        self.description = record.data
+        self.rows_digest = rows_digest
         return True
 
 

@@ -15,9 +15,8 @@ from dlrun import run_context
 from dlrun.config.sections import BaselineExperiment, ExperimentConfig, PublishedVariant, Reference
 from dlrun.config.yaml_loader import (
     Values,
-    config_layer_from_setting,
+    config_layers_from_settings,
     flatten_keys_except,
-    format_setting,
     format_settings_briefly,
 )
 from dlrun.errors import ConfigError, DlrunError, Stopped
@@ -88,10 +87,7 @@ class Reproduction:
     @property
     def run_settings(self) -> RunSettings:
         """Return the options of the experiment's runs, with the values of `settings`."""
-        layers = [
-            config_layer_from_setting(key, value, f"{key}={format_setting(value)}")
-            for key, value in self.settings.items()
-        ]
+        layers = config_layers_from_settings(self.settings)
         return replace(self.options, values=[*self.options.values, *layers])
 
     def make_plan(self, screen: Screen) -> SweepPlan:

@@ -57,7 +57,7 @@ def test_code_is_kept_and_a_file_that_a_power_cut_left_empty_is_compiled_anew(
 def test_no_settings_file_of_the_working_folder_is_read(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, config: bytes
 ) -> None:
-    """Nor are the settings of whoever has imported numba there, or what numba does for him."""
+    """A user who has imported numba there keeps its settings, and what numba does with them."""
     (tmp_path / ".numba_config.yaml").write_bytes(config)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(numba.config, "CACHE_DIR", "planted")

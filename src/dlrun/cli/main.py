@@ -90,8 +90,8 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     options = [name for param in error.ctx.command.params for name in param.opts]
     similar = errors.did_you_mean(option, [name for name in options if name.startswith("--")])
     if option in OPTIONS_OF_SWEEPS and arguments[0] in registry.experiment_names():
-        kept = _without_seed(arguments) if option == "--seeds" else arguments
-        hint = shlex.join(["dlrun", "sweep", *kept])
+        of_sweep = _without_seed(arguments) if option == "--seeds" else arguments
+        hint = shlex.join(["dlrun", "sweep", *of_sweep])
     elif not similar and "--set" in options:
         hint = "config values are given as KEY=VALUE, such as optimizer.lr=0.01"
     return UsageError(f"no such option: {option}{similar}", hint)

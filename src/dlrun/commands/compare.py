@@ -74,15 +74,12 @@ def compare(
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
     rows = _differing_rows([_compared_values(run) for run in opened])
     rows += _metric_rows(opened)
-    comparisons = _compare_configs(group_runs(opened))
+    compared_configs = _compare_configs(group_runs(opened))
     if json:
         objects = [{"key": row.key, "values": row.values, "best": row.best} for row in rows]
-        compared = [
-            {"config": name, "with": other, **(found.as_object() if found else {"why_not": why})}
-            for name, other, found, why in comparisons
-        ]
+        comparisons = [compared.as_object() for compared in compared_configs]
         screen.print_json(
-            {"runs": [run.name for run in opened], "rows": objects, "comparisons": compared}
+            {"runs": [run.name for run in opened], "rows": objects, "comparisons": comparisons}
         )
         return
     heads = [run_name_without_time(run.folder) for run in opened]
@@ -93,27 +90,53 @@ def compare(
     for kind, stage in (("test", TESTED), ("validation", VALID)):
         if not all(have_same_rows(opened[0].record, run.record, stage) for run in opened):
             screen.note(f"not on the same {kind} rows: no {kind} metric is marked as the best")
-    for name, other, found, why in comparisons:
-        text = found.describe(name, other) if found else f"{name}: not compared with {other}: {why}"
-        screen.show("\n".join(textwrap.wrap(printable(text), LINE_WIDTH, break_long_words=False)))
+    for compared in compared_configs:
+        lines = textwrap.wrap(printable(compared.describe()), LINE_WIDTH, break_long_words=False)
+        screen.show("\n".join(lines))
 
 
-def _compare_configs(groups: Sequence[Group]) -> list[tuple[str, str, Comparison | None, str]]:
-    """Return for each config but the first its name, the first's, and how their runs compare.
+@dataclass(frozen=True)
+class _ComparedConfig:
+    """Holds how the runs of a config compare with those of the first config.
 
-    Without a comparison the last text says why there is none.
+    comparison: None if they cannot be compared; `why_not` then says why.
     """
+
+    name: str
+    first_name: str
+    comparison: Comparison | None
+    why_not: str
+
+    def describe(self) -> str:
+        """Return the comparison in words, or why there is none."""
+        if self.comparison is None:
+            return f"{self.name}: not compared with {self.first_name}: {self.why_not}"
+        return self.comparison.describe(self.name, self.first_name)
+
+    def as_object(self) -> dict[str, object]:
+        """Return the comparison as an object for the JSON output."""
+        result = (
+            {"why_not": self.why_not} if self.comparison is None else self.comparison.as_object()
+        )
+        return {"config": self.name, "with": self.first_name, **result}
+
+
+def _compare_configs(groups: Sequence[Group]) -> list[_ComparedConfig]:
+    """Return how the runs of each config but the first compare with those of the first."""
     first = groups[0]
     if first.main_spread is None:
         return []
     metric = first.main_spread.metric.name
     compared = []
     for group in groups[1:]:
-        name, other = group.name, first.name
-        if name == other:
-            name, other = group.runs[0].name, first.runs[0].name
-        found = compare_groups(group, first, metric)
-        compared.append((name, other, found, why_not_comparable(group, first, metric)))
+        name = group.name
+        first_name = first.name
+        if name == first_name:  # the same settings on other data
+            name = group.runs[0].name
+            first_name = first.runs[0].name
+        comparison = compare_groups(group, first, metric)
+        why_not = why_not_comparable(group, first, metric)
+        compared.append(_ComparedConfig(name, first_name, comparison, why_not))
     return compared
 
 

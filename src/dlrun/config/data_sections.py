@@ -30,6 +30,7 @@ WEEKDAY = "day_of_week"
 IS_TRAIN = "train"
 
 E = TypeVar("E", bound=ExperimentConfig)
+Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
 
 
 class SameRows:
@@ -37,7 +38,6 @@ class SameRows:
 
 
 SAME_ROWS = SameRows()
-Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
 
 
 def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -> list[str]:

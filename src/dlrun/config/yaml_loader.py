@@ -132,6 +132,14 @@ def config_layer_from_setting(key: str, value: object, origin: str) -> ConfigLay
     return config_layer_from_values(values, origin)
 
 
+def config_layers_from_settings(settings: Mapping[str, object]) -> list[ConfigLayer]:
+    """Return a config layer for each setting, by dotted key; errors name it as `KEY=VALUE`."""
+    return [
+        config_layer_from_setting(key, value, f"{key}={format_setting(value)}")
+        for key, value in settings.items()
+    ]
+
+
 def format_override(key: str, value: object) -> str:
     """Return the `--set` text for a key and value, with quotes if YAML would read another value."""
     plain = f"{key}={value}"

@@ -120,9 +120,10 @@ def _prepare(context: ReadContext) -> Prepared:
     if len(classes) == 2:
         labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
     arrays, vocabulary = texts.encode(is_test, config.num_words)
+    hashes = rows.content_hashes
     for part, in_part in (("train", ~is_test), ("test", is_test)):
         arrays[f"{part}_labels"] = labels[in_part]
-        arrays[f"{part}_hashes"] = rows.content_hashes[in_part]
+        arrays[f"{part}_hashes"] = hashes[in_part]
     lists = {"words": vocabulary, "labels": classes, "warnings": context.warnings.lines()}
     return arrays, lists | rows.names_of_test_rows(is_test, config)
 

@@ -59,7 +59,8 @@ def make_split(
     is_series: bool = False,
 ) -> Split:
     """Return the split of a run's rows. validation: None if no rows validate; or the test rows."""
-    fold, folds = None, None
+    fold = None
+    folds = None
     data = config.data_section
     if isinstance(data, DividedDataConfig) and data.chosen_fold is not None:
         fold, folds = data.chosen_fold

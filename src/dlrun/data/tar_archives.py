@@ -38,7 +38,7 @@ class _Allowance:
 
 
 class _BoundedTar(tarfile.TarFile):
-    """Is a tar archive, unpacked by tarfile, of which no more is read than is allowed."""
+    """Is a tar archive that tarfile unpacks; its reader refuses to read more than is allowed."""
 
     fileobj: Any  # an _Allowance; tarfile's own stubs do not know it
 

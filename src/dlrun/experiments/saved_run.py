@@ -256,7 +256,9 @@ class Run:
     @property
     def _data_option(self) -> str:
         """Return the option --data-dir with which the run began, if it did, after a space."""
-        with contextlib.suppress(DlrunError):  # whoever shows the run says that it is damaged
+        with contextlib.suppress(
+            DlrunError
+        ):  # the command that shows the run says that it is damaged
             words = iter(self.environment.command)
             for word in words:
                 name, _, value = word.partition("=")

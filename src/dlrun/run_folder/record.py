@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field
 
 from dlrun.config.sections import Count, RangeOfRuns, Threads
-from dlrun.config.yaml_loader import Values, flatten_keys
+from dlrun.config.yaml_loader import Values
 from dlrun.data.split import Split
 from dlrun.errors import DataError, OtherVersionError
 from dlrun.metrics import Better, Directions, Metric, describe_metric
@@ -76,7 +76,7 @@ class KnownInConfig(BaseModel):
     """Declares the keys that dlrun reads in the recorded config of any experiment."""
 
     metrics: dict[str, Better] | None = None
-    fold: int | None = Field(default=None, alias="data.fold")
+    fold: int | None = None  # of the section `data`
 
 
 class KnownInReference(BaseModel):
@@ -86,7 +86,9 @@ class KnownInReference(BaseModel):
 
 
 def _check_config(config: Values) -> Values:
-    KnownInConfig.model_validate(config | flatten_keys(config))
+    data = config.get("data")
+    fold = data.get("fold") if isinstance(data, dict) else None
+    KnownInConfig.model_validate({"metrics": config.get("metrics"), "fold": fold})
     return config
 
 

@@ -12,8 +12,8 @@ import sys
 def outside_working_folder() -> contextlib.AbstractContextManager[None]:
     """Change to Python's own folder in a `with` block, in which libraries are imported.
 
-    Whoever can write there can run code anyway. The working folder is one for all threads, so a
-    block has nothing but imports.
+    A person who can write there can run code anyway. All threads have the same working folder, so
+    a block has nothing but imports.
     """
     return contextlib.chdir(sys.prefix)
 
