@@ -82,7 +82,7 @@ def test_of_several_runs_of_one_suffix_none_is_guessed(runs: Path) -> None:
         ("n" * 5000, "no such run"),
         ("/some/long/path/that/is/gone", "no such run"),
         ("/some/long/path/that/is/latest", "no runs here"),
-        ("/latest", "no runs here"),
+        ("/latest", "no such run"),
         ("../latest", "no runs here"),
         ("runs/notes.txt/latest", "no runs here"),
         ("~nobody-of-that-name/runs/latest", "no such run"),

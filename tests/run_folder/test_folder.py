@@ -1,6 +1,7 @@
 """Run folders: claimed once, written whole, removed alone."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def test_a_runs_folder_in_a_run_is_refused_by_its_own_name(tmp_path: Path) -> No
     for runs in (run, run / "new"):
         with pytest.raises(ConfigError, match=f"^--runs-dir {runs}: is in the folder of a run"):
             check_runs_folder_writable(runs)
+
+
+@pytest.mark.parametrize("damaged", ["results.json", "environment.json"])
+def test_a_damaged_run_is_protected_too(tmp_path: Path, damaged: str) -> None:
+    run = a_run(tmp_path / "run")
+    (run / damaged).write_text("{")
+    with pytest.raises(ConfigError, match=f"is in the folder of a run, {run}$"):
+        check_runs_folder_writable(run / "new")
+
+
+def test_plain_files_of_a_users_project_make_no_run_and_no_sweep(tmp_path: Path) -> None:
+    for name in ("config.yaml", "run.lock", "results.json", "environment.json", "sweep.json"):
+        (tmp_path / name).write_text('{"format": 1, "method": "grid"}')
+    check_runs_folder_writable(tmp_path / "runs")
+    (tmp_path / "results.json").unlink()
+    os.mkfifo(tmp_path / "results.json")
+    check_runs_folder_writable(tmp_path / "runs")
 
 
 def test_a_sweeps_name_is_taken_once(tmp_path: Path) -> None:

@@ -49,6 +49,15 @@ def read_checksummed_json(kind: type[M], path: Path, most: int = MOST_TEXT) -> M
         raise DataError(f"{path}: not what a run writes: {key}: {problem['msg']}") from None
 
 
+def has_checksum(path: Path) -> bool:
+    """Return whether a file is such a JSON file of any format, also one that was edited."""
+    try:
+        value = json.loads(read_regular_file(path, MOST_TEXT))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and {"format", SHA256} <= value.keys()
+
+
 def to_checksummed_json(model: BaseModel) -> str:
     """Return a pydantic model as JSON text with the SHA-256 of its content."""
     value = json.loads(to_json(model.model_dump()))

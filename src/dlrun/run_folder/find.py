@@ -78,7 +78,7 @@ def find_run(run: str, runs_dir: Path) -> Path:
         raise ConfigError(f"{run!r}: no such run: {error}") from None
     before, slash, name = run.rpartition("/")
     experiment = before if slash else None
-    if name == LATEST:
+    if name == LATEST and experiment != "":  # `/latest` is of a shell's variable without a value
         return _find_newest_run(runs_dir, experiment)
     if exists:
         raise_if_sweep(run, runs_dir)

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.run_folder.checksummed_json import has_checksum
 from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_file_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
 NOTES = "notes.json"  # may change at any time
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
-RUN_FILES = (CONFIG, RESULTS, ENVIRONMENT, LOCK)  # a folder with two of them is a run's
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
 WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
@@ -147,13 +147,17 @@ def _unusable_runs_folder(runs_dir: Path, why: str | None) -> ConfigError:
 
 
 def check_outside_runs(option: str, path: Path) -> None:
-    """Raise ConfigError if a path is the folder of a run or a sweep, or in one: it is dlrun's."""
+    """Raise ConfigError if a path is the folder of a run or a sweep, or in one: it is dlrun's.
+
+    The folder has one of the files that only dlrun writes, perhaps a damaged one; a user's own
+    project may have a config.yaml and a results.json, too.
+    """
     resolved = path.resolve()
     for folder in (resolved, *resolved.parents):
-        is_run = sum(map(os.path.lexists, (folder / name for name in RUN_FILES))) > 1
-        if is_run or os.path.lexists(folder / PLAN):
-            kind = "run" if is_run else "sweep"
-            raise ConfigError(f"{option} {path}: is in the folder of a {kind}", "choose another")
+        for name, kind in ((RESULTS, "run"), (ENVIRONMENT, "run"), (PLAN, "sweep")):
+            if has_checksum(folder / name):
+                problem = f"{option} {path}: is in the folder of a {kind}, {folder}"
+                raise ConfigError(problem, "choose another")
 
 
 def update_latest_link(parent: Path, name: str) -> None:
