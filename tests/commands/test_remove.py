@@ -63,7 +63,7 @@ def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
         ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
         ({"status": ["failed"], "experiment": "nothing"}, "no runs here"),
         ({"status": ["failed"], "experiment": ""}, "no runs here"),
-        ({"runs": ["/latest"]}, "no runs here"),
+        ({"runs": ["/latest"]}, "no such run"),
     ],
 )
 def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) -> None:

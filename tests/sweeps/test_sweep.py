@@ -1,6 +1,8 @@
 """`dlrun sweep`, by its command line."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -39,7 +41,22 @@ def test_a_sweep(tmp_path: Path) -> None:
     again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
     assert "to do" not in again.stderr
     assert json.loads(again.stdout)["comparison"]["metric"] == "valid_accuracy"
-    harness.run(tmp_path, *sweep).is_told(2, "`dlrun sweep --resume s` continues it")
+    assert_it_prints_a_command_that_works(tmp_path, harness.run(tmp_path, *sweep).stderr)
+
+
+def test_commands_that_it_prints_work_for_another_runs_folder(tmp_path: Path) -> None:
+    elsewhere = ["--runs-dir", "else where"]
+    harness.run(tmp_path, *words("--seeds", "1,", "--name", "s"), *elsewhere).is_told(0)
+    (run,) = (tmp_path / "else where" / QUICK).glob("*Z-s-*")
+    for command in (
+        words("--seeds", "1,", "--name", "s"),  # the name is taken
+        ["runs", "show", "s"],  # a sweep
+        ["runs", "show", "none"],
+        ["runs", "list", "none"],
+        ["resume", str(run)],  # finished: the sweep may go on
+    ):
+        told = harness.run(tmp_path, *command, *elsewhere)
+        assert_it_prints_a_command_that_works(tmp_path, told.stderr)
 
 
 def test_a_renamed_run_of_a_sweep_is_found_again(tmp_path: Path) -> None:
@@ -136,7 +153,15 @@ def test_on_other_data_nothing_is_continued(tmp_path: Path, header: str, rows: i
     again = ["sweep", "--resume", "s", "--force"]
     harness.run(tmp_path, *again).is_told(2, "own.csv has changed")
     longer = ["resume", "table-dense/latest", "trainer.max_epochs=2"]
-    harness.run(tmp_path, *longer).is_told(2, "the data have changed since the run began")
+    refused = harness.run(tmp_path, *longer)
+    refused.is_told(2, "the data have changed since the run began")
+    assert_it_prints_a_command_that_works(tmp_path, refused.stderr)
+
+
+def assert_it_prints_a_command_that_works(folder: Path, text: str) -> None:
+    """The first command in backticks, pasted."""
+    command = re.findall("`dlrun (.*?)`", text)[0]
+    harness.run(folder, *shlex.split(command)).is_told(0)
 
 
 def test_a_copy_of_a_run_is_in_no_table_of_a_sweep_and_leads_no_list(tmp_path: Path) -> None:

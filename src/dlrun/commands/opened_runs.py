@@ -1,5 +1,6 @@
 """Open the runs that a command names, and show the command's result for each as a table."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -28,7 +29,8 @@ def scan_runs_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
         raise_if_sweep(experiment, runs_dir)
     known = registry.experiment_names()
     meant = "" if experiment in known else did_you_mean(experiment, known)
-    raise ConfigError(f"{runs_dir / experiment}: no runs here{meant}", "`dlrun runs list` has all")
+    lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(runs_dir)])
+    raise ConfigError(f"{runs_dir / experiment}: no runs here{meant}", f"`{lists}` has all")
 
 
 def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Run]]:

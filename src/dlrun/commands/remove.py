@@ -1,5 +1,6 @@
 """`dlrun runs rm`: remove runs."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -65,7 +66,9 @@ def _named_runs(names: Sequence[str], runs_dir: Path) -> list[Run]:
     named = [scan_folder(folder) for folder in folders]
     for run in named:
         if run.is_damaged:
-            hint = "`dlrun runs rm --status damaged` removes damaged runs"
+            words = ["dlrun", "runs", "rm", "--status", "damaged"]
+            remove = shlex.join([*words, "--runs-dir", str(run.folder.parents[1])])
+            hint = f"`{remove}` removes damaged runs"
             raise DlrunError(f"{run.folder}: damaged, so it is kept: {run.problem}", hint)
         if run.is_other_version:
             hint = "use that version, or remove the folder by yourself"

@@ -1,5 +1,6 @@
 """`dlrun report`: write one HTML page about runs."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -92,7 +93,7 @@ def _newest_finished(runs_dir: Path) -> PageContent:
     note = ""
     if len(shown) < len(every.runs):
         note = f"{len(shown)} of {len(every.runs)} finished runs, those of the newest configs; "
-        note += "`dlrun report RUN ...` names others, `dlrun report FOLDER` has all."
+        note += f"`{shlex.join(['dlrun', 'report', str(runs_dir)])}` has all."
     return PageContent(shown, note, every.warnings)
 
 

@@ -20,9 +20,9 @@ from dlrun.execution.run_recorder import RunRecorder, new_record
 from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, print_results_json
-from dlrun.run_folder.checkpoint import checkpoint_files
+from dlrun.run_folder.checkpoint import CheckpointError, checkpoint_files
 from dlrun.run_folder.find import find_run, repair_latest_link
-from dlrun.run_folder.folder import LOG, METRICS, RunFolder, check_runs_folder_writable
+from dlrun.run_folder.folder import LOG, METRICS, SWEEPS, RunFolder, check_runs_folder_writable
 from dlrun.run_folder.record import RunRecord
 from dlrun.system.console import Screen
 from dlrun.system.files import check_regular_file, read_regular_file
@@ -62,20 +62,34 @@ def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
         checks.check_run_can_start(name, config, settings)
         experiment = checks.import_experiment_to_run(name, config)
         if not needs_new_run:
-            code = _run_in_folder(experiment, config, settings, folder, opened.record)
+            with _telling_how_to_repeat(opened):
+                code = _run_in_folder(experiment, config, settings, folder, opened.record)
             return code, folder.path
     if not checkpoint_files(folder.path):
         hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
         raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
     check_runs_folder_writable(runs_dir)
-    return _run_in_new_folder(experiment, config, settings, opened)
+    with _telling_how_to_repeat(opened):
+        return _run_in_new_folder(experiment, config, settings, opened)
+
+
+@contextlib.contextmanager
+def _telling_how_to_repeat(run: Run) -> Iterator[None]:
+    """Add the command that repeats a run to the error of a resume whose checkpoints are no use."""
+    try:
+        yield
+    except CheckpointError as error:
+        error.hint = f"`{run.repeat_command}` starts another run"
+        raise
 
 
 def _note_nothing_to_resume(run: Run, settings: RunSettings) -> None:
     more = run.resume_command
     hint = f"; {more} continues it in a new run" if more else ""
     if sweep := run.record.sweep:
-        hint = f"; `dlrun sweep --resume {sweep.name}` continues its sweep"
+        folder = run.folder.parents[1] / SWEEPS / sweep.name
+        resume = shlex.join(["dlrun", "sweep", "--resume", str(folder)])
+        hint = f"; `{resume}` continues its sweep"
     screen = settings.console()
     screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
     if settings.json:

@@ -201,7 +201,7 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if not self.is_finished:
-            again = f"dlrun resume {shlex.quote(str(self.folder))}{self._data_option}"
+            again = f"dlrun resume {shlex.quote(str(self.folder))}{self._place_options}"
             hint = f"`{again}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
@@ -251,20 +251,27 @@ class Run:
     def repeat_command(self) -> str:
         """Return the command that repeats the run."""
         config = shlex.quote(str(self.folder / CONFIG))
-        return f"dlrun {self.record.experiment} --config {config}{self._data_option}"
+        return f"dlrun {self.record.experiment} --config {config}{self._place_options}"
 
     @property
-    def _data_option(self) -> str:
-        """Return the option --data-dir with which the run began, if it did, after a space."""
-        with contextlib.suppress(
-            DlrunError
-        ):  # the command that shows the run says that it is damaged
+    def _place_options(self) -> str:
+        """Return the options --runs-dir and --data-dir with which the run began, after a space.
+
+        Without --runs-dir if the run is somewhere else now, as one that was handed in.
+        """
+        options = ""
+        # The command that shows the run says that it is damaged; a text may be no path.
+        with contextlib.suppress(DlrunError, OSError, ValueError):
             words = iter(self.environment.command)
             for word in words:
                 name, _, value = word.partition("=")
-                if name == "--data-dir":
-                    return f" --data-dir {shlex.quote(value or next(words, ''))}"
-        return ""
+                if name not in ("--runs-dir", "--data-dir"):
+                    continue
+                value = value or next(words, "")
+                is_here = Path(value).resolve() == self.folder.resolve().parents[1]
+                if is_here or name == "--data-dir":
+                    options += f" {name} {shlex.quote(value)}"
+        return options
 
     @property
     def resume_command(self) -> str | None:
@@ -277,13 +284,13 @@ class Run:
         if not schema.resumable or state == "running":
             return None
         has_checkpoint = bool(checkpoint_files(self.folder))
-        command = f"dlrun resume {shlex.quote(str(self.folder))}{self._data_option}"
+        command = f"dlrun resume {shlex.quote(str(self.folder))}{self._place_options}"
         if state != "finished":
             return command if has_checkpoint or not self.record.steps else None
         can_be_longer = EPOCHS in schema.changeable_by_resume(self.settings)
         stopped_early = self.record.stopped_epoch is not None
         continues = has_checkpoint and can_be_longer and not stopped_early
-        return f"{command} {EPOCHS}=N" if continues else None
+        return f"{command} {EPOCHS}={2 * (self.record.steps or 1)}" if continues else None
 
     def network(self) -> "Network":
         """Return the network in eval mode on the CPU; raise DlrunError if the run trained none."""
@@ -337,7 +344,8 @@ class Run:
         except Exception as error:
             problem = f"{self.folder}: not as {self.record.experiment} writes a run: "
             problem += name_and_first_line(error)
-            raise DataError(problem, "`dlrun runs check RUN` names damaged files") from error
+            check = shlex.join(["dlrun", "runs", "check", str(self.folder)])
+            raise DataError(problem, f"`{check}` names damaged files") from error
 
     def __repr__(self) -> str:
         tested = [name for name in self.record.metrics if name.startswith(TESTED)]

@@ -147,6 +147,11 @@ class ReportSection:
             commands["More epochs" if self.state == "finished" else "Resume it"] = resume
         return commands
 
+    @property
+    def report_command(self) -> str:
+        """Return the command that writes a page about the run alone."""
+        return shlex.join(["dlrun", "report", str(self.run.folder)])
+
     @cached_property
     def evaluation(self) -> "PredictionEvaluation | RegressionEvaluation | None":
         """Return the evaluation of the run's predictions of its test set; None if it wrote none."""

@@ -21,7 +21,6 @@ NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 # Removed in this order, so that the files left after each removal are still a valid checkpoint.
 CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 MAGIC = b"dlrun checkpoint 3 "
-REMEDY = "`dlrun runs show RUN` has the command that repeats the run"
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
@@ -42,6 +41,10 @@ class RunCheckpoint:
     parts: list[bytes]  # one per step, if the experiment adds any
 
 
+class CheckpointError(DataError):
+    """Says that a run cannot continue from its checkpoints, so that only a repetition is left."""
+
+
 class CheckpointFile:
     """Writes and reads the checkpoint files of one run, with its id and data fingerprint."""
 
@@ -54,13 +57,13 @@ class CheckpointFile:
     def load(self, screen: Screen) -> RunCheckpoint | None:
         """Return the checkpoint to continue from, if there is one, and make it the newest.
 
-        Raises DataError if all are damaged, or if the data have changed since the run began.
+        Raises CheckpointError if all are damaged, or if the data have changed since the run began.
         """
         checkpoint = read_newest_checkpoint(self._folder.path, self._run, screen)
         if checkpoint is None:
             return None
         if checkpoint.data != self._data:
-            raise DataError("the data have changed since the run began", REMEDY)
+            raise CheckpointError(f"{self._folder.path}: the data have changed since the run began")
         self._digests = _digests(checkpoint.parts)
         if checkpoint.parts:  # a killed process may have appended half of the next one
             os.truncate(self._folder.path / PARTS, sum(map(len, checkpoint.parts)))
@@ -97,14 +100,14 @@ def copy_checkpoint(
     """Copy the newest checkpoint of an earlier run (id `earlier`) into a new run's folder."""
     checkpoint = read_newest_checkpoint(source, earlier, screen)
     if checkpoint is None:
-        raise DataError(f"{source}: its checkpoints are missing", REMEDY)
+        raise CheckpointError(f"{source}: its checkpoints are missing")
     CheckpointFile(folder, run, checkpoint.data).save(checkpoint.rows, checkpoint.state, None)
 
 
 def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpoint | None:
     """Return a run's newest undamaged checkpoint; None if no epoch or lasso penalty was finished.
 
-    A warning says which is damaged, or of another run. Raises DataError if all are.
+    A warning says which is damaged, or of another run. Raises CheckpointError if all are.
     """
     paths = checkpoint_files(folder)
     for path in paths:
@@ -113,7 +116,7 @@ def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpo
         except UNREADABLE as error:
             screen.warn(f"{path}: damaged, not used: {error}")
     if paths:
-        raise DataError(f"{folder}: every checkpoint is damaged", REMEDY)
+        raise CheckpointError(f"{folder}: every checkpoint is damaged")
     return None
 
 

@@ -112,7 +112,8 @@ def _find_run_by_name(run: str, experiment: str | None, name: str, runs_dir: Pat
     for path in runs:
         names += [path.name, run_name_without_time(path)]
     problem = f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}"
-    raise ConfigError(problem, "`dlrun runs list` shows all; `latest` is the newest")
+    lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(runs_dir)])
+    raise ConfigError(problem, f"`{lists}` shows all; `latest` is the newest")
 
 
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:
@@ -147,7 +148,8 @@ def raise_if_sweep(name: str, runs_dir: Path) -> None:
         sweep = find_sweep(name, runs_dir)
     except ConfigError:
         return
-    lists = f"dlrun runs list --where {shlex.quote(f'sweep.name={sweep.name}')}"
+    words = ["dlrun", "runs", "list", "--where", f"sweep.name={sweep.name}"]
+    lists = shlex.join([*words, "--runs-dir", str(sweep.parents[1])])
     raise ConfigError(f"{name!r} is a sweep, not a run", f"`{lists}` lists its runs")
 
 

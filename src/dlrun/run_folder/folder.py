@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -63,7 +64,8 @@ class RunFolder:
             raise ConfigError(f"--name {LATEST}: means the newest sweep", "choose another")
         path = runs_dir / SWEEPS / name
         if (path / PLAN).exists():
-            hint = f"`dlrun sweep --resume {name}` continues it; or choose another --name"
+            resume = shlex.join(["dlrun", "sweep", "--resume", str(path)])
+            hint = f"`{resume}` continues it; or choose another --name"
             raise ConfigError(f"{path}: a sweep of that name exists", hint)
         _make_durable_folder(path, runs_dir)
         return cls(path)

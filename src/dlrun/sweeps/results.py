@@ -37,7 +37,8 @@ def read_sweep_report_content(folder: Path) -> PageContent:
     sweep = Sweep(read_sweep_plan(folder, force=True), folder)
     runs = sweep.find_runs()
     if not runs:
-        raise ConfigError(f"{folder}: this sweep has no runs", "`dlrun runs list` has all")
+        lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(sweep.runs_dir)])
+        raise ConfigError(f"{folder}: this sweep has no runs", f"`{lists}` has all")
     return SweepResults(sweep, SweepState(runs)).page_content()
 
 
