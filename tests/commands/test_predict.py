@@ -143,6 +143,25 @@ def test_other_data_are_not_its_test_set(tmp_path: Path) -> None:
     harness.run(tmp_path, "predict", run, "--test").is_told(2, "data have changed since the run")
 
 
+@pytest.mark.parametrize("name", ["table-linear", "table-dense"])
+def test_another_value_in_a_column_that_is_not_used_is_another_table_for_all(
+    tmp_path: Path, name: str
+) -> None:
+    rows = [f"{i},{i % 7},word{i},{3 * i % 11}" for i in range(60)]
+    table = tmp_path / "own.csv"
+    table.write_text("\n".join(["x,z,remark,y", *rows]))
+    own = [str(table), *setting("data.target=y", "data.ignore=[remark]")]
+    few = setting("trainer.max_epochs=1") if name == "table-dense" else []
+    run = finished(tmp_path, [name, *own, *few])
+    harness.run(tmp_path, "verify", run).is_told(0)
+    table.write_text("\n".join(["x,z,remark,y", *rows]).replace("word5,", "other,"))
+    harness.run(tmp_path, "verify", run).is_told(1, "different")
+    harness.run(tmp_path, "predict", run, "--test").is_told(2, "data have changed")
+    if few:
+        more = ["resume", run, "trainer.max_epochs=2"]
+        harness.run(tmp_path, *more).is_told(2, "data have changed")
+
+
 def test_what_python_may_give(done: Done) -> None:
     run = Run.open(done("imdb-lasso"))
     assert len(run.predict("good film")) == 1

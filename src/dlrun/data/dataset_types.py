@@ -32,12 +32,14 @@ class DataOrigin:
 
     text: the same for all runs on the same data, however a seed or a fold divides them. is_book:
     whether they are the book's data: only then the book's numbers judge the run. is_generated:
-    whether a seed generates the rows.
+    whether a seed generates the rows. files_digest: of a user's own files, the hash of all that is
+    in them, used or not; otherwise empty.
     """
 
     text: str
     is_book: bool = False
     is_generated: bool = False
+    files_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,9 @@ class Dataset:
             divided = "" if len(paths) > 1 else f"{config.test_share} {seed}"
             text = f"{source.title} ({paths[0].name}, {digest[:8]})"
             fold = f"{config.chosen_fold}"
-            return make_context(DataOrigin(text), paths, [digest + divided + fold])
+            return make_context(
+                DataOrigin(text, files_digest=digest), paths, [digest + divided + fold]
+            )
         if not source.files:
             rows = f" ({getattr(config, self.sample_rows):,})" if self.sample_rows else ""
             text = f"generated sample {source.title}{rows}"

@@ -75,7 +75,7 @@ class LoadedData(Generic[A]):
             return self.digest
         sets = self.train, self.valid, self.test
         arrays = fingerprint_arrays(array for rows in sets for array in rows.arrays())
-        return fingerprint_data(arrays, self.assets.values())
+        return fingerprint_data(arrays, self.origin.files_digest, self.assets.values())
 
 
 class DenseNetwork(nn.Module):

@@ -74,7 +74,7 @@ def metric_names_of_table(config: ExperimentConfig, labels: Sequence[str]) -> tu
 def fingerprint_table(table: Table) -> str:
     """Return a hash of a table's data, equal whichever model is fitted to the same rows."""
     names = {"labels": table.labels, "columns": table.columns.levels, "target": table.target}
-    return fingerprint_data(table.digest, names)
+    return fingerprint_data(table.digest, table.origin.files_digest, names)
 
 
 def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> TableParts:

@@ -24,9 +24,14 @@ MAGIC = b"dlrun checkpoint 3 "
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
-def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
-    """Return a fingerprint of data: the digest of arrays, and of words, classes and columns."""
+def fingerprint_data(digest: str, files_digest: str, assets: Mapping[str, object]) -> str:
+    """Return a fingerprint of data: the digest of arrays, and of words, classes and columns.
+
+    files_digest: that of the data's origin. A user's files count as a whole, as for `dlrun verify`
+    and for a sweep: also a column that the run does not use.
+    """
     names = [assets.get(key) for key in ("vocabulary", "labels", "columns", "target")]
+    names.append(files_digest)
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
 

@@ -50,7 +50,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
             assets = TextAssets.of_reviews(reviews)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            models = _solve(config, context, splits, assets)
+            models = _solve(config, context, splits, reviews)
         rows = context.progress.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         row = rows[best]
@@ -83,7 +83,7 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
     def test(self, run: Run, config: TextLassoConfig, context: RunContext) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
         reviews, splits, _ = _load(config, context)
-        run.check_data(_fingerprint(splits, TextAssets.of_reviews(reviews)))
+        run.check_data(_fingerprint(splits, reviews))
         return _classify(_chosen_model(run), reviews)
 
     def predictor(self, run: Run, config: TextLassoConfig) -> TextPredictor:
@@ -145,16 +145,17 @@ def _weights(model: LinearModel, reviews: Reviews) -> list[tuple[str, float]]:
     ]
 
 
-def _fingerprint(splits: Splits, assets: TextAssets) -> str:
+def _fingerprint(splits: Splits, reviews: Reviews) -> str:
     """Return a hash of the bags of words and the labels, the vocabulary and the class names."""
     arrays = (
         array for bags, labels in splits.values() for array in (bags.indices, bags.indptr, labels)
     )
-    return fingerprint_data(fingerprint_arrays(arrays), assets.values())
+    assets = TextAssets.of_reviews(reviews).values()
+    return fingerprint_data(fingerprint_arrays(arrays), reviews.origin.files_digest, assets)
 
 
 def _solve(
-    config: TextLassoConfig, context: RunContext, splits: Splits, assets: TextAssets
+    config: TextLassoConfig, context: RunContext, splits: Splits, reviews: Reviews
 ) -> list[LinearModel]:
     """Return the model of each penalty of the lasso path; each is saved once it is solved."""
     from dlrun.lasso.newton import csr_to_columns, solve_newton_path  # slow: numba
@@ -162,7 +163,7 @@ def _solve(
     X, y = splits["train"]
     penalties = logistic_lasso.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
     progress = context.progress
-    checkpoint = progress.begin(None, _fingerprint(splits, assets))
+    checkpoint = progress.begin(None, _fingerprint(splits, reviews))
     models: list[LinearModel] = []
     for part in checkpoint.parts if checkpoint else []:
         models += logistic_lasso.unpack_linear_models(part)
