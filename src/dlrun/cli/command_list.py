@@ -183,7 +183,7 @@ app = typer.Typer(
     help="""Runs the deep-learning lab of An Introduction to Statistical Learning with Python.
 
 Examples:
-dlrun demo                         # the whole chapter in two minutes
+dlrun demo                         # the whole chapter in one to three minutes
 dlrun hitters-linear               # an experiment
 dlrun sweep imdb-dense --seeds 5   # another, for five seeds
 dlrun runs list                    # what was run, and how well

@@ -1,4 +1,4 @@
-"""`dlrun demo`: run chapter 10 of the book ISLP in two minutes, the slow part on generated data."""
+"""`dlrun demo`: run chapter 10 of the book ISLP in minutes, the slow part on generated data."""
 
 import contextlib
 import textwrap
@@ -82,7 +82,7 @@ class _Fit:
 
 @opt.with_run_options("runs_dir", "data_dir")
 def run_demo(settings: RunSettings, experiments: opt.ExperimentNames = None) -> int:
-    """Run the book ISLP's chapter 10 in about two minutes, without a download, beside its numbers.
+    """Run ISLP's chapter 10 in one to three minutes, without a download, beside the book's numbers.
 
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated
     data. Exits with 1 if an experiment could not be run; the others are run anyway.
