@@ -125,6 +125,11 @@ def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -
     assert suggested in problem(f"{wrong}=1")
 
 
+def test_a_value_stands_for_no_section_elsewhere() -> None:
+    assert "did you mean" not in problem("data.optimizer=1")
+    assert "did you mean 'optimizer'?" in problem("data.optimizer={lr: 1}")
+
+
 def test_a_key_that_is_null_has_the_default_of_torch() -> None:
     assert dense().optimizer.arguments == {"lr": 0.001}
     section = dense("optimizer={name: sgd, momentum: 0.9}").optimizer

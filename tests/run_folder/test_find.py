@@ -1,6 +1,7 @@
 """Finding runs and sweeps by name."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,14 @@ def test_of_several_runs_of_one_suffix_none_is_guessed(runs: Path) -> None:
     newest = a_run(runs / "y" / "20260106T000000Z-n3")
     with pytest.raises(ConfigError, match="2 runs are named 'n3'") as caught:
         find_run("n3", runs)
-    assert newest.name in caught.value.hint
+    words = shlex.split(caught.value.hint)
+    assert newest in [find_run(word, runs) for word in words if word.endswith("n3")]
+    other = a_run(runs / "z" / newest.name)  # in the same second
+    with pytest.raises(ConfigError) as caught:
+        find_run(newest.name, runs)
+    words = shlex.split(caught.value.hint)
+    found = {find_run(word, runs) for word in words if word.endswith("n3")}
+    assert found == {newest, other}
     assert find_run("y/n3", runs) == newest
 
 

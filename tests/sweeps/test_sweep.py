@@ -59,6 +59,12 @@ def test_commands_that_it_prints_work_for_another_runs_folder(tmp_path: Path) ->
         assert_it_prints_a_command_that_works(tmp_path, told.stderr)
 
 
+def test_a_sweep_without_validation_rows_says_how_to_compare_its_configs(tmp_path: Path) -> None:
+    sweep = ["sweep", "nyse-linear", "data.source=sample", "data.day_of_week=true,false"]
+    done = harness.run(tmp_path, *sweep, "--name", "s", "--runs-dir", "else where").is_told(0)
+    assert_it_prints_a_command_that_works(tmp_path, done.stderr)
+
+
 def test_a_renamed_run_of_a_sweep_is_found_again(tmp_path: Path) -> None:
     harness.run(tmp_path, *words("--seeds", "2", "--name", "s")).is_told(0)
     renamed = runs(tmp_path)[1].rename(tmp_path / "runs" / QUICK / "mine")

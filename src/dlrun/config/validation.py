@@ -115,7 +115,9 @@ def _describe_errors_of_key(key: str, errors: list[ErrorDetails], schema: type[S
     error = (raised_by_us or errors)[0]
     match error["type"]:
         case "extra_forbidden":
-            return f"unknown key; {_suggest_for_unknown_key([*map(str, error['loc'])], schema)}"
+            path = [*map(str, error["loc"])]
+            is_section = isinstance(error["input"], dict)
+            return f"unknown key; {_suggest_for_unknown_key(path, schema, is_section=is_section)}"
         case "missing":
             return "this key must be given"
         case "value_error":
@@ -171,14 +173,14 @@ def _expected_text(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Input should be ")
 
 
-def _suggest_for_unknown_key(path: list[str], schema: type[Section]) -> str:
+def _suggest_for_unknown_key(path: list[str], schema: type[Section], *, is_section: bool) -> str:
     """Return what to write instead of an unknown key."""
     section = ".".join(path[:-1])
     name = path[-1]
     if "." in name:
         nested = name.replace(".", ": {") + ": ..." + "}" * name.count(".")
         return f"write {nested}"  # a.b.c: write a: {b: {c: ...}}
-    if suggested := _closest_key(path, schema):
+    if suggested := _closest_key(path, schema, is_section=is_section):
         parent, _, leaf = suggested.rpartition(".")
         return f"did you mean {(leaf if parent == section else suggested)!r}?"
     parts = [key.rpartition(".") for key in _dotted_keys(schema)]
@@ -197,15 +199,18 @@ def _dotted_keys(schema: type[Section], prefix: str = "") -> list[str]:
     return keys
 
 
-def _closest_key(path: Sequence[str], schema: type[Section]) -> str | None:
+def _closest_key(path: Sequence[str], schema: type[Section], *, is_section: bool) -> str | None:
     """Return the dotted key that an unknown key probably stands for, or None.
 
     A sibling of a similar name comes first, then a key of another section: `lr` -> `optimizer.lr`.
+    Of another section, a single value stands for no whole section.
     """
     *parent, name = path
     keys = [key for key in _dotted_keys(schema) if not key.startswith("reference.")]
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
-    for candidates in (siblings, keys):
+    sections = {key.rpartition(".")[0] for key in keys}
+    elsewhere = [key for key in keys if (key in sections) == is_section]
+    for candidates in (siblings, elsewhere):
         # Reversed, so that the first key of a leaf name wins.
         by_leaf = {key.rpartition(".")[2]: key for key in reversed(candidates)}
         foreign = {word: by_leaf[leaf] for word, leaf in FOREIGN_NAMES.items() if leaf in by_leaf}

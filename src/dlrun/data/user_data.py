@@ -18,7 +18,9 @@ def check_own_data(config: OwnDataConfig) -> None:
     """Raise ConfigError if a user's data are missing, of a wrong kind, or cannot have folds."""
     kinds = config.kinds
     collector = ErrorCollector()
-    hint = f"name {' or '.join(kinds.values())}, such as `{config.example}`"
+    hint = (
+        f"name {' or '.join(kinds.values())}: add words such as `{config.example}` to the command"
+    )
     if config.path is None:
         raise ConfigError("data.path: no data are named", hint)
     for key, place in {"path": config.path, "test": config.test}.items():

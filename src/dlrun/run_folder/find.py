@@ -105,7 +105,7 @@ def _find_run_by_name(run: str, experiment: str | None, name: str, runs_dir: Pat
     if len(matches) == 1:
         return matches[0].resolve()
     if matches:
-        full = ", ".join(path.name for path in matches[:5])
+        full = shlex.join(f"{path.parent.name}/{path.name}" for path in matches[:5])
         raise ConfigError(f"{len(matches)} runs are named {run!r}", f"give a full name: {full}")
     raise_if_sweep(run, runs_dir)
     names = [LATEST, *sorted({f"{path.parent.name}/{LATEST}" for path in runs})]

@@ -15,6 +15,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.paired_comparison import Comparison, compare_groups
 from dlrun.reports.group_rows import group_row
 from dlrun.reports.page import PageContent, write_report_page
+from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.recorded_metrics import shorten_metric
 from dlrun.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_csv, table_lines
@@ -57,6 +58,8 @@ class SweepResults:
         self.best = selection.find_best_config(self.groups)
         self.runner_up = selection.find_runner_up(self.groups)
         self.warnings = [*sweep.describe_damaged(), *selection.warnings_of_selection(self.groups)]
+        if selection.NO_VALIDATION in self.warnings and len(self.groups) > 1:
+            self.warnings.append(f"`{self.compare_command}` compares them on the test rows")
         self.rows = [
             {**group.settings, **group_row(group, spread), "is_best": group is self.best}
             for group in self.groups
@@ -66,6 +69,13 @@ class SweepResults:
     def __repr__(self) -> str:
         return "\n".join(self.table_lines(Screen()))
 
+    @property
+    def compare_command(self) -> str:
+        """Return the command that compares each config with the first one."""
+        names = [run_name_without_time(run.folder) for group in self.groups for run in group.runs]
+        words = ["dlrun", "runs", "compare", *names, "--runs-dir", str(self.sweep.runs_dir)]
+        return shlex.join(words)
+
     @cached_property
     def comparison(self) -> Comparison | None:
         """Return the comparison of the best config with the runner-up by the validation metric."""
@@ -74,11 +84,11 @@ class SweepResults:
         return compare_groups(self.best, self.runner_up, self.best.validation_spread.metric.name)
 
     def describe_comparison(self) -> str:
-        """Return in words how the best config compares with the runner-up; empty without one."""
+        """Return the runner-up and how the best config compares with it; empty without one."""
         if self.comparison is None or self.runner_up is None:
             return ""
         runner_up = format_settings_briefly(self.runner_up.settings)
-        return self.comparison.describe("the best", runner_up)
+        return f"{runner_up}. " + self.comparison.describe("The best beside it", "the second")
 
     @property
     def runs(self) -> list[Run]:
@@ -124,7 +134,7 @@ class SweepResults:
         if self.best and self.best.settings and self.best.validation_spread:
             shown["the best config by validation"] = selection.describe_config_result(self.best)
         if comparison := self.describe_comparison():
-            shown["second"] = comparison
+            shown["the second config"] = comparison
         drawn = [chart for key in plan.keys if (chart := chart_of_key(self.groups, self.best, key))]
         return PageContent(self.runs, note, self.warnings, shown, drawn, f"Sweep {plan.name}")
 

@@ -62,7 +62,7 @@ def run_sweep(
             sweep.write_plan()
         screen.note(f"sweep folder: {sweep.folder}")
         if sweep.plan.note_on_rows:
-            screen.note(sweep.plan.note_on_rows)
+            screen.warn(sweep.plan.note_on_rows)
         if slurm_options is None:
             preload_fork_server([sweep.plan.experiment])
             state = run_sweep_points(sweep, screen, jobs=jobs, force=options.force)
