@@ -10,7 +10,7 @@ import scipy.stats
 
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Group, Spread, group_runs
+from dlrun.groups import Group, Spread, group_runs, rank_on_same_test_rows
 from dlrun.metrics import describe_metric
 from dlrun.paired_comparison import (
     Comparison,
@@ -20,6 +20,7 @@ from dlrun.paired_comparison import (
     why_not_comparable,
 )
 from dlrun.reports.group_rows import group_row, position_relative_to
+from dlrun.reports.page import report_rows
 from tests.run_folder.making import a_run, change_record
 
 MAE = [221.8, 250.8, 230.0, 245.5, 212.4]  # mean 232.1, sd 15.897
@@ -93,6 +94,28 @@ def test_a_seed_that_divides_the_rows_makes_no_other_data(tmp_path: Path) -> Non
     for change in ({"test_digest": "x"}, {"rows_digest": "x"}):
         replaced = run(tmp_path, 1, name="n", config=config, split=a_split(1) | change)
         assert len(group_runs([*runs, replaced])) == 2
+
+
+def test_groups_are_ranked_over_the_rows_that_all_have_tested(tmp_path: Path) -> None:
+    """A seed divides the rows, and those of seed 1 are easy; the last config has other rows."""
+    data = {"split_seed": None}
+    runs = []
+    for rate, maes in ((0.1, [3.0, 1.0]), (0.2, [2.0])):
+        for seed, mae in enumerate(maes):
+            config = {"data": data, "optimizer": {"lr": rate}}
+            made = {"split": a_split(seed), "metrics": {"test_mae": mae}, "config": config}
+            runs.append(run(tmp_path, seed, name=f"{rate}-{seed}", **made))
+    config = {"data": data | {"test_share": 0.5}, "optimizer": {"lr": 0.3}}
+    other = {"split": a_split(0) | {"test_digest": "half"}, "metrics": {"test_mae": 0.5}}
+    runs.append(run(tmp_path, name="half", config=config, **other))
+    ranked = rank_on_same_test_rows(group_runs(runs))
+    assert [[group.settings["optimizer.lr"] for group in of] for of in ranked] == [
+        [0.2, 0.1],
+        [0.3],
+    ]
+    assert ranked[1][0].settings == {"data.test_share": 0.5, "optimizer.lr": 0.3}
+    rows = [(row["settings"]["optimizer.lr"], row["mean"]) for row in report_rows(runs)]
+    assert rows == [(0.2, 2.0), (0.1, 2.0), (0.3, 0.5)]
 
 
 def test_intervals_end_where_possible_values_end() -> None:

@@ -23,7 +23,7 @@ from dlrun.run_folder.recorded_metrics import is_plottable, main_metric, selecti
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
 Interval = tuple[float, float]
 Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
-Division = tuple[int, int | None, int | None]  # see `Split.division`
+Division = tuple[int, int | None, int | None] | None  # see `Split.division`; None without a split
 
 
 def describe_too_few_runs(count: int, unit: str) -> str:
@@ -99,6 +99,26 @@ class Group:
         """Return which rows the runs used, by the seed and the fold that divided them."""
         splits = (run.record.split for run in self.runs)
         return {split.division: split for split in splits if split is not None}
+
+    def rows_by_division(self, metric: str) -> dict[Division, str]:
+        """Return what identifies the rows on which the runs computed a metric.
+
+        The rows are given by the seed and the fold that divided them. Runs that have not read their
+        data are left out.
+        """
+        known = {division_of(run): run.record.rows_of(metric) for run in self.runs}
+        return {division: rows for division, rows in known.items() if rows is not None}
+
+    def mean_over(self, divisions: Iterable[Division], metric: str) -> float | None:
+        """Return the mean of a metric over the runs on these divisions of the rows, or None."""
+        chosen = set(divisions)
+        values = [
+            run.record.metrics.get(metric)
+            for run in self.counted.values()
+            if division_of(run) in chosen
+        ]
+        finite = [value for value in values if value is not None and is_plottable(value)]
+        return statistics.fmean(finite) if finite else None
 
     @property
     def data_description(self) -> str:
@@ -207,13 +227,15 @@ def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Gro
     all_runs = [*runs]
     copies = find_copies(map(CopyOrder.of_run, all_runs))
     groups = [
-        Group(members, _newest_by_seed_and_fold(members, copies), copies)
+        Group(
+            members,
+            _newest_by_seed_and_fold(members, copies),
+            copies,
+            with_published=with_published,
+        )
         for members in _divide_by_config_and_data(all_runs)
     ]
-    return [
-        replace(group, settings=settings, with_published=with_published)
-        for group, settings in zip(groups, _varied_settings(groups), strict=True)
-    ]
+    return name_by_varied_settings(groups)
 
 
 @dataclass
@@ -243,31 +265,56 @@ class _SameData:
         return True
 
 
-def tests_same_rows(group: "Group", other: "Group") -> bool:
-    """Return whether two groups of runs test the same rows, or the same ones for each seed."""
-    if not (group.splits and other.splits):
-        return group.data_description == other.data_description
-    divisions = group.splits.keys() & other.splits.keys()
-    if divisions:
-        return all(
-            group.splits[division].test_digest == other.splits[division].test_digest
-            for division in divisions
-        )
-    splits = [*group.splits.values(), *other.splits.values()]
-    return len({split.test_digest for split in splits}) == 1
+def division_of(run: Run) -> Division:
+    """Return the seed and the fold that divided the rows of a run; None if they are not known."""
+    return run.record.split.division if run.record.split else None
 
 
-def divide_by_test_rows(groups: Iterable["Group"]) -> list[list["Group"]]:
-    """Return lists of the groups that test the same rows, in the order of their first groups."""
+def divisions_on_same_rows(groups: Iterable[Group], metric: str) -> set[Division]:
+    """Return the divisions of the rows over which a metric of groups may be compared.
+
+    These are all, if all runs used the same rows; otherwise those that all groups have, if all
+    groups used the same rows in them. Empty if the groups may not be compared.
+    """
+    rows_of_groups = [group.rows_by_division(metric) for group in groups]
+    divisions = set[Division]().union(*rows_of_groups)
+    if len({rows for of_group in rows_of_groups for rows in of_group.values()}) > 1:
+        divisions = divisions.intersection(*rows_of_groups)
+    for division in divisions:
+        rows = {of_group[division] for of_group in rows_of_groups if division in of_group}
+        if len(rows) > 1:
+            return set()
+    return divisions
+
+
+def rank_on_same_test_rows(groups: Iterable[Group]) -> list[list[Group]]:
+    """Return lists of the groups that test the same rows, each with the best group first.
+
+    Only the runs on rows that all groups of a list have tested decide which is the best. Groups
+    whose metric is not ranked come last.
+    """
     divided: list[list[Group]] = []
     for group in groups:
         for members in divided:
-            if tests_same_rows(members[0], group):
+            if divisions_on_same_rows([*members, group], TESTED):
                 members.append(group)
                 break
         else:
             divided.append([group])
-    return divided
+    return [_sort_best_first(members) for members in divided]
+
+
+def _sort_best_first(groups: Sequence[Group]) -> list[Group]:
+    divisions = divisions_on_same_rows(groups, TESTED)
+
+    def rank(group: Group) -> tuple[bool, float]:
+        if group.main_spread is None:
+            return True, 0.0
+        metric = group.main_spread.metric
+        mean = group.mean_over(divisions, metric.name)
+        return not metric.sign or mean is None, -metric.sign * (mean or 0.0)
+
+    return sorted(groups, key=rank)
 
 
 def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
@@ -315,21 +362,24 @@ def seed_and_fold(run: Run) -> Repeat:
     return seed, run.settings.get(FOLD)
 
 
-def _varied_settings(groups: Sequence[Group]) -> list[Values]:
-    """Return for each group the settings that differ among its experiment's groups on its rows."""
-    varied: dict[int, Values] = {}  # by the id of the group
-    for on_same_rows in divide_by_test_rows(groups):
-        by_experiment: dict[str, list[Group]] = {}
-        for group in on_same_rows:
-            by_experiment.setdefault(group.record.experiment, []).append(group)
-        for same_experiment in by_experiment.values():
+def name_by_varied_settings(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups with the settings that tell each from the others of its experiment."""
+    keys_of_experiment: dict[str, list[str]] = {}
+    for experiment in dict.fromkeys(group.record.experiment for group in groups):
+        configs = [
+            _config_without_chance(group.runs[0])
+            for group in groups
             # A damaged run has no settings.
-            readable = [group for group in same_experiment if group.runs[0].settings]
-            configs = [_config_without_chance(group.runs[0]) for group in readable]
-            keys = varied_keys(configs)
-            for group, config in zip(readable, configs, strict=True):
-                varied[id(group)] = {key: config[key] for key in keys if key in config}
-    return [varied.get(id(group), {}) for group in groups]
+            if group.record.experiment == experiment and group.runs[0].settings
+        ]
+        keys_of_experiment[experiment] = varied_keys(configs)
+    named = []
+    for group in groups:
+        config = _config_without_chance(group.runs[0])
+        keys = keys_of_experiment[group.record.experiment]
+        settings = {key: config[key] for key in keys if key in config}
+        named.append(replace(group, settings=settings))
+    return named
 
 
 def varied_keys(configs: Sequence[Values]) -> list[str]:

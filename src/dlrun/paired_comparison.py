@@ -90,7 +90,7 @@ def why_not_comparable(group: Group, other: Group, metric: str) -> str:
     pairs = _pair_runs(group, other)
     if not pairs:
         return "no seed or fold in common"
-    if not all(have_same_rows(run.record, other.record, metric) for run, other in pairs):
+    if not all(run.record.has_rows_of(other.record, metric) for run, other in pairs):
         return f"not on the same {_kind_of_rows(metric)} rows"
     return ""
 
@@ -145,16 +145,6 @@ def _pair_runs(group: Group, other: Group) -> list[tuple[Run, Run]]:
     if group.unit != other.unit:
         return []
     return [(ours[repeat], theirs[repeat]) for repeat in ours if repeat in theirs]
-
-
-def have_same_rows(record: RunRecord, other: RunRecord, metric: str) -> bool:
-    """Return whether a metric of two runs was computed on the same rows with the same targets.
-
-    Runs that do not know their rows have the same if their data are described in the same words.
-    """
-    if record.split is None or other.split is None:
-        return record.data != "" and record.data == other.data
-    return record.split.digest_for(metric) == other.split.digest_for(metric)
 
 
 def _kind_of_rows(metric: str) -> str:

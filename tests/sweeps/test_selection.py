@@ -9,6 +9,7 @@ from dlrun.groups import Group
 from dlrun.paired_comparison import compare_groups
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.selection import (
+    NOT_COMPLETE,
     find_best_config,
     find_runner_up,
     group_runs_by_config,
@@ -27,17 +28,16 @@ def rate(config: Group | None) -> float:
     return float(config.settings["optimizer.lr"])
 
 
-def test_the_best_has_all_its_seeds_or_says_how_many(tmp_path: Path) -> None:
+def test_the_best_has_all_its_seeds_or_none_is_chosen(tmp_path: Path) -> None:
     plan = plan_of_rates()
     configs = group_runs_by_config(plan, scored_runs(plan, tmp_path, SCORES))
     assert [rate(config) for config in configs] == [0.003, 0.002, 0.001]
     assert [len(config.counted) for config in configs] == [1, 3, 3]
     assert rate(find_best_config(configs)) == 0.001 and configs[-1].finished_of_planned == ""
     scores = SCORES | {0.001: [None, 0.7, 0.7], 0.002: [None] * 3}  # no config has all
-    best = find_best_config(
-        group_runs_by_config(plan, scored_runs(plan, tmp_path / "none", scores))
-    )
-    assert rate(best) == 0.003 and best is not None and best.finished_of_planned == "1 of 3"
+    configs = group_runs_by_config(plan, scored_runs(plan, tmp_path / "none", scores))
+    assert find_best_config(configs) is None and len(configs) == 2
+    assert warnings_of_selection(configs) == [NOT_COMPLETE]
 
 
 @pytest.mark.parametrize(("metric", "best"), [("mae", 0.002), ("r2", 0.001), ("brier", None)])

@@ -13,12 +13,7 @@ from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from dlrun.groups import Group, group_runs
 from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric
-from dlrun.paired_comparison import (
-    Comparison,
-    compare_groups,
-    have_same_rows,
-    why_not_comparable,
-)
+from dlrun.paired_comparison import Comparison, compare_groups, why_not_comparable
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.run_tables import SECONDS
@@ -88,7 +83,7 @@ def compare(
     table = [["run", *heads], *([row.key, *row.cells] for row in rows)]
     screen.show("\n".join(format_text_table(table)))
     for kind, stage in (("test", TESTED), ("validation", VALID)):
-        if not all(have_same_rows(opened[0].record, run.record, stage) for run in opened):
+        if not all(opened[0].record.has_rows_of(run.record, stage) for run in opened):
             screen.note(f"not on the same {kind} rows: no {kind} metric is marked as the best")
     for compared in compared_configs:
         lines = textwrap.wrap(printable(compared.describe()), LINE_WIDTH, break_long_words=False)
@@ -187,7 +182,7 @@ def _metric_rows(runs: Sequence[Run]) -> list[_Row]:
     directions = agreed_directions(run.record.directions for run in runs)
     for name in dict.fromkeys(name for values in metrics_of_runs for name in values):
         values = [run_metrics.get(name) for run_metrics in metrics_of_runs]
-        is_comparable = all(have_same_rows(runs[0].record, run.record, name) for run in runs)
+        is_comparable = all(runs[0].record.has_rows_of(run.record, name) for run in runs)
         sign = describe_metric(name, directions).sign if is_comparable else 0
         top = max((sign * value for value in values if value is not None), default=0)
         best = [

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.groups import Group, divide_by_test_rows, seed_and_fold
+from dlrun.groups import Group, name_by_varied_settings, rank_on_same_test_rows, seed_and_fold
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.group_rows import group_row
@@ -37,18 +37,6 @@ def complete_report_sections(groups: Sequence[Group], sections: Sections) -> Non
                 section.repeated_by = None if counted is run else sections[counted.folder].number
 
 
-def sort_best_first(groups: Sequence[Group]) -> list[Group]:
-    """Sort groups of runs, the best first by their main metric; those not ranked come last."""
-
-    def rank(group: Group) -> tuple[bool, float]:
-        if group.main_spread is None:
-            return True, 0.0
-        sign = group.main_spread.metric.sign
-        return not sign, -sign * group.main_spread.mean
-
-    return sorted(groups, key=rank)
-
-
 def warning_tags_of_group(group: Group, sections: Sections) -> list[WarningTag]:
     """Return the tags that warn of a weak result of a config, such as too few seeds."""
     tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].warning_tags)
@@ -71,8 +59,9 @@ class DataSetComparison(NamedTuple):
 def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSetComparison]:
     """Return for each data set with several runs its configs, the best first, and their curves."""
     compared = []
-    for groups_on_data in divide_by_test_rows(sort_best_first(groups)):
-        if sum(len(group.runs) for group in groups_on_data) > 1:
+    for ranked in rank_on_same_test_rows(groups):
+        if sum(len(group.runs) for group in ranked) > 1:
+            groups_on_data = name_by_varied_settings(ranked)
             rows = [row for group in groups_on_data for row in _rows_of_group(group)]
             drawn = _charts_of_metrics(groups_on_data, sections)
             data = groups_on_data[0].data_description

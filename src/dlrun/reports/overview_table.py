@@ -1,5 +1,6 @@
 """Make the table that opens a report: a row per config, with its result, interval and caveats."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.data.dataset_types import GENERATED
-from dlrun.groups import FEWEST, Group, Spread
+from dlrun.groups import FEWEST, Group, Spread, rank_on_same_test_rows
 from dlrun.metrics import TESTED
 from dlrun.reports.charts import Strip
-from dlrun.reports.comparison import Sections, sort_best_first, warning_tags_of_group
+from dlrun.reports.comparison import Sections, warning_tags_of_group
 from dlrun.reports.group_rows import interval_of_test_set, position_of_published, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.report_section import ReportSection
@@ -30,7 +31,7 @@ COLUMNS = (
     Column("value", "here", is_number=True),
     Column("picture", "range of runs", format=str),
     Column("published", is_number=True),
-    Column("position", "it is"),
+    Column("position", "the published number is"),
     Column("count", "seeds", is_number=True),
     Column("tags"),
 )
@@ -81,7 +82,7 @@ def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview
     rows: list[Values] = []
     for number, name in enumerate(experiments, start=1):
         of_experiment = [group for group in groups if group.record.experiment == name]
-        ranked = sort_best_first(of_experiment)
+        ranked = itertools.chain(*rank_on_same_test_rows(of_experiment))
         for group in sorted(ranked, key=lambda group: group.record.source == GENERATED):
             link = Markup('<a href="#experiment-{}">{}</a>').format(number, name)
             if settings := format_settings_briefly(group.settings):

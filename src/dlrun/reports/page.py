@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import group_runs
+from dlrun.groups import group_runs, rank_on_same_test_rows
 from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
 from dlrun.reports.group_rows import group_row
@@ -99,9 +99,12 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
 
 
 def report_rows(runs: Sequence[Run]) -> list[Values]:
-    """Return the report's table rows, one per config and test metric, the best config first."""
-    groups = comparison.sort_best_first(group_runs(runs))
-    return [group_row(group, spread) for group in groups for spread in group.test_spreads]
+    """Return the report's table rows, one per config and test metric.
+
+    Of the configs that test the same rows, the best comes first.
+    """
+    ranked = itertools.chain(*rank_on_same_test_rows(group_runs(runs)))
+    return [group_row(group, spread) for group in ranked for spread in group.test_spreads]
 
 
 def _row_of_run(section: ReportSection) -> Row:

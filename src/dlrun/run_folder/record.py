@@ -180,6 +180,20 @@ class RunRecord(BaseModel):
             words.append(f"fold {self.split.fold} of {self.split.folds}")
         return ", ".join(words)
 
+    def rows_of(self, metric: str) -> str | None:
+        """Return what identifies the rows on which a metric was computed; None if unknown.
+
+        It is a digest; of data whose rows are not known, the data in words.
+        """
+        if self.split is None:
+            return self.data or None
+        return self.split.digest_for(metric) or "none"
+
+    def has_rows_of(self, other: "RunRecord", metric: str) -> bool:
+        """Return whether two runs computed a metric on the same rows with the same targets."""
+        rows = self.rows_of(metric)
+        return rows is not None and rows == other.rows_of(metric)
+
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:
         """Return the 95 % confidence interval of the test accuracy.

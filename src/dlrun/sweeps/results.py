@@ -135,7 +135,9 @@ class SweepResults:
             shown["the best config by validation"] = selection.describe_config_result(self.best)
         if comparison := self.describe_comparison():
             shown["the second config"] = comparison
-        drawn = [chart for key in plan.keys if (chart := chart_of_key(self.groups, self.best, key))]
+        # A chart would compare what was computed on different rows.
+        keys = [] if selection.describe_different_rows(self.groups) else plan.keys
+        drawn = [chart for key in keys if (chart := chart_of_key(self.groups, self.best, key))]
         return PageContent(self.runs, note, self.warnings, shown, drawn, f"Sweep {plan.name}")
 
     def show(self, files: Mapping[str, str], screen: Screen) -> None:

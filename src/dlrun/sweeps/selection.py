@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments.saved_run import Run
-from dlrun.groups import Group, Repeat, group_runs
+from dlrun.groups import Group, divisions_on_same_rows, group_runs
 from dlrun.metrics import TESTED, VALID
 from dlrun.run_folder.recorded_metrics import format_metric, too_good_by_test_rows
 from dlrun.sweeps.sweep_plan import SweepPlan
@@ -17,6 +17,7 @@ from dlrun.sweeps.sweep_plan import SweepPlan
 NO_VALIDATION = (
     "no config is chosen: there are no validation rows, and the test rows must not choose"
 )
+NOT_COMPLETE = "no config is chosen: none has finished all its runs"
 
 
 def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
@@ -34,19 +35,8 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group
 
 def describe_different_rows(groups: Sequence[Group]) -> str:
     """Return that configs test or validate on different rows; empty if they may be compared."""
-    for kind in (TESTED, VALID):
-        digests: dict[Repeat, set[str | None]] = {}
-        for group in groups:
-            for repeat, run in group.counted.items():
-                if run.record.split is not None:
-                    digests.setdefault(repeat, set()).add(run.record.split.digest_for(kind))
-        has_common_repeat = any(
-            all(repeat in group.counted for group in groups if group.counted) for repeat in digests
-        )
-        every = set().union(*digests.values())  # without a common seed, all are to be the same
-        differ = any(len(of_repeat) > 1 for of_repeat in digests.values())
-        if differ or (len(groups) > 1 and not has_common_repeat and len(every) > 1):
-            verb = "test" if kind == TESTED else "validate"
+    for kind, verb in ((TESTED, "test"), (VALID, "validate")):
+        if len(groups) > 1 and not divisions_on_same_rows(groups, kind):
             return f"nothing is ranked: the configs {verb} on different rows"
     return ""
 
@@ -60,14 +50,18 @@ def _rank(group: Group) -> tuple[bool, bool, float]:
 
 
 def find_best_config(groups: Sequence[Group]) -> Group | None:
-    """Return the best group by a validation metric; None if no config can be chosen."""
-    best = groups[-1] if groups else None
-    if describe_different_rows(groups):
+    """Return the best group by a validation metric; None if no config can be chosen.
+
+    Only configs of which all planned runs have finished are chosen: they have the same seeds.
+    """
+    if not groups:
         return None
-    # Without varied keys there is nothing to choose: the only config needs no validation.
-    if best and (best.validation_spread or (best.main_spread and not best.settings)):
-        return best
-    return None
+    best = groups[-1]
+    if not best.settings:  # there is nothing to choose: the only config needs no validation
+        return best if best.validation_spread or best.main_spread else None
+    if describe_different_rows(groups) or best.finished_of_planned:
+        return None
+    return best if best.validation_spread else None
 
 
 def find_runner_up(groups: Sequence[Group]) -> Group | None:
@@ -101,6 +95,8 @@ def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
     if best is None and groups:
         spreads = groups[-1].spreads
         reasons = [spreads[name].metric.not_ranked for name in spreads if name.startswith(VALID)]
+        if groups[-1].validation_spread:
+            reasons = [NOT_COMPLETE]
         return [next(filter(None, reasons), NO_VALIDATION)]
     if best and best.settings and best.record.validates_on_test:
         return [too_good_by_test_rows("the best config's test metric")]
