@@ -14,7 +14,7 @@ import scipy.signal
 import scipy.stats
 
 from dlrun import stats
-from dlrun.paired_comparison import average_in_blocks, interval_around
+from dlrun.runs.compare import average_in_blocks, interval_around
 
 DRAWS = 10_000
 LOW, HIGH = 0.94, 0.96  # a promised share of 95 % must lie between these

@@ -30,8 +30,8 @@ def _reviews(args: argparse.Namespace):
     """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
     from dlrun.data import dataset_catalog
     from dlrun.data.splits import split_off_validation
-    from dlrun.execution.checks import load_experiment_config
-    from dlrun.run_context import RunSettings
+    from dlrun.experiments.checks import load_experiment_config
+    from dlrun.runs.run_context import RunSettings
     from dlrun.system.console import Screen
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
@@ -76,8 +76,8 @@ def images(args: argparse.Namespace) -> None:
 
     from dlrun.data.dataset_catalog import CIFAR100
     from dlrun.data.splits import split_off_validation
-    from dlrun.execution.checks import load_experiment_config
-    from dlrun.run_context import RunSettings
+    from dlrun.experiments.checks import load_experiment_config
+    from dlrun.runs.run_context import RunSettings
     from dlrun.system.console import Screen
 
     sets = ["data.source=sample", f"data.sample_images={args.count}"]

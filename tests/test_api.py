@@ -17,7 +17,7 @@ import torch
 
 import dlrun
 from dlrun import ConfigError
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from tests.conftest import Patch, python
 
 SMALL: dict[str, Any] = {

@@ -11,12 +11,12 @@ from scipy import sparse
 
 from dlrun import ConfigError, DataError, datasets
 from dlrun.config.yaml_loader import Values
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
+from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.experiment_base import load_data
 from dlrun.experiments.network_experiment import NetworkExperiment
 from dlrun.experiments.table_common import divide_rows
-from dlrun.run_context import RunSettings
+from dlrun.runs.run_context import RunSettings
 from dlrun.system.console import Screen
 
 Loader = Callable[..., Any]

@@ -15,10 +15,10 @@ import typer
 from typer.main import get_command
 
 from dlrun.cli.command_list import app
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
+from dlrun.experiments.checks import load_experiment_config
 from dlrun.reports import warning_tags
-from dlrun.run_context import RunSettings
+from dlrun.runs.run_context import RunSettings
 from tests.conftest import NAMES, ROOT, python
 
 PATTERNS = (

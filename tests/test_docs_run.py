@@ -14,7 +14,7 @@ from torch import nn
 import dlrun.plugin
 from dlrun.config.network_sections import OptimizerConfig
 from dlrun.config.sections import Reference
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from tests.conftest import NAMES, ROOT, Dlrun, Done, python, smoke
 from tests.experiments.use import rows_of_test
 from tests.test_docs import dlrun_commands, read, shell_lines

@@ -31,16 +31,16 @@ from dlrun.config.yaml_loader import flatten_keys
 from dlrun.data.photographs import FORMATS, SUFFIXES
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import NEUTRAL
-from dlrun.experiments.predictions import PredictedClasses, PredictedValues
-from dlrun.experiments.saved_run import OTHER_VERSION, Run
-from dlrun.groups import group_runs
 from dlrun.metrics import KNOWN
 from dlrun.reports.group_rows import group_row
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import RunRecord, Status
-from dlrun.run_folder.recorded_metrics import EDITIONS
-from dlrun.run_tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
+from dlrun.runs.groups import group_runs
+from dlrun.runs.notes import RunNotes
+from dlrun.runs.predictions import PredictedClasses, PredictedValues
+from dlrun.runs.record import RunRecord, Status
+from dlrun.runs.recorded_metrics import EDITIONS
+from dlrun.runs.run import OTHER_VERSION, Run
+from dlrun.runs.run_context import RunSettings
+from dlrun.runs.tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.sweeps.results import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
 from dlrun.training.objective import classification, make_optimizer, regression

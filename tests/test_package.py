@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.run_folder.environment import code_hashes
+from dlrun.runs.environment import code_hashes
 from dlrun.system.commit import describe_commit
 from tests.conftest import NAMES, ROOT, Ended, clean_environment, python
 

@@ -25,8 +25,8 @@ from torchvision.models import resnet50
 
 import dlrun
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
 from dlrun.lasso.logistic_lasso import unpack_linear_models
+from dlrun.runs.run import Run
 from dlrun.training.data import EpochBatches
 from tests.conftest import ROOT, python
 from tests.reproduction import lab

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dlrun.data import dataset_catalog
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.data.test_labelled_texts import config

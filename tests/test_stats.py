@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from benchmarks import interval_coverage as coverage
 
-from dlrun.paired_comparison import interval_around
+from dlrun.runs.compare import interval_around
 from dlrun.stats import (
     mean_interval,
     prediction_interval,

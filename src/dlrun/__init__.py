@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # typing's own takes 8 ms to import, in which Ctrl-C is a
 if TYPE_CHECKING:
     from dlrun.api import open, resume, run, runs, sweep
     from dlrun.errors import ConfigError, DataError, DlrunError
-    from dlrun.experiments.saved_run import Run
+    from dlrun.runs.run import Run
     from dlrun.sweeps.results import SweepResults
 
 __all__ = [

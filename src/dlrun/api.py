@@ -13,11 +13,11 @@ from dlrun.config.yaml_loader import (
     flatten_keys,
 )
 from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
-from dlrun.execution.run import resume_run, run_experiment
 from dlrun.experiments import registry
 from dlrun.experiments.arguments import config_layer_of_arguments
-from dlrun.experiments.saved_run import Run, scan_runs
-from dlrun.run_context import RunSettings, resolve_runs_dir
+from dlrun.experiments.running import resume_run, run_experiment
+from dlrun.runs.run import Run, scan_runs
+from dlrun.runs.run_context import RunSettings, resolve_runs_dir
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
 from dlrun.sweeps.sweep import run_sweep

@@ -35,19 +35,19 @@ from dlrun.config.sections import (
 )
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.experiment_base import Experiment, NetworkAssets
-from dlrun.experiments.saved_run import Run
-from dlrun.run_context import Results, RunContext
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import Results, RunContext
 from dlrun.system.accelerator import AcceleratorChoice
 
 if TYPE_CHECKING:
     from dlrun.experiments.lightning_experiment import LightningExperiment
     from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
-    from dlrun.experiments.predictions import (
+    from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
+    from dlrun.runs.predictions import (
         PredictedClasses,
         PredictedValues,
         keep_test_predictions,
     )
-    from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
     from dlrun.training.data import TensorBatches
     from dlrun.training.objective import (
         TrainingObjective,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     )
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
-    "dlrun.experiments.predictions",
+    "dlrun.runs.predictions",
     "dlrun.experiments.predictors",
     "dlrun.training.data",
     "dlrun.training.objective",

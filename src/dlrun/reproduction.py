@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rich.text import Text
 
-from dlrun import run_context
 from dlrun.config.sections import BaselineExperiment, ExperimentConfig, PublishedVariant, Reference
 from dlrun.config.yaml_loader import (
     Values,
@@ -20,20 +19,21 @@ from dlrun.config.yaml_loader import (
     format_settings_briefly,
 )
 from dlrun.errors import ConfigError, DlrunError, Stopped
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
-from dlrun.groups import Group, group_runs
-from dlrun.paired_comparison import Comparison, compare_groups, why_not_comparable
+from dlrun.experiments.checks import load_experiment_config
 from dlrun.reports.group_rows import group_row, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.report_section import ReportSection
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
-from dlrun.run_folder.output_paths import check_output_path
-from dlrun.run_folder.recorded_metrics import ABOUT_EDITIONS
-from dlrun.run_tables import RANGE_OF_RUNS, Column, table_lines
+from dlrun.runs import run_context
+from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
+from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
+from dlrun.runs.groups import Group, group_runs
+from dlrun.runs.output_paths import check_output_path
+from dlrun.runs.recorded_metrics import ABOUT_EDITIONS
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunSettings
+from dlrun.runs.tables import RANGE_OF_RUNS, Column, table_lines
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.runner import run_sweep_points

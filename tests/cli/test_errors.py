@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Dlrun, Patch, smoke
-from tests.run_folder.making import a_run
+from tests.runs.making import a_run
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT, Dlrun, clean_environment, completed, smoke, started
 from tests.experiments.plugins import WORKING, Plugins, plugin
 from tests.experiments.use import latest, results
-from tests.run_folder.making import a_run
+from tests.runs.making import a_run
 
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 MODULE, FUNCTION = SCRIPTS["dlrun"].split(":")

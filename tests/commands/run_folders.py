@@ -10,7 +10,7 @@ from typing import Any
 
 from dlrun.experiments import registry
 from tests.conftest import NETWORKS
-from tests.run_folder.making import a_run, change_environment
+from tests.runs.making import a_run, change_environment
 
 EXPERIMENT = NETWORKS[0]
 

@@ -9,11 +9,11 @@ import pytest
 
 import dlrun
 from dlrun.commands.check import check
-from dlrun.run_folder.record import FORMAT
+from dlrun.runs.record import FORMAT
 from tests.commands.run_folders import a_whole_run
 from tests.conftest import Dlrun, Done, Out
 from tests.experiments.use import contents, flip
-from tests.run_folder.making import change_config, change_environment, change_record
+from tests.runs.making import change_config, change_environment, change_record
 
 NAME = "imdb-dense"
 

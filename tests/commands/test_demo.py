@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.experiments.checks import load_experiment_config
+from dlrun.runs.run_context import RunSettings
 from tests.conftest import Dlrun, Hide
 from tests.experiments.plugins import WORKING, Plugins, plugin
 from tests.reproduction.lab import published

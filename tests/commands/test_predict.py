@@ -13,7 +13,7 @@ from PIL import Image
 
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.experiment_base import Experiment
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke
 from tests.experiments.use import finished, moved, put

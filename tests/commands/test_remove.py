@@ -8,8 +8,8 @@ import pytest
 
 from dlrun.commands.remove import remove
 from dlrun.errors import ConfigError
-from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import update_latest_link
+from dlrun.runs.find import runs_newest_first
+from dlrun.runs.folder import update_latest_link
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, Out, Patch
 

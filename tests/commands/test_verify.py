@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import Done
 from tests.experiments.use import flip, moved, put, results
-from tests.run_folder.making import change_config, change_environment, change_record
+from tests.runs.making import change_config, change_environment, change_record
 
 NAME = "imdb-dense"
 

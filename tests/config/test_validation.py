@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from dlrun.config.validation import config_to_yaml
 from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import ConfigError
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.experiments.checks import load_experiment_config
+from dlrun.runs.run_context import RunSettings
 from tests.conftest import NAMES, NETWORKS, ROOT, Patch
 
 CONFIGS = ROOT / "configs"

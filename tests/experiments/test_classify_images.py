@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 
 from dlrun.data import photographs
-from dlrun.execution.checks import load_experiment_config
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.checks import load_experiment_config
 from dlrun.reports.report_section import ReportSection
-from dlrun.run_context import RunSettings
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunSettings
 from tests.conftest import Dlrun, Patch, setting, smoke
 from tests.experiments.use import latest, moved, results, table
 

@@ -6,9 +6,9 @@ import pytest
 
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import DataOrigin
-from dlrun.execution.checks import load_experiment_config
+from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import NOT_THE_BOOKS, compare_with_published
-from dlrun.run_context import Results, RunSettings
+from dlrun.runs.run_context import Results, RunSettings
 from dlrun.system.accelerator import AcceleratorChoice
 from tests.conftest import LAB
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 import yaml
 
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.experiments.predictions import read_predictions
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.checks import load_experiment_config
 from dlrun.metrics import STAGES, describe_metric
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.record import FORMAT
+from dlrun.runs.predictions import read_predictions
+from dlrun.runs.record import FORMAT
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunSettings
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
 from tests import harness

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import NETWORKS, Dlrun, Ended, Patch, overlaid, setting, smoke
 from tests.experiments.use import contents, finished, latest, results, rows, table
-from tests.run_folder.making import change_config, change_record
+from tests.runs.making import change_config, change_record
 
 CONFIGS = Path(__file__).parent / "configs"
 LONG = sorted(file.stem for file in (CONFIGS / "long").glob("*.yaml"))

@@ -14,15 +14,15 @@ import pytest
 from filelock import FileLock
 
 from dlrun.data.dataset_types import dataset_of
-from dlrun.experiments.saved_run import Run
-from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.progress_recorder import ProgressRecorder
+from dlrun.runs.folder import RunFolder
+from dlrun.runs.progress_recorder import ProgressRecorder
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunContext
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests import harness
 from tests.child import Fault
-from tests.run_folder.making import change_record
+from tests.runs.making import change_record
 
 
 def finished(folder: Path, words: list[str]) -> Path:

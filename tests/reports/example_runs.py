@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dlrun.experiments.saved_run import Run
 from dlrun.reports.report_section import ReportSection
-from dlrun.run_folder.csv_tables import to_csv
-from dlrun.run_folder.folder import RunFolder
-from tests.run_folder.making import a_run
+from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.folder import RunFolder
+from dlrun.runs.run import Run
+from tests.runs.making import a_run
 
 METRICS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds\n"
 

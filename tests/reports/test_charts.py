@@ -15,7 +15,7 @@ from dlrun.reports.charts import (
     curve_without_gaps,
     thin_out_table,
 )
-from dlrun.run_folder.record import RunRecord
+from dlrun.runs.record import RunRecord
 
 
 def chart(*lines: ChartCurve) -> Chart:

@@ -4,8 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from dlrun.experiments.saved_run import Run
-from dlrun.groups import group_runs
 from dlrun.reports.comparison import (
     MAX_CURVES,
     DataSetComparison,
@@ -14,6 +12,8 @@ from dlrun.reports.comparison import (
 )
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.report_section import ReportSection
+from dlrun.runs.groups import group_runs
+from dlrun.runs.run import Run
 from tests.reports.example_runs import a_classification, config, sections
 
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
-from dlrun.groups import group_runs
 from dlrun.reports import warning_tags
 from dlrun.reports.comparison import complete_report_sections
 from dlrun.reports.overview_table import Overview, make_overview_table
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
+from dlrun.runs.groups import group_runs
+from dlrun.runs.run import Run
 from tests.reports.example_runs import a_classification, config, sections
 
 

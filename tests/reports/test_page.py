@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from dlrun.reports import page
-from dlrun.run_folder.folder import update_latest_link
-from dlrun.run_folder.record import FORMAT
+from dlrun.runs.folder import update_latest_link
+from dlrun.runs.record import FORMAT
 from tests import harness
 from tests.conftest import Dlrun, Done, python
 from tests.experiments.use import taken
 from tests.reports.example_runs import a_classification, a_picture, a_regression, config
-from tests.run_folder.making import a_run, seal
+from tests.runs.making import a_run, seal
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;"
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.experiments.saved_run import Run
 from dlrun.reports import highlights
 from dlrun.reports.report_section import ReportSection
-from dlrun.run_folder.csv_tables import to_csv
-from dlrun.run_folder.folder import RunFolder
+from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.folder import RunFolder
+from dlrun.runs.run import Run
 from tests.reports.example_runs import a_classification
-from tests.run_folder.making import a_run
+from tests.runs.making import a_run
 
 MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability": 0.99}
 

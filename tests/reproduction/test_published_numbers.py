@@ -9,13 +9,13 @@ import pytest
 from dlrun.config.sections import BaselineExperiment
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
 from dlrun.reports.group_rows import position_relative_to
 from dlrun.reproduction import Reproduction
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.recorded_metrics import EDITIONS
+from dlrun.runs.recorded_metrics import EDITIONS
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunSettings
 from tests.conftest import ROOT
-from tests.run_folder.making import a_run
+from tests.runs.making import a_run
 
 # Every published number, typed from the book (the first printing of 2023) and from its authors'
 # notebook (2026-02-04), not from configs/: experiment, variant, edition, metric, value.

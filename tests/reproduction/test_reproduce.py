@@ -14,7 +14,7 @@ import pytest
 
 from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.reproduction import prepare_reproductions
-from dlrun.run_context import RunSettings
+from dlrun.runs.run_context import RunSettings
 from dlrun.system.console import Screen
 from dlrun.system.files import fingerprint_files
 from tests import harness
@@ -28,7 +28,7 @@ from tests.reproduction.lab import (
     published,
     reviews,
 )
-from tests.run_folder.making import seal
+from tests.runs.making import seal
 from tests.sweeps.use import kill, start, wait_for_no_worker, wait_until, workers
 
 DENSE, LASSO, LSTM, PHOTOGRAPHS = "imdb-dense", "imdb-lasso", "imdb-lstm", "classify-images"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.execution.checks import load_experiment_config
-from dlrun.execution.run_recorder import new_record, write_first_files
-from dlrun.experiments.saved_run import Run
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import RunFolder
+from dlrun.experiments.checks import load_experiment_config
+from dlrun.runs.folder import RunFolder
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunSettings
+from dlrun.runs.run_recorder import new_record, write_first_files
 from dlrun.slurm import watch
 from dlrun.slurm.job import ResumeJob, make_resume_job
 from dlrun.system.console import Screen

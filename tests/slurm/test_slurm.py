@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from tests.conftest import NETWORKS, setting, smoke, until
 from tests.experiments.test_resume import LONG, long, outcome
 from tests.slurm.conftest import ASKING, DLRUN, Cluster

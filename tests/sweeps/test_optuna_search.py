@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.record import RunRecord
+from dlrun.runs.record import RunRecord
+from dlrun.runs.run import Run
 from dlrun.sweeps.optuna_search import choose_next_config
 from dlrun.sweeps.search_space import Settings
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint, read_sweep_plan

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.record import RunRecord
+from dlrun.runs.record import RunRecord
+from dlrun.runs.run import Run
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.system.console import Screen

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.execution.checks import load_experiment_config
-from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.running import run_experiment
+from dlrun.runs.run_context import RunSettings
 from dlrun.sweeps import runner
 from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
 from dlrun.sweeps.runner import choose_jobs_and_threads

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
-from dlrun.groups import Group
-from dlrun.paired_comparison import compare_groups
+from dlrun.runs.compare import compare_groups
+from dlrun.runs.groups import Group
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.selection import (
     NOT_COMPLETE,

@@ -15,7 +15,7 @@ from dlrun.sweeps.sweep_plan import read_sweep_plan
 from tests import harness
 from tests.conftest import ROOT, setting, smoke
 from tests.experiments.test_resume import outcome
-from tests.run_folder.making import change_record, seal
+from tests.runs.making import change_record, seal
 from tests.sweeps.use import QUICK, named, runs, status, words
 
 NETWORK = "imdb-dense"

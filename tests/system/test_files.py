@@ -22,7 +22,7 @@ from dlrun.system.files import (
     read_arrays,
 )
 from tests.conftest import Dlrun
-from tests.run_folder.making import a_run
+from tests.runs.making import a_run
 
 SCRIPT = """
 import sys

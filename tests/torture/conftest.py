@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from dlrun.cli import main
-from dlrun.experiments.saved_run import Run
-from dlrun.run_folder import checkpoint
+from dlrun.runs import checkpoint
+from dlrun.runs.run import Run
 from tests.conftest import Done, Ended
 from tests.experiments.use import once, results, table
 from tests.harness import begun_run, newest_run, run, words

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from tests.child import Fault
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.harness import begun_run, run

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.run_folder import checkpoint
-from dlrun.run_folder.checkpoint import RunCheckpoint, read_newest_checkpoint
-from dlrun.run_folder.record import RunRecord, read_run_record
+from dlrun.runs import checkpoint
+from dlrun.runs.checkpoint import RunCheckpoint, read_newest_checkpoint
+from dlrun.runs.record import RunRecord, read_run_record
 from dlrun.system.console import Screen
 from tests.conftest import NETWORKS, Done
 from tests.experiments.test_resume import ENDLESS, NETWORK

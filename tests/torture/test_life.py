@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 
 from dlrun.cli.main import run_command_line
 from dlrun.config.sections import EPOCHS
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 from tests.child import Fault
 from tests.experiments.test_resume import NETWORK
 from tests.harness import newest_run, run, words

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.experiments.checks import load_experiment_config
+from dlrun.runs.run_context import RunSettings
 from dlrun.system.accelerator import DeviceComparison
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.errors import AcceleratorError
-from dlrun.execution.checks import load_experiment_config
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.checkpoint import checkpoint_files
+from dlrun.experiments.checks import load_experiment_config
+from dlrun.runs.checkpoint import checkpoint_files
+from dlrun.runs.run_context import RunSettings
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning

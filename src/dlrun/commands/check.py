@@ -2,13 +2,13 @@
 
 from collections import Counter
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import describe_damage, open_runs, show_results
 from dlrun.config.yaml_loader import Values
-from dlrun.experiments.saved_run import OTHER_VERSION
-from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
-from dlrun.run_tables import Column
+from dlrun.runs import run_context
+from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.run import OTHER_VERSION
+from dlrun.runs.tables import Column
 from dlrun.system.console import Screen, pluralize
 
 CHECKED = (

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.data import dataset_catalog
 from dlrun.data.dataset_types import Dataset
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.experiments.checks import load_experiment_config
+from dlrun.runs import run_context
+from dlrun.runs.run_context import RunSettings
 from dlrun.system.console import Screen
 
 DECLARED = [data for data in vars(dataset_catalog).values() if isinstance(data, Dataset)]

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.text import Text
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.data_sections import OwnDataExperimentConfig
 from dlrun.config.sections import EPOCHS
@@ -16,20 +15,21 @@ from dlrun.config.yaml_loader import ConfigLayer, Values, config_layer_from_sett
 from dlrun.data.dataset_types import GENERATED
 from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
-from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run
+from dlrun.experiments.running import run_experiment
 from dlrun.metrics import TESTED
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reproduction import Reproduction, prepare_reproductions
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import LATEST
-from dlrun.run_folder.recorded_metrics import (
+from dlrun.runs import run_context
+from dlrun.runs.folder import LATEST
+from dlrun.runs.recorded_metrics import (
     ABOUT_EDITIONS,
     EDITIONS,
     format_metric,
     main_metric,
 )
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunSettings
 from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]

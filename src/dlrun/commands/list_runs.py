@@ -9,19 +9,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import EMPTY, scan_runs_or_fail
 from dlrun.commands.show import notes_or_warning
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
-from dlrun.experiments.saved_run import OTHER_VERSION, Run
-from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
 from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describe_metric
-from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.notes import RunNotes, check_tag
-from dlrun.run_folder.recorded_metrics import format_metric
-from dlrun.run_tables import RUN_COLUMNS, Column, run_row, table_csv, table_lines
+from dlrun.runs import run_context
+from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.find import run_name_without_time
+from dlrun.runs.notes import RunNotes, check_tag
+from dlrun.runs.recorded_metrics import format_metric
+from dlrun.runs.run import OTHER_VERSION, Run
+from dlrun.runs.tables import RUN_COLUMNS, Column, run_row, table_csv, table_lines
 from dlrun.system.console import Screen, cut, pluralize
 
 

@@ -11,7 +11,7 @@ import typer
 
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError
-from dlrun.run_folder.folder import check_outside_runs
+from dlrun.runs.folder import check_outside_runs
 from dlrun.system.console import Screen
 
 TEMPLATE = Path(__file__).parent / "template"  # a working package, my-experiment

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run, scan_folder, scan_runs
-from dlrun.experiments.saved_run_checks import find_damage
-from dlrun.run_folder.find import find_run, raise_if_sweep, run_name_without_time, runs_below
-from dlrun.run_folder.folder import LATEST
-from dlrun.run_tables import Column, Row, table_lines
+from dlrun.runs.copies import find_damage
+from dlrun.runs.find import find_run, raise_if_sweep, run_name_without_time, runs_below
+from dlrun.runs.folder import LATEST
+from dlrun.runs.run import Run, scan_folder, scan_runs
+from dlrun.runs.tables import Column, Row, table_lines
 from dlrun.system.console import Screen
 
 NO_RUNS = "name a folder of runs by --runs-dir"

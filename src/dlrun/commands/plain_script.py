@@ -11,12 +11,12 @@ from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import ConfigError
-from dlrun.execution.checks import load_experiment_config
 from dlrun.experiments import registry
+from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import WITHOUT_EFFECT
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.output_paths import check_output_path
-from dlrun.run_folder.record import SPLIT_SEED
+from dlrun.runs.output_paths import check_output_path
+from dlrun.runs.record import SPLIT_SEED
+from dlrun.runs.run_context import RunSettings
 from dlrun.system.commit import PACKAGE
 from dlrun.system.files import write_file_atomically
 

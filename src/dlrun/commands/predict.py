@@ -12,18 +12,18 @@ from dlrun.commands import options as opt
 from dlrun.commands.prediction_inputs import PredictionInput, is_existing_path, read_inputs
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError
-from dlrun.experiments.predictions import (
+from dlrun.experiments.predictors import Prediction, Predictor
+from dlrun.runs.csv_tables import to_plain_csv
+from dlrun.runs.folder import PREDICTIONS
+from dlrun.runs.output_paths import check_output_path
+from dlrun.runs.predictions import (
     PredictedClasses,
     Predictions,
     parse_predictions,
     read_predictions,
 )
-from dlrun.experiments.predictors import Prediction, Predictor
-from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.csv_tables import to_plain_csv
-from dlrun.run_folder.folder import PREDICTIONS
-from dlrun.run_folder.output_paths import check_output_path
-from dlrun.run_folder.recorded_metrics import format_metric
+from dlrun.runs.recorded_metrics import format_metric
+from dlrun.runs.run import Run
 from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import open_new_file, write_file_atomically
 

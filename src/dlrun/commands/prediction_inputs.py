@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dlrun.data.photographs import find_images
 from dlrun.data.text_files import DataWarnings, decode_bytes, open_csv_table, read_text_file
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.saved_run import Run
+from dlrun.runs.run import Run
 
 WAYS = "a text in quotes, a file, --csv FILE, --test, or - for the lines of standard input"
 FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)

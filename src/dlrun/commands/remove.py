@@ -7,13 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.opened_runs import scan_runs_or_fail
 from dlrun.errors import ConfigError, DlrunError, as_known_error
-from dlrun.experiments.saved_run import Run, scan_folder
-from dlrun.run_folder.find import find_run, repair_latest_link
-from dlrun.run_folder.folder import remove_run
+from dlrun.runs import run_context
+from dlrun.runs.find import find_run, repair_latest_link
+from dlrun.runs.folder import remove_run
+from dlrun.runs.run import Run, scan_folder
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")

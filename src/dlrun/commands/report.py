@@ -7,14 +7,14 @@ from typing import Annotated
 
 from rich.text import Text
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.saved_run import Run
-from dlrun.groups import group_runs
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
-from dlrun.run_folder.find import find_sweep, runs_below, runs_newest_first
-from dlrun.run_folder.output_paths import check_output_path
+from dlrun.runs import run_context
+from dlrun.runs.find import find_sweep, runs_below, runs_newest_first
+from dlrun.runs.groups import group_runs
+from dlrun.runs.output_paths import check_output_path
+from dlrun.runs.run import Run
 from dlrun.system.console import Screen, pluralize, printable
 
 NEWEST = 20  # runs after which no further config is added, if the user names no run

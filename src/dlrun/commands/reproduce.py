@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dlrun.commands import options as opt
-from dlrun.run_context import RunSettings
+from dlrun.runs.run_context import RunSettings
 
 
 @opt.with_run_options(

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Annotated
 
 from dlrun.commands import options as opt
-from dlrun.execution.run import resume_run
-from dlrun.run_context import RunSettings
+from dlrun.experiments.running import resume_run
+from dlrun.runs.run_context import RunSettings
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Annotated
 
 from dlrun.commands import options as opt
-from dlrun.execution.run import run_experiment
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings
+from dlrun.experiments.running import run_experiment
+from dlrun.runs.run_context import RunSettings
 from dlrun.slurm.submit import submit_run
 
 

@@ -8,14 +8,14 @@ from typing import Annotated
 
 from rich.text import Text
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.saved_run import Run
-from dlrun.run_folder import recorded_metrics as metrics
-from dlrun.run_folder.find import find_run
-from dlrun.run_folder.notes import RunNotes, change_notes
+from dlrun.runs import recorded_metrics as metrics
+from dlrun.runs import run_context
+from dlrun.runs.find import find_run
+from dlrun.runs.notes import RunNotes, change_notes
+from dlrun.runs.run import Run
 from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.commands.opened_runs import describe_damage, open_runs, show_results
@@ -21,15 +20,16 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.data.photographs import IMAGE_COLUMNS
 from dlrun.errors import DlrunError, first_line
-from dlrun.execution.run import run_experiment
 from dlrun.experiments.comparable_with_published import RUNTIME_KEYS
-from dlrun.experiments.saved_run import Run
-from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.csv_tables import parse_csv
-from dlrun.run_folder.folder import CONFIG, ENVIRONMENT
-from dlrun.run_folder.recorded_metrics import SECONDS, main_metric
-from dlrun.run_tables import Column
+from dlrun.experiments.running import run_experiment
+from dlrun.runs import run_context
+from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.csv_tables import parse_csv
+from dlrun.runs.folder import CONFIG, ENVIRONMENT
+from dlrun.runs.recorded_metrics import SECONDS, main_metric
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunSettings
+from dlrun.runs.tables import Column
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
 

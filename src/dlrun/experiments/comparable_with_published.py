@@ -10,7 +10,7 @@ from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetric
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.data.dataset_types import GENERATED, dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
-from dlrun.run_context import Results
+from dlrun.runs.run_context import Results
 
 S = TypeVar("S", bound=BaseModel)
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data

@@ -10,15 +10,15 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.data.dataset_types import dataset_of
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import DrawnFigures, Run
-from dlrun.run_context import Results, RunContext
+from dlrun.runs.run import DrawnFigures, Run
+from dlrun.runs.run_context import Results, RunContext
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:  # slow, and `dlrun config` does without them
     from torch import nn
 
-    from dlrun.experiments.predictions import Predictions
     from dlrun.experiments.predictors import Predictor
+    from dlrun.runs.predictions import Predictions
 
 C = TypeVar("C", bound=ExperimentConfig)
 Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow

@@ -10,14 +10,14 @@ from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.experiment_base import Experiment
-from dlrun.experiments.predictions import keep_test_predictions, predictions_from_rows
-from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks.weights_files import load_weights
 from dlrun.plots import draw_learning_curves
-from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import NO_METRICS
+from dlrun.runs.folder import WEIGHTS
+from dlrun.runs.predictions import keep_test_predictions, predictions_from_rows
+from dlrun.runs.progress_recorder import check_metrics_finite
+from dlrun.runs.recorded_metrics import NO_METRICS
+from dlrun.runs.run import DrawnFigures, Run
+from dlrun.runs.run_context import Results, RunContext
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.fit import Training
 

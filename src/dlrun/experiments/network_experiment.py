@@ -22,20 +22,20 @@ from dlrun.data.split import Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
 from dlrun.experiments.experiment_base import Experiment, NetworkAssets
-from dlrun.experiments.predictions import (
+from dlrun.kernels.bag_linear import Bags, BagTensors
+from dlrun.kernels.batch_parts import FastDropout
+from dlrun.networks.weights_files import load_weights
+from dlrun.runs.checkpoint import fingerprint_data
+from dlrun.runs.folder import WEIGHTS
+from dlrun.runs.predictions import (
     DescribeRow,
     Predictions,
     keep_test_predictions,
     predictions_from_rows,
 )
-from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
-from dlrun.kernels.bag_linear import Bags, BagTensors
-from dlrun.kernels.batch_parts import FastDropout
-from dlrun.networks.weights_files import load_weights
-from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.recorded_metrics import too_good_by_test_rows
+from dlrun.runs.recorded_metrics import too_good_by_test_rows
+from dlrun.runs.run import ASSETS, DrawnFigures, Run
+from dlrun.runs.run_context import Results, RunContext
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, BatchDataset
 from dlrun.training.objective import TrainingObjective, classification

@@ -12,12 +12,12 @@ from dlrun.data.split import Split
 from dlrun.data.splits import make_split, split_off_validation
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Matrix, Table, TablePart
-from dlrun.experiments import predictions
 from dlrun.experiments.experiment_base import NetworkAssets
-from dlrun.experiments.predictions import PredictedValues
 from dlrun.experiments.predictors import RowPredictor
-from dlrun.experiments.saved_run import DrawnFigures, Run
-from dlrun.run_folder.checkpoint import fingerprint_data
+from dlrun.runs import predictions
+from dlrun.runs.checkpoint import fingerprint_data
+from dlrun.runs.predictions import PredictedValues
+from dlrun.runs.run import DrawnFigures, Run
 from dlrun.system.console import Screen
 
 STRAW_MAN = "straw_man_r2"

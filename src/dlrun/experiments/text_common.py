@@ -12,9 +12,9 @@ from dlrun.data.split import Split
 from dlrun.data.splits import RowIndices, make_split, split_off_validation
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds, split_words
 from dlrun.experiments.experiment_base import NetworkAssets, load_data
-from dlrun.experiments.predictions import DescribeRow
 from dlrun.experiments.predictors import Prediction, Predictor
-from dlrun.run_context import RunContext
+from dlrun.runs.predictions import DescribeRow
+from dlrun.runs.run_context import RunContext
 
 
 class TextAssets(NetworkAssets, frozen=True):

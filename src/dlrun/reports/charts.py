@@ -11,8 +11,8 @@ from statistics import fmean
 
 from dlrun import stats
 from dlrun.metrics import STAGES, TESTED, without_stage
-from dlrun.run_folder.record import RunRecord
-from dlrun.run_folder.recorded_metrics import LR, STEP, is_plottable, published_metrics
+from dlrun.runs.record import RunRecord
+from dlrun.runs.recorded_metrics import LR, STEP, is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # edges of the panel, in SVG units

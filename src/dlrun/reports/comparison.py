@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.groups import Group, name_by_varied_settings, rank_on_same_test_rows, seed_and_fold
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.group_rows import group_row
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
-from dlrun.run_tables import GROUP_COLUMNS, Column, used_columns
+from dlrun.runs.groups import Group, name_by_varied_settings, rank_on_same_test_rows, seed_and_fold
+from dlrun.runs.tables import GROUP_COLUMNS, Column, used_columns
 
 MAX_CURVES = 5  # of a chart, each in a colour; the others are not drawn
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dlrun.experiments.predictions import (
+from dlrun.runs.predictions import (
     PredictedClasses,
     PredictedValues,
     parse_predictions,

@@ -3,9 +3,9 @@
 from decimal import Decimal
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.groups import Group, Interval, Spread
-from dlrun.run_folder.record import ACCURACY
-from dlrun.run_folder.recorded_metrics import EDITIONS, published_metrics
+from dlrun.runs.groups import Group, Interval, Spread
+from dlrun.runs.record import ACCURACY
+from dlrun.runs.recorded_metrics import EDITIONS, published_metrics
 
 
 def group_row(group: Group, spread: Spread) -> Values:

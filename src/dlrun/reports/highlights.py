@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from dlrun.config.yaml_loader import Values
 from dlrun.data.download import with_published_name
-from dlrun.run_folder.csv_tables import parse_csv
-from dlrun.run_folder.recorded_metrics import EDITIONS
+from dlrun.runs.csv_tables import parse_csv
+from dlrun.runs.recorded_metrics import EDITIONS
 from dlrun.system.console import cut
 from dlrun.system.files import read_arrays
 

@@ -14,8 +14,6 @@ import jinja2
 from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_setting
-from dlrun.experiments.saved_run import Run
-from dlrun.groups import group_runs, rank_on_same_test_rows
 from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
 from dlrun.reports.group_rows import group_row
@@ -23,13 +21,15 @@ from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import warning_tags_as_html
-from dlrun.run_folder.recorded_metrics import (
+from dlrun.runs.groups import group_runs, rank_on_same_test_rows
+from dlrun.runs.recorded_metrics import (
     add_accuracy_of_largest_class,
     format_metric,
     main_metric,
     remarks_on_metrics,
 )
-from dlrun.run_tables import RUN_COLUMNS, Column, Row, run_row, used_columns
+from dlrun.runs.run import Run
+from dlrun.runs.tables import RUN_COLUMNS, Column, Row, run_row, used_columns
 from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
 

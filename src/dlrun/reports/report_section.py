@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, TypeVar
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
-from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.experiments.saved_run_checks import find_damage
 from dlrun.reports import highlights
 from dlrun.reports import warning_tags as tags
 from dlrun.reports.charts import ColumnsByName, charts_of_run, thin_out_table
 from dlrun.reports.highlights import ClassifiedPhotograph, Mistake, ScoredNames
 from dlrun.reports.warning_tags import WarningTag
-from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
-from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import RunEnvironment
-from dlrun.run_folder.recorded_metrics import EDITIONS, STEP, is_plottable, published_metrics
+from dlrun.runs.copies import find_damage
+from dlrun.runs.find import run_name_without_time
+from dlrun.runs.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.runs.notes import RunNotes
+from dlrun.runs.record import RunEnvironment
+from dlrun.runs.recorded_metrics import EDITIONS, STEP, is_plottable, published_metrics
+from dlrun.runs.run import ASSETS, Run
 
 if TYPE_CHECKING:
     from dlrun.reports.evaluation import PredictionEvaluation, RegressionEvaluation

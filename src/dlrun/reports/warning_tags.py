@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from dlrun.groups import FEWEST
-from dlrun.run_folder.recorded_metrics import HOLD_OUT
+from dlrun.runs.groups import FEWEST
+from dlrun.runs.recorded_metrics import HOLD_OUT
 
 
 class WarningTag(NamedTuple):

@@ -11,11 +11,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlrun import run_context
 from dlrun.errors import DlrunError, OutOfTime
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import read_run_record, write_run_record
+from dlrun.runs import run_context
+from dlrun.runs.folder import RunFolder
+from dlrun.runs.record import read_run_record, write_run_record
+from dlrun.runs.run_context import RunSettings
 
 SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder
 STDOUT_FILE, STDERR_FILE = "stdout.txt", "stderr.txt"

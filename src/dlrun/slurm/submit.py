@@ -14,15 +14,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
-from dlrun.execution import checks, run_recorder
-from dlrun.run_context import RunSettings
-from dlrun.run_folder.find import repair_latest_link
-from dlrun.run_folder.folder import RunFolder
+from dlrun.experiments import checks
+from dlrun.runs import run_context, run_recorder
+from dlrun.runs.find import repair_latest_link
+from dlrun.runs.folder import RunFolder
+from dlrun.runs.run_context import RunSettings
 from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job
 from dlrun.slurm.watch import wait_for_job
 from dlrun.system.extras import require_extra

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from dlrun.errors import DlrunError, Interrupted
-from dlrun.experiments.saved_run import Run
-from dlrun.run_context import print_results_json
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import print_results_json
 from dlrun.slurm.job import EXIT_CODE_FILE, JOB_ID_FILE, SLURM_FOLDER, STDERR_FILE, STDOUT_FILE
 from dlrun.system.console import Screen
 from dlrun.system.signals import STOP_SIGNAL_EXIT_CODES

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from dlrun.groups import Group
 from dlrun.metrics import without_stage
 from dlrun.reports import charts
+from dlrun.runs.groups import Group
 
 
 def chart_of_key(groups: Sequence[Group], best: Group | None, key: str) -> charts.Chart | None:

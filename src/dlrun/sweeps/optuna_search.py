@@ -19,8 +19,8 @@ from optuna.distributions import (
 from optuna.trial import create_trial
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.recorded_metrics import HOLD_OUT, selection_metric
+from dlrun.runs.recorded_metrics import HOLD_OUT, selection_metric
+from dlrun.runs.run import Run
 from dlrun.sweeps.search_space import KeySearchSpace
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 

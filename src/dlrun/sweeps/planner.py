@@ -8,12 +8,12 @@ from dlrun.config.data_sections import FOLDS, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_setting, parse_set_override
 from dlrun.errors import ConfigError, ErrorCollector
-from dlrun.execution.checks import check_run_can_start, merge_experiment_config, validate_config
 from dlrun.experiments import registry
-from dlrun.groups import varied_keys
-from dlrun.run_context import RunSettings, resolve_data_dir
-from dlrun.run_folder import environment
-from dlrun.run_folder.record import SPLIT_SEED
+from dlrun.experiments.checks import check_run_can_start, merge_experiment_config, validate_config
+from dlrun.runs import environment
+from dlrun.runs.groups import varied_keys
+from dlrun.runs.record import SPLIT_SEED
+from dlrun.runs.run_context import RunSettings, resolve_data_dir
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
 from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, digests_of_data
 from dlrun.system.console import Screen

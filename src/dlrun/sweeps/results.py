@@ -11,14 +11,14 @@ from rich.text import Text
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import ConfigError, os_error_remedy
-from dlrun.experiments.saved_run import Run
-from dlrun.paired_comparison import Comparison, compare_groups
 from dlrun.reports.group_rows import group_row
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.recorded_metrics import shorten_metric
-from dlrun.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_csv, table_lines
+from dlrun.runs.compare import Comparison, compare_groups
+from dlrun.runs.find import run_name_without_time
+from dlrun.runs.folder import RunFolder
+from dlrun.runs.recorded_metrics import shorten_metric
+from dlrun.runs.run import Run
+from dlrun.runs.tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_csv, table_lines
 from dlrun.sweeps import selection
 from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.sweep_folder import Sweep, SweepState

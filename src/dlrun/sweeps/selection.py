@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dlrun.config.yaml_loader import format_settings_briefly
-from dlrun.experiments.saved_run import Run
-from dlrun.groups import Group, divisions_on_same_rows, group_runs
 from dlrun.metrics import TESTED, VALID
-from dlrun.run_folder.recorded_metrics import format_metric, too_good_by_test_rows
+from dlrun.runs.groups import Group, divisions_on_same_rows, group_runs
+from dlrun.runs.recorded_metrics import format_metric, too_good_by_test_rows
+from dlrun.runs.run import Run
 from dlrun.sweeps.sweep_plan import SweepPlan
 
 NO_VALIDATION = (

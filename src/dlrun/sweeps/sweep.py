@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Iterator
 
 from dlrun.errors import ConfigError, DlrunError, Stopped
-from dlrun.run_context import RunSettings, resolve_runs_dir
-from dlrun.run_folder.find import find_sweep
-from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
+from dlrun.runs.find import find_sweep
+from dlrun.runs.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
+from dlrun.runs.run_context import RunSettings, resolve_runs_dir
 from dlrun.slurm.submit import SlurmOptions, require_slurm
 from dlrun.sweeps import slurm_jobs
 from dlrun.sweeps.child_processes import preload_fork_server

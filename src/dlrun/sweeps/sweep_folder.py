@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.saved_run import Run
-from dlrun.experiments.saved_run_checks import CopyOrder, find_copies
-from dlrun.run_context import resolve_runs_dir
-from dlrun.run_folder.checksummed_json import to_checksummed_json
-from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import CONFIG, PLAN, RunFolder
+from dlrun.runs.checksummed_json import to_checksummed_json
+from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.find import runs_newest_first
+from dlrun.runs.folder import CONFIG, PLAN, RunFolder
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import resolve_runs_dir
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 
 

@@ -13,13 +13,13 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, format_settings_briefly
 from dlrun.data.user_data import hash_user_data
 from dlrun.errors import DataError, DlrunError
-from dlrun.execution.checks import validate_config
 from dlrun.experiments import registry
-from dlrun.run_context import RunSettings, resolve_data_dir
-from dlrun.run_folder import environment
-from dlrun.run_folder.checksummed_json import FILE_MODEL, read_checksummed_json
-from dlrun.run_folder.folder import PLAIN_NAME, PLAN, SWEEPS
-from dlrun.run_folder.record import SweepMembership
+from dlrun.experiments.checks import validate_config
+from dlrun.runs import environment
+from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json
+from dlrun.runs.folder import PLAIN_NAME, PLAN, SWEEPS
+from dlrun.runs.record import SweepMembership
+from dlrun.runs.run_context import RunSettings, resolve_data_dir
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
 
 FORMAT = 2

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.metrics import VALID, describe_metric
-from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.run_folder.recorded_metrics import (
+from dlrun.runs.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.runs.recorded_metrics import (
     NO_METRICS,
     SECONDS,
     STEP,

@@ -16,11 +16,11 @@ from dlrun.config.network_sections import LightningConfig, NetworkConfig, Precis
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.metrics import VALID, describe_metric
 from dlrun.networks.weights_files import serialize_tensors
-from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
-from dlrun.run_folder.folder import WEIGHTS
-from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.run_folder.recorded_metrics import kept_epoch, newest_metrics
+from dlrun.runs.checkpoint import NAME as CHECKPOINT
+from dlrun.runs.folder import WEIGHTS
+from dlrun.runs.progress_recorder import check_metrics_finite
+from dlrun.runs.recorded_metrics import kept_epoch, newest_metrics
+from dlrun.runs.run_context import RunContext
 from dlrun.system.accelerator import AcceleratorChoice, DeviceComparison, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData

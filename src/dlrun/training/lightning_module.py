@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.metrics import VALID
-from dlrun.run_folder.recorded_metrics import LR, SECONDS, STEP
+from dlrun.runs.recorded_metrics import LR, SECONDS, STEP
 from dlrun.training.data import ArrayData, Loader
 from dlrun.training.epoch_recorder import EpochRecorder
 from dlrun.training.learning_rate import LearningRateSchedule

@@ -28,14 +28,14 @@ from dlrun.experiments.comparable_with_published import (
 )
 from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.predictors import ImagePredictor
-from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.plots import draw_contact_sheet
-from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.csv_tables import to_csv
-from dlrun.run_folder.folder import PREDICTIONS, THUMBNAILS
-from dlrun.run_folder.recorded_metrics import SECONDS
+from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.folder import PREDICTIONS, THUMBNAILS
+from dlrun.runs.recorded_metrics import SECONDS
+from dlrun.runs.run import DrawnFigures, Run
+from dlrun.runs.run_context import Results, RunContext
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import file_digest, read_arrays

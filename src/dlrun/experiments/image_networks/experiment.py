@@ -24,10 +24,10 @@ from dlrun.experiments.experiment_base import AnyExperiment, NetworkAssets, load
 from dlrun.experiments.image_networks.config import ConvolutionalConfig, DigitsConfig
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import ImagePredictor
-from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import BagLinear, sparse_from_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
-from dlrun.run_context import RunContext
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunContext
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 

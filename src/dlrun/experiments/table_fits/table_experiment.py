@@ -13,9 +13,7 @@ from dlrun.data.array_cache import Array
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
 from dlrun.experiments.experiment_base import Experiment, load_data
-from dlrun.experiments.predictions import Predictions, keep_test_predictions
 from dlrun.experiments.predictors import RowPredictor
-from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.table_common import (
     TableAssets,
     TableParts,
@@ -28,9 +26,11 @@ from dlrun.experiments.table_common import (
 )
 from dlrun.experiments.table_fits.table_model import FitArrays, FittedModel, TableModel
 from dlrun.metrics import TESTED, VALID, describe_metric
-from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.csv_tables import to_csv
-from dlrun.run_folder.recorded_metrics import SECONDS, format_metric, newest_metrics
+from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.predictions import Predictions, keep_test_predictions
+from dlrun.runs.recorded_metrics import SECONDS, format_metric, newest_metrics
+from dlrun.runs.run import ASSETS, DrawnFigures, Run
+from dlrun.runs.run_context import Results, RunContext
 from dlrun.system.console import format_position, to_json
 from dlrun.system.files import read_arrays
 

@@ -14,10 +14,10 @@ from dlrun.experiments import table_common
 from dlrun.experiments.experiment_base import AnyExperiment, load_data
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import RowPredictor
-from dlrun.experiments.saved_run import DrawnFigures, Run
 from dlrun.experiments.table_common import TableAssets
 from dlrun.experiments.table_networks.config import TableNetworkConfig
-from dlrun.run_context import RunContext
+from dlrun.runs.run import DrawnFigures, Run
+from dlrun.runs.run_context import RunContext
 from dlrun.training.data import TensorBatches
 from dlrun.training.objective import TrainingObjective, regression
 

@@ -16,18 +16,18 @@ from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DataError
 from dlrun.experiments import text_common
 from dlrun.experiments.experiment_base import AnyExperiment, Experiment
-from dlrun.experiments.predictions import PredictedClasses, keep_test_predictions
-from dlrun.experiments.saved_run import ASSETS, DrawnFigures, Run
 from dlrun.experiments.text_common import TextAssets, TextPredictor
 from dlrun.experiments.text_lasso.config import TextLassoConfig
 from dlrun.lasso import logistic_lasso
 from dlrun.lasso.logistic_lasso import Labels, LassoSolution, LinearModel
 from dlrun.plots import draw_accuracy_along_lasso_path
-from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.csv_tables import to_csv
-from dlrun.run_folder.folder import WORDS
-from dlrun.run_folder.recorded_metrics import SECONDS, format_metric
+from dlrun.runs.checkpoint import fingerprint_data
+from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.folder import WORDS
+from dlrun.runs.predictions import PredictedClasses, keep_test_predictions
+from dlrun.runs.recorded_metrics import SECONDS, format_metric
+from dlrun.runs.run import ASSETS, DrawnFigures, Run
+from dlrun.runs.run_context import Results, RunContext
 from dlrun.system.console import format_position, to_json
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from dlrun.data.splits import RowIndices
 from dlrun.data.text_encoding import RaggedWordIds
 from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
-from dlrun.experiments.saved_run import Run
 from dlrun.experiments.text_common import (
     TextAssets,
     TextPredictor,
@@ -24,7 +23,8 @@ from dlrun.experiments.text_common import (
 from dlrun.experiments.text_networks.config import LSTMConfig, TextDenseConfig
 from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState
-from dlrun.run_context import RunContext
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunContext
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 
 N = TypeVar("N", bound=NetworkConfig)

@@ -1,0 +1,193 @@
+"""Check all that can be known before a run begins or continues: config, data, machine."""
+
+import contextlib
+import importlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from dlrun.config.network_sections import LightningConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
+from dlrun.data.download import is_offline
+from dlrun.errors import ConfigError, DataError, DlrunError, ErrorCollector, name_and_first_line
+from dlrun.experiments import registry
+from dlrun.experiments.comparable_with_published import RUNTIME_KEYS
+from dlrun.experiments.experiment_base import AnyExperiment
+from dlrun.runs import checkpoint, environment, run_context
+from dlrun.runs.folder import CONFIG, check_run_name, check_runs_folder_writable
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunSettings
+from dlrun.system import accelerator
+from dlrun.system.console import Screen, pluralize, to_json
+from dlrun.system.extras import require_extra
+from dlrun.system.library_imports import import_matplotlib
+from dlrun.system.workarounds import scipy_signal_on_use
+
+
+def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig:
+    """Read and validate the config of an experiment; raise ConfigError with every error."""
+    return validate_config(name, merge_experiment_config(name, settings))
+
+
+def validate_config(name: str, layer: ConfigLayer) -> ExperimentConfig:
+    """Validate the merged config of an experiment; raise ConfigError with every error."""
+    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
+    return config
+
+
+def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
+    """Merge an experiment's default config with the user's; raise ConfigError if one is invalid."""
+    shipped = registry.experiment_entry(name).shipped
+    return read_and_merge_layers([shipped, *settings.config, *settings.overrides, *settings.values])
+
+
+def check_new_run(name: str, settings: RunSettings, *, is_local: bool) -> ExperimentConfig | None:
+    """Check a new run, and return its config; a dry run prints the config and returns None.
+
+    Raises ConfigError with every error of the config, then DlrunError with all else that is wrong;
+    see `check_run_can_start`.
+    """
+    config = load_experiment_config(name, settings)
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    check_runs_folder_writable(runs_dir)
+    check_run_can_start(name, config, settings, is_local=is_local)
+    if not settings.dry_run:
+        return config
+    screen = settings.console()
+    text = to_json(config.model_dump(mode="json")) if settings.json else config_to_yaml(config)
+    screen.print_lines(text.rstrip().split("\n"))  # with whole paths
+    screen.note(f"dry run: the config is valid; a run's folder would be in {runs_dir / name}")
+    return None
+
+
+def check_run_can_start(
+    name: str,
+    config: ExperimentConfig,
+    settings: RunSettings,
+    *,
+    is_local: bool = True,
+    reads_data: bool = True,
+) -> None:
+    """Check what can be checked before a run begins; raise DlrunError with all that is wrong.
+
+    An experiment that is not dlrun's is imported. `is_local`: the run will use this machine's
+    accelerators. `reads_data`: the headers of tables are read. Raises FileNotFoundError if the
+    working folder, which a run records, was removed.
+    """
+    Path.cwd()
+    collector = ErrorCollector()
+    data_dir = run_context.resolve_data_dir(settings.data_dir)
+    with collector.collected():
+        check_run_name(settings.name)
+    with collector.collected():
+        settings.notes()
+    for logger in config.logger:
+        with collector.collected():
+            require_extra(f"logger: {logger}", logger, logger)
+    with collector.collected():
+        if registry.experiment_entry(name).package != "dlrun":
+            import_experiment_to_run(name, config)
+    with collector.collected(), _bugs_explained(name):
+        config.check()
+    with collector.collected(), _bugs_explained(name):
+        dataset = registry.experiment_dataset(name)
+        if dataset is not None and reads_data:
+            dataset.check(config.data_section, data_dir)
+            if is_offline():
+                dataset.download(config.data_section, data_dir, Screen())
+    with collector.collected():
+        if is_local and not config.fallback:
+            accelerator.require_accelerator(config.accelerator)
+    collector.raise_all()
+
+
+@contextlib.contextmanager
+def _bugs_explained(name: str) -> Iterator[None]:
+    """Raise DlrunError for an exception in the check of an experiment's config."""
+    try:
+        yield
+    except (DlrunError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        problem = f"its check raised {name_and_first_line(error)}"
+        hint = f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback"
+        raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
+
+
+def check_no_links(folder: Path) -> None:
+    """Raise DataError for a link out of a run's folder, by which the run would write elsewhere."""
+    links = [path for path in folder.rglob("*") if path.is_symlink()]
+    for path in links:
+        is_outside = not path.resolve().is_relative_to(folder.resolve())
+        # Weights & Biases links a finished run's log to its cache, and writes there no more.
+        if is_outside and not path.relative_to(folder).match("wandb/*run-*/logs/*"):
+            raise DataError(f"{path}: a link out of the run's folder", "put a copy in its place")
+
+
+def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
+    """Import an experiment, and Lightning if the run trains with it, before the run begins."""
+    if isinstance(config, LightningConfig):
+        import_matplotlib()
+        with scipy_signal_on_use():
+            importlib.import_module("dlrun.training.fit")
+    return registry.load_experiment(name)
+
+
+def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
+    """Return the config of a resumed run.
+
+    Raises ConfigError if a key changes that must not, DlrunError if there is nothing to resume.
+    """
+    name = run.record.experiment
+    again = f"`{run.repeat_command}` starts another run"
+    schema = registry.load_config_class(name)
+    if not schema.resumable:
+        raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
+    file = run.folder / CONFIG
+    recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
+    layer = read_and_merge_layers([recorded, *settings.overrides, *settings.values])
+    config = validate_config(name, layer)
+    before = flatten_keys(run.config.model_dump(mode="json"))
+    now = flatten_keys(config.model_dump(mode="json"))
+    changed = {key for key in before | now if before.get(key) != now.get(key)}
+    allowed = schema.changeable_by_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long
+    if refused := changed - allowed:
+        problem = f"{', '.join(sorted(refused))}: changed since the run began"
+        if EPOCHS in refused and EPOCHS in schema.changeable_keys:
+            problem += f"; the schedule of the learning rate depends on {EPOCHS}"
+        known = ", ".join(sorted(allowed & now.keys()))
+        raise ConfigError(f"{problem}; a resume can only change {known}", again)
+    return config
+
+
+def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings) -> None:
+    """Raise DlrunError if a run cannot be resumed, or if a resume would change its numbers.
+
+    With --force, changed numbers are only a warning.
+    """
+    path = run.folder
+    record = run.record
+    again = f"`{run.repeat_command}` starts another run"
+    finished = record.steps or 0
+    if not finished:  # killed, perhaps before its first step
+        with contextlib.suppress(DataError):  # a resume writes metrics.csv anew
+            finished = len(run.rows)
+    if config.total_steps is not None and config.total_steps < finished:
+        problem = f"{pluralize(config.total_steps, 'epoch')} requested, but {finished:,} are"
+        raise ConfigError(f"{problem} finished", "a run cannot have fewer than it has trained")
+    if record.stopped_epoch:
+        problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
+        raise ConfigError(f"{problem}: it has no more epochs", again)
+    package = registry.experiment_entry(record.experiment).package
+    earlier = run.environment
+    changes = environment.describe_environment_changes(earlier.code, earlier.packages, package)
+    if changes:
+        problem = f"{path}: a resumed run would get other numbers: {'; '.join(changes)}"
+        if not settings.force:
+            raise DlrunError(problem, f"{again}; --force resumes this one all the same")
+        settings.console().warn(problem)
+    if record.steps and not checkpoint.checkpoint_files(path):
+        remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
+        raise DataError(f"{path}: its checkpoints are missing", remove if record.sweep else again)

@@ -1,0 +1,229 @@
+"""Compare a metric of two groups of runs by differences: seed by seed, fold by fold, row by row."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlrun import stats
+from dlrun.metrics import VALID, Metric, without_stage
+from dlrun.runs.groups import Group, Interval, describe_too_few_runs
+from dlrun.runs.predictions import read_predictions
+from dlrun.runs.record import RunRecord
+from dlrun.runs.recorded_metrics import format_interval, format_metric
+from dlrun.runs.run import Run
+from dlrun.system.console import pluralize
+
+BLOCK_ROWS = 21  # rows of a block of a series: the trading days of a month, roughly
+ROW, BLOCK = "test row", "block"  # units of a comparison, besides seed and fold
+Differences = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Holds the means of a metric in two groups of runs, and their mean paired difference.
+
+    unit: what is paired: `seed`, `fold`, `test row`, or a `block` of a series. count: the number of
+    pairs; 0 if rows are to be paired, but are not known. rows: in words, on which rows the metric
+    was computed. mean, other_mean: the means over the pairs. difference: the mean difference.
+    interval_of_difference: its 95 % interval; None if there are fewer than two pairs.
+    """
+
+    metric: Metric
+    unit: str
+    count: int
+    rows: str
+    mean: float
+    other_mean: float
+    difference: float
+    interval_of_difference: Interval | None
+
+    @property
+    def shortage(self) -> str:
+        """Return a sentence on too few pairs to say anything; empty if there are enough."""
+        return describe_too_few_runs(self.count, self.unit)
+
+    @property
+    def verdict(self) -> str:
+        """Return whether the difference is reliable, or why nothing is said.
+
+        `better`, `worse` or, of a metric without a direction, `different` if the interval does not
+        contain 0; `equal` if there is no difference at all; else `no clear difference`.
+        """
+        if not self.count:
+            return "not judged: the errors of each row are not known"
+        if self.shortage or self.interval_of_difference is None:
+            return self.shortage
+        low, high = self.interval_of_difference
+        if low == high == 0:
+            return "equal"
+        side = (low > 0) - (high < 0)
+        if not side:
+            return "no clear difference"
+        return {1: "better", -1: "worse", 0: "different"}[side * self.metric.sign]
+
+    def as_object(self) -> dict[str, object]:
+        """Return the comparison as an object for the JSON output."""
+        return {**vars(self), "metric": self.metric.name, "verdict": self.verdict}
+
+    def describe(self, name: str, other: str) -> str:
+        """Return the comparison of two named groups in words, and over what it was made."""
+        text = f"{name}: {self.metric.name} {format_metric(self.mean)}, "
+        text += f"{format_metric(self.other_mean)} by {other}"
+        if self.interval_of_difference:
+            ends = format_interval(self.interval_of_difference)
+            text += f", 95 % interval of the mean difference {ends}"
+        text += f": {self.verdict}"
+        if self.interval_of_difference and not self.shortage:
+            text += f" ({self.metric.direction or self.metric.not_ranked})"
+        if self.unit not in (ROW, BLOCK):
+            text += f", over {pluralize(self.count, self.unit)}"
+        return f"{text}, {self.rows}"
+
+
+def why_not_comparable(group: Group, other: Group, metric: str) -> str:
+    """Return why a metric of two groups of runs is not compared; empty if it is."""
+    if not (group.values(metric) and other.values(metric)):
+        return f"not all runs have {metric}"
+    pairs = _pair_runs(group, other)
+    if not pairs:
+        return "no seed or fold in common"
+    if not all(run.record.has_rows_of(other.record, metric) for run, other in pairs):
+        return f"not on the same {_kind_of_rows(metric)} rows"
+    return ""
+
+
+def compare_groups(group: Group, other: Group, metric: str) -> Comparison | None:
+    """Compare a metric of two groups of runs, paired by seed or fold; None if that is impossible.
+
+    `why_not_comparable` says why. A group that depends on no seed has one value, which is paired
+    with each of the other. Two such groups, or single fits that only differ by how a seed divides
+    the rows, are compared by their errors, row by row.
+    """
+    if why_not_comparable(group, other, metric):
+        return None
+    pairs = _pair_runs(group, other)
+    ours, theirs = group.values(metric), other.values(metric)
+    if all(each.is_single_fit or not each.depends_on_chance for each in (group, other)):
+        return _compare_fits(*pairs[0], metric)
+    unit = group.unit
+    if not other.depends_on_chance:
+        theirs = dict.fromkeys(ours, next(iter(theirs.values())))
+    elif not group.depends_on_chance:
+        unit = other.unit
+        ours = dict.fromkeys(theirs, next(iter(ours.values())))
+    common = [repeat for repeat in ours if repeat in theirs]
+    differences = [
+        stats.zero_if_rounding_error(ours[repeat] - theirs[repeat], theirs[repeat])
+        for repeat in common
+    ]
+    mean = statistics.fmean(ours[repeat] for repeat in common)
+    other_mean = statistics.fmean(theirs[repeat] for repeat in common)
+    return Comparison(
+        metric=group.record.metric(metric),
+        unit=unit,
+        count=len(differences),
+        rows=_describe_rows([run.record for run, _ in pairs], metric, unit),
+        mean=mean,
+        other_mean=other_mean,
+        difference=stats.zero_if_rounding_error(statistics.fmean(differences), other_mean),
+        interval_of_difference=stats.mean_interval(differences),  # Student's t of the differences
+    )
+
+
+def _pair_runs(group: Group, other: Group) -> list[tuple[Run, Run]]:
+    """Return the runs that are compared: those of the same seed and fold, or with the only fit."""
+    ours, theirs = group.counted, other.counted
+    if not (group.depends_on_chance or other.depends_on_chance):
+        return list(zip(ours.values(), theirs.values(), strict=False))[:1]
+    if not other.depends_on_chance:
+        return [(run, next(iter(theirs.values()))) for run in ours.values()]
+    if not group.depends_on_chance:
+        return [(next(iter(ours.values())), run) for run in theirs.values()]
+    if group.unit != other.unit:
+        return []
+    return [(ours[repeat], theirs[repeat]) for repeat in ours if repeat in theirs]
+
+
+def _kind_of_rows(metric: str) -> str:
+    return "validation" if metric.startswith(VALID) else "test"
+
+
+def _describe_rows(records: Sequence[RunRecord], metric: str, unit: str) -> str:
+    """Return in words the rows on which a metric of these runs was computed."""
+    kind = _kind_of_rows(metric)
+    digests = {record.split.digest_for(metric) for record in records if record.split}
+    if len(digests) > 1:
+        return f"on the {kind} rows of each {unit}"
+    count = records[0].test_rows
+    if kind != "test" or count is None:
+        return f"on these {kind} rows"
+    return f"on these {pluralize(count, 'test row')}"
+
+
+def _compare_fits(run: Run, other: Run, metric: str) -> Comparison:
+    """Compare two runs that depend on no seed by the differences of their errors, row by row.
+
+    The interval is Student's of these differences. Neighbouring rows of a series are alike, so
+    that the differences of a series are averaged in blocks first.
+    """
+    value, other_value = (each.record.metrics[metric] or 0.0 for each in (run, other))
+    difference = stats.zero_if_rounding_error(value - other_value, other_value)
+    unit = ROW
+    count = 0
+    interval = None
+    differences = _differences_by_row(run, other, metric)
+    if differences is not None:
+        if run.record.split is not None and run.record.split.is_series:
+            unit = BLOCK
+            differences = average_in_blocks(differences)
+        count = len(differences)
+        interval = interval_around(difference, differences)
+    return Comparison(
+        metric=run.record.metric(metric),
+        unit=unit,
+        count=count,
+        rows=_describe_rows([run.record], metric, unit),
+        mean=value,
+        other_mean=other_value,
+        difference=difference,
+        interval_of_difference=interval,
+    )
+
+
+def _differences_by_row(run: Run, other: Run, metric: str) -> Differences | None:
+    """Return the differences (n_rows,) whose mean is that of a test metric; None if none exist.
+
+    A run may have kept no predictions, and some metrics are no means over rows. Raises DataError if
+    a predictions.csv is damaged.
+    """
+    parts = []
+    for each in (run, other):
+        predictions = read_predictions(each)
+        if predictions is None or _kind_of_rows(metric) != "test":
+            return None
+        part = predictions.contributions(without_stage(metric))
+        if part is None:
+            return None
+        parts.append(part)
+    ours, theirs = parts
+    differences: Differences = ours - theirs
+    differences[np.abs(differences) <= stats.ROUNDING * np.abs(theirs).max()] = 0
+    return differences
+
+
+def average_in_blocks(differences: Differences) -> Differences:
+    """Return the means of successive blocks of at least BLOCK_ROWS rows; one of fewer rows."""
+    blocks = np.array_split(differences, max(1, len(differences) // BLOCK_ROWS))
+    return np.array([block.mean() for block in blocks])
+
+
+def interval_around(difference: float, values: Differences) -> Interval | None:
+    """Return Student's 95 % interval of the mean of values, around a difference."""
+    ends = stats.mean_interval(values.tolist())
+    if ends is None:
+        return None
+    half = (ends[1] - ends[0]) / 2  # blocks of unequal length have nearly the mean of the rows
+    return difference - half, difference + half

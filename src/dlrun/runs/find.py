@@ -1,0 +1,168 @@
+"""Find the folder of a run or a sweep by path, name or `latest`, and repair the link `latest`."""
+
+import contextlib
+import os
+import re
+import shlex
+from itertools import chain
+from pathlib import Path
+
+from dlrun.errors import ConfigError, did_you_mean
+from dlrun.runs.folder import CONFIG, LATEST, PLAN, RESULTS, SWEEPS, update_latest_link
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
+
+
+def runs_newest_first(
+    runs_dir: Path, experiment: str | None = None, *, damaged: bool = False
+) -> list[Path]:
+    """Return the folders of all runs, or of all runs of one experiment, sorted from the newest.
+
+    experiment: the name of a folder in runs_dir, or the path of another one.
+    A run's folder has a config.yaml; `damaged` adds those that have a record or a run's name. Links
+    and hidden folders are left out.
+    """
+    if experiment == "":  # of a shell's variable without a value
+        return []
+    parents = [runs_dir / experiment] if experiment else runs_dir.glob("*")
+    folders = [_visible_folders(parent) for parent in parents if parent.name != SWEEPS]
+    runs = [folder for folder in chain(*folders) if _is_run(folder, damaged=damaged)]
+    return sorted(runs, key=_start_key, reverse=True)
+
+
+def _visible_folders(parent: Path) -> list[Path]:
+    """Return the folders in a folder, without links and hidden ones; none if it is unreadable."""
+    # os.scandir knows links and folders without asking the system about each.
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        return [
+            parent / entry.name
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+        ]
+    return []
+
+
+def _is_run(folder: Path, *, damaged: bool) -> bool:
+    """Return whether a folder has a config, or with `damaged` at least a record or a run's name."""
+    if os.access(folder / CONFIG, os.F_OK):
+        return True
+    return damaged and (bool(_STAMP.match(folder.name)) or (folder / RESULTS).exists())
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """Return the folders of all runs in a folder, at any depth, sorted by path; also damaged ones.
+
+    A run's folder, and one that only has a run's name, is itself the only one.
+    """
+    runs: list[Path] = []
+    for path, folders, files in os.walk(folder):
+        if {CONFIG, RESULTS} & {*files} or _STAMP.match(Path(path).name):
+            runs.append(Path(path))
+            folders.clear()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(runs)
+
+
+def find_run(run: str, runs_dir: Path) -> Path:
+    """Return the folder of the run that a user names. Raises ConfigError if no such run exists.
+
+    `run` is a folder; a name or suffix; `latest`, the run that began last. A name, a suffix or
+    `latest` may follow `EXPERIMENT/`.
+    """
+    try:
+        folder = Path(run).expanduser()
+        if run and (folder / CONFIG).is_file():
+            return folder.resolve()
+        exists = bool(run) and folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, or no valid path
+        raise ConfigError(f"{run!r}: no such run: {error}") from None
+    before, slash, name = run.rpartition("/")
+    experiment = before if slash else None
+    if name == LATEST and experiment != "":  # `/latest` is of a shell's variable without a value
+        return _find_newest_run(runs_dir, experiment)
+    if exists:
+        raise_if_sweep(run, runs_dir)
+        raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
+    return _find_run_by_name(run, experiment, name, runs_dir)
+
+
+def _find_newest_run(runs_dir: Path, experiment: str | None) -> Path:
+    if runs := runs_newest_first(runs_dir, experiment):
+        return runs[0].resolve()
+    known = {path.parent.name for path in runs_newest_first(runs_dir)}
+    name = experiment or ""
+    problem = f"{runs_dir / name}: no runs here{did_you_mean(name, known)}"
+    raise ConfigError(problem, "name a run's folder, or --runs-dir")
+
+
+def _find_run_by_name(run: str, experiment: str | None, name: str, runs_dir: Path) -> Path:
+    """Return the only run with a name or suffix, of one or all experiments; `run`: both, given."""
+    runs = runs_newest_first(runs_dir)
+    candidates = [path for path in runs if experiment in (None, path.parent.name)]
+    by_name = [path for path in candidates if path.name == name]
+    by_suffix = [path for path in candidates if name and name == run_name_without_time(path)]
+    matches = by_name or by_suffix
+    if len(matches) == 1:
+        return matches[0].resolve()
+    if matches:
+        full = shlex.join(f"{path.parent.name}/{path.name}" for path in matches[:5])
+        raise ConfigError(f"{len(matches)} runs are named {run!r}", f"give a full name: {full}")
+    raise_if_sweep(run, runs_dir)
+    names = [LATEST, *sorted({f"{path.parent.name}/{LATEST}" for path in runs})]
+    for path in runs:
+        names += [path.name, run_name_without_time(path)]
+    problem = f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}"
+    lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(runs_dir)])
+    raise ConfigError(problem, f"`{lists}` shows all; `latest` is the newest")
+
+
+def repair_latest_link(runs_dir: Path, experiment: str) -> None:
+    """Point the link `latest` at the newest run, if the run that it names was removed."""
+    link = runs_dir / experiment / LATEST
+    if not link.is_symlink():
+        return
+    if runs := runs_newest_first(runs_dir, experiment):
+        update_latest_link(link.parent, runs[0].name)
+    else:
+        link.unlink()
+
+
+def find_sweep(name: str, runs_dir: Path) -> Path:
+    """Return a sweep's folder by its name, path or `latest`; raise ConfigError if none exists."""
+    plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
+    sweeps = [path.parent for path in sorted(plans, key=plans.__getitem__, reverse=True)]
+    if name == LATEST and sweeps:
+        return sweeps[0]
+    with contextlib.suppress(OSError):  # too long a name
+        for folder in (runs_dir / SWEEPS / name, Path(name).absolute()):
+            if name and (folder / PLAN).is_file():
+                return folder
+    names = [path.name for path in sweeps]
+    hint = f"there are {', '.join(names[:5])}" if names else f"there are no sweeps in {runs_dir}"
+    raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
+
+
+def raise_if_sweep(name: str, runs_dir: Path) -> None:
+    """Raise ConfigError if a user gives a sweep's name as that of a run or an experiment."""
+    try:
+        sweep = find_sweep(name, runs_dir)
+    except ConfigError:
+        return
+    words = ["dlrun", "runs", "list", "--where", f"sweep.name={sweep.name}"]
+    lists = shlex.join([*words, "--runs-dir", str(sweep.parents[1])])
+    raise ConfigError(f"{name!r} is a sweep, not a run", f"`{lists}` lists its runs")
+
+
+def run_name_without_time(folder: Path) -> str:
+    """Return the name of a run's folder without the time at its start."""
+    stamp = _STAMP.match(folder.name)
+    return folder.name[stamp.end() + 1 :] if stamp else folder.name
+
+
+def _start_key(folder: Path) -> tuple[str, int, str]:
+    """Return a key that sorts runs by time: the second in a run's name, and its config's time."""
+    stamp = _STAMP.match(folder.name)
+    written = 0
+    with contextlib.suppress(OSError):
+        written = (folder / CONFIG).stat().st_mtime_ns
+    return stamp[0] if stamp else "", written, folder.name

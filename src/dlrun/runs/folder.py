@@ -1,0 +1,183 @@
+"""Create, name, lock and remove the folder of a run, write files into it, and protect them."""
+
+import contextlib
+import os
+import re
+import secrets
+import shlex
+import shutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.runs.checksummed_json import has_checksum
+from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_file_atomically
+
+LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
+RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
+NOTES = "notes.json"  # may change at any time
+SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
+PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
+PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
+WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
+STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
+# No character that a shell or a system interprets; a file system takes 255 bytes with the time.
+PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
+
+Row = Mapping[str, float]
+
+
+class RunFolder:
+    """Represents the folder of a run or a sweep, and writes its files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.written: set[str] = set()  # names of the files that this process wrote
+
+    @classmethod
+    def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
+        """Create a new folder `<experiment>/<UTC time>-<name or random>`; point `latest` at it."""
+        check_run_name(name)
+        parent = runs_dir / experiment
+        suffix = name or secrets.token_hex(2)
+        _make_durable_folder(parent, runs_dir)
+        try:
+            while True:
+                path = parent / f"{datetime.now(UTC):{STAMP}}-{suffix}"
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir()
+                    break
+                suffix = "-".join(filter(None, (name, secrets.token_hex(2))))
+            update_latest_link(parent, path.name)
+            sync_folder(parent)
+        except OSError as error:
+            raise _unusable_runs_folder(runs_dir, error.strerror) from None
+        return cls(path)
+
+    @classmethod
+    def claim_sweep(cls, runs_dir: Path, name: str) -> "RunFolder":
+        """Create the folder of a new sweep; raise ConfigError if its name is taken or it fails."""
+        check_run_name(name)
+        if name == LATEST:
+            raise ConfigError(f"--name {LATEST}: means the newest sweep", "choose another")
+        path = runs_dir / SWEEPS / name
+        if (path / PLAN).exists():
+            resume = shlex.join(["dlrun", "sweep", "--resume", str(path)])
+            hint = f"`{resume}` continues it; or choose another --name"
+            raise ConfigError(f"{path}: a sweep of that name exists", hint)
+        _make_durable_folder(path, runs_dir)
+        return cls(path)
+
+    def locked(self, name: str = LOCK) -> AbstractContextManager[None]:
+        """Lock the folder during a `with` block, so that no other process writes to the folder."""
+        return hold_file_lock(self.path / name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write one whole file into the folder atomically."""
+        write_file_atomically(self.path / name, content)
+        self.written.add(name)
+
+    def remove_temporary_files(self) -> None:
+        """Remove the half-written files of a killed process; another may be writing the notes."""
+        for file in self.path.glob(".new-*"):
+            if not file.name.endswith(NOTES):
+                file.unlink(missing_ok=True)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a whole text file; bytes of file names that are not UTF-8 are escaped."""
+        self.write(name, text.encode("utf-8", "backslashreplace"))
+
+    def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
+        """Append bytes to a file, either all or none; `on_disk` also flushes them to the disk."""
+        with (self.path / name).open("r+b") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            try:
+                stream.write(content)
+                stream.flush()
+                if on_disk:
+                    os.fsync(stream.fileno())
+            except OSError:  # the disk is full
+                os.truncate(stream.name, end)
+                raise
+
+    def sync_metrics(self) -> None:
+        """Flush metrics.csv, to which rows were appended, to the disk."""
+        if (metrics := self.path / METRICS).exists():
+            sync_file(metrics)
+
+    def remove(self, *names: str) -> None:
+        """Remove the named files from the folder, if they exist."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+
+def _make_durable_folder(path: Path, runs_dir: Path) -> None:
+    """Create a folder and flush it and its new parents to the disk. Raises ConfigError."""
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for folder in made:
+            sync_folder(folder.parent)
+    except OSError as error:
+        check_runs_folder_writable(path)  # says more than the system does
+        raise _unusable_runs_folder(runs_dir, error.strerror) from None
+
+
+def check_run_name(name: str | None) -> None:
+    """Raise ConfigError if a run's name is not a valid folder name on every system."""
+    if name is not None and not PLAIN_NAME.fullmatch(name):
+        hint = "use letters, digits and . , + - _, and no full stop at the end"
+        raise ConfigError(f"--name {name!r}: not a plain name of at most 200 characters", hint)
+
+
+def check_runs_folder_writable(folder: Path) -> None:
+    """Raise ConfigError if runs cannot be written to a folder. The check creates no folder."""
+    check_outside_runs("--runs-dir", folder)
+    paths = (folder, *folder.absolute().parents)
+    existing = next(path for path in paths if path.exists() or path.is_symlink())
+    if not existing.is_dir():
+        raise _unusable_runs_folder(folder, f"{existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _unusable_runs_folder(folder, "not writable")
+
+
+def _unusable_runs_folder(runs_dir: Path, why: str | None) -> ConfigError:
+    hint = "choose another with --runs-dir or DLRUN_RUNS_DIR"
+    return ConfigError(f"runs folder {runs_dir}: {why}", hint)
+
+
+def check_outside_runs(option: str, path: Path) -> None:
+    """Raise ConfigError if a path is the folder of a run or a sweep, or in one: it is dlrun's.
+
+    The folder has one of the files that only dlrun writes, perhaps a damaged one; a user's own
+    project may have a config.yaml and a results.json, too.
+    """
+    resolved = path.resolve()
+    for folder in (resolved, *resolved.parents):
+        for name, kind in ((RESULTS, "run"), (ENVIRONMENT, "run"), (PLAN, "sweep")):
+            if has_checksum(folder / name):
+                problem = f"{option} {path}: is in the folder of a {kind}, {folder}"
+                raise ConfigError(problem, "choose another")
+
+
+def update_latest_link(parent: Path, name: str) -> None:
+    """Create the link `latest` to the newest run, if the file system allows links."""
+    new = parent / f".{LATEST}-{secrets.token_hex(4)}"
+    try:
+        new.symlink_to(name, target_is_directory=True)
+        new.replace(parent / LATEST)
+    except OSError:
+        new.unlink(missing_ok=True)
+
+
+def remove_run(folder: Path) -> None:
+    """Remove a run's folder, its record first; raise DlrunError if it runs or is behind a link."""
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise DlrunError(f"{folder}: behind a link, so it is kept")
+    with hold_file_lock(folder / LOCK):
+        (folder / RESULTS).unlink(missing_ok=True)
+        sync_folder(folder)
+    # Now a resume finds no record. A system may not remove the lock's file while it is held.
+    shutil.rmtree(folder)

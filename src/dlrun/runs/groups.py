@@ -1,0 +1,389 @@
+"""Group the runs of one config over seeds and folds, and say how a metric spreads over them."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from dlrun import stats
+from dlrun.config.data_sections import FOLD
+from dlrun.config.sections import DATA_PLACES
+from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.data.split import Split
+from dlrun.errors import DlrunError
+from dlrun.experiments.comparable_with_published import CHANCE
+from dlrun.metrics import TESTED, Metric
+from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.record import RunRecord
+from dlrun.runs.recorded_metrics import is_plottable, main_metric, selection_metric
+from dlrun.runs.run import Run
+
+FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
+Interval = tuple[float, float]
+Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
+Division = tuple[int, int | None, int | None] | None  # see `Split.division`; None without a split
+
+
+def describe_too_few_runs(count: int, unit: str) -> str:
+    """Return a sentence that seeds or folds are too few for a conclusion, or an empty string."""
+    return "" if count >= FEWEST else f"too few {unit}s to say ({count} of {FEWEST})"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Holds the values of a metric over the seeds or folds of a group."""
+
+    metric: Metric
+    values: list[float]
+
+    @property
+    def mean(self) -> float:
+        """Return the mean of the values."""
+        return statistics.fmean(self.values)
+
+    @property
+    def sd(self) -> float | None:
+        """Return the sample standard deviation; None of a single value."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @cached_property
+    def interval_of_mean(self) -> Interval | None:
+        """Return the 95 % interval of the mean of many seeds; None of a single value."""
+        return self._within_bounds(stats.mean_interval(self.values))
+
+    @cached_property
+    def range_of_runs(self) -> Interval | None:
+        """Return the range that holds 95 % of single runs; None of a single value."""
+        return self._within_bounds(stats.prediction_interval(self.values))
+
+    def _within_bounds(self, ends: Interval | None) -> Interval | None:
+        """Return an interval that ends where the metric's possible values end."""
+        if ends is None:
+            return None
+        low, high = ends
+        least, most = self.metric.bounds
+        # A measured value may lie outside the bounds: the interval may reach as far.
+        low = low if least is None else max(low, min(least, *self.values))
+        high = high if most is None else min(high, max(most, *self.values))
+        return low, high
+
+
+@dataclass(frozen=True)
+class Group:
+    """Holds the runs of one config on the same data."""
+
+    runs: list[Run]  # in any state
+    # The finished runs without copies; of those with the same seed and fold, the one begun last.
+    counted: Mapping[Repeat, Run]
+    # For the folder of each copied run, the words that say of which run it is a copy.
+    copies: Mapping[Path, str] = field(default_factory=dict)
+    # The settings that tell the config from others beside it.
+    settings: Values = field(default_factory=dict)
+    planned: int = 0  # how many runs of the config a sweep plans
+    with_published: bool = False  # whether to show published numbers that do not judge the runs
+
+    @property
+    def record(self) -> RunRecord:
+        """Return the record of the first run that counts, or of the first run."""
+        return next(iter(self.counted.values()), self.runs[0]).record
+
+    @property
+    def name(self) -> str:
+        """Return the name of the experiment, and the settings that tell the config from others."""
+        return f"{self.record.experiment} {format_settings_briefly(self.settings)}".rstrip()
+
+    @cached_property
+    def splits(self) -> dict[Division, Split]:
+        """Return which rows the runs used, by the seed and the fold that divided them."""
+        splits = (run.record.split for run in self.runs)
+        return {split.division: split for split in splits if split is not None}
+
+    def rows_by_division(self, metric: str) -> dict[Division, str]:
+        """Return what identifies the rows on which the runs computed a metric.
+
+        The rows are given by the seed and the fold that divided them. Runs that have not read their
+        data are left out.
+        """
+        known = {division_of(run): run.record.rows_of(metric) for run in self.runs}
+        return {division: rows for division, rows in known.items() if rows is not None}
+
+    def mean_over(self, divisions: Iterable[Division], metric: str) -> float | None:
+        """Return the mean of a metric over the runs on these divisions of the rows, or None."""
+        chosen = set(divisions)
+        values = [
+            run.record.metrics.get(metric)
+            for run in self.counted.values()
+            if division_of(run) in chosen
+        ]
+        finite = [value for value in values if value is not None and is_plottable(value)]
+        return statistics.fmean(finite) if finite else None
+
+    @property
+    def data_description(self) -> str:
+        """Return in words what the data are, with the split if all runs have the same."""
+        record = next((run.record for run in self.runs if run.record.data), None)
+        if record is None:
+            return f"{self.record.experiment}, {self.record.source or 'its data'}"
+        if len(self.splits) == 1:
+            return record.data_and_split
+        return f"{record.data}, {self.fold_count} folds" if self.fold_count else record.data
+
+    @property
+    def fold_count(self) -> int:
+        """Return how many folds there are among the counted runs; 0 of one fold, or none."""
+        folds = {fold for _, fold in self.counted}
+        return len(folds) if len(folds) > 1 else 0
+
+    @property
+    def unit(self) -> str:
+        """Return what the counted runs differ in: `seed` or `fold`."""
+        return "fold" if self.fold_count else "seed"
+
+    @cached_property
+    def depends_on_chance(self) -> bool:
+        """Return whether runs of the config differ in their numbers, as the config says."""
+        try:
+            return bool(self.fold_count) or self.runs[0].config.depends_on_seed
+        except DlrunError:  # the experiment is not installed
+            return True
+
+    @property
+    def is_single_fit(self) -> bool:
+        """Return whether one run counts, in which a seed divides the rows at most."""
+        try:
+            return len(self.counted) == 1 and not self.runs[0].config.stochastic
+        except DlrunError:  # the experiment is not installed
+            return False
+
+    def shortage(self, spread: Spread) -> str:
+        """Return that there are too few seeds or folds to judge a metric; empty if enough."""
+        if not self.depends_on_chance:
+            return ""
+        return describe_too_few_runs(len(spread.values), self.unit)
+
+    def values(self, metric: str) -> dict[int | str, float]:
+        """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
+
+        Runs of one fold, with several seeds, count as one value, their mean. Runs that depend on no
+        seed have one value.
+        """
+        by_seed_or_fold: dict[int | str, list[float]] = {}
+        for (seed, fold), run in self.counted.items():
+            value = run.record.metrics.get(metric)
+            if value is None or not is_plottable(value):
+                return {}
+            seed_or_fold = seed if fold is None or not self.fold_count else fold
+            by_seed_or_fold.setdefault(seed_or_fold, []).append(float(value))
+        values_by_key = {key: statistics.fmean(of) for key, of in by_seed_or_fold.items()}
+        return values_by_key if self.depends_on_chance else dict([*values_by_key.items()][:1])
+
+    @cached_property
+    def spreads(self) -> dict[str, Spread]:
+        """Return the spread of each metric that all counted runs have, by name."""
+        return {
+            name: Spread(self.record.metric(name), [*values.values()])
+            for name in self.record.metrics
+            if (values := self.values(name))
+        }
+
+    @property
+    def main_spread(self) -> Spread | None:
+        """Return the spread of the test metric by which the runs are judged, or None."""
+        return self.spreads.get(main_metric(self.record) or "")
+
+    @property
+    def validation_spread(self) -> Spread | None:
+        """Return the spread of the metric by which a sweep selects a config, or None."""
+        metric = selection_metric(self.record, self.spreads)
+        return self.spreads[metric.name] if metric else None
+
+    @property
+    def finished_of_planned(self) -> str:
+        """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
+        count = len(self.counted)
+        return f"{count} of {self.planned}" if count < self.planned else ""
+
+    @property
+    def test_spreads(self) -> list[Spread]:
+        """Return the spreads of the test metrics, the main one first."""
+        spreads = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
+        main_metric = self.main_spread and self.main_spread.metric
+        return sorted(spreads, key=lambda spread: spread.metric != main_metric)
+
+    @property
+    def median_run(self) -> Run | None:
+        """Return the counted run with the median of the main metric, or None."""
+        runs = [*self.counted.values()]
+        if self.main_spread is not None:
+            main_metric = self.main_spread.metric.name
+            runs.sort(key=lambda run: run.record.metrics[main_metric] or 0)
+        return runs[(len(runs) - 1) // 2] if runs else None
+
+
+def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Group]:
+    """Group runs by config and data, in the order of the first run of each group."""
+    all_runs = [*runs]
+    copies = find_copies(map(CopyOrder.of_run, all_runs))
+    groups = [
+        Group(
+            members,
+            _newest_by_seed_and_fold(members, copies),
+            copies,
+            with_published=with_published,
+        )
+        for members in _divide_by_config_and_data(all_runs)
+    ]
+    return name_by_varied_settings(groups)
+
+
+@dataclass
+class _SameData:
+    """Holds what the runs of one config on the same data say of the data.
+
+    A run that has not finished says nothing.
+    """
+
+    description: str | None = None
+    rows_digest: str | None = None  # of all rows, or of all data if the rows are not known
+    splits: dict[Division, Split] = field(default_factory=dict)
+
+    def add_if_same(self, record: RunRecord) -> bool:
+        """Add what a run says of its data, unless that differs; return whether it is added."""
+        split = record.split
+        if not record.data:
+            return True
+        rows_digest = record.data_digest if split is None else split.rows_digest
+        known = (self.description, self.rows_digest)
+        if known not in ((None, None), (record.data, rows_digest)):
+            return False
+        if split is not None and self.splits.setdefault(split.division, split) != split:
+            return False
+        self.description = record.data
+        self.rows_digest = rows_digest
+        return True
+
+
+def division_of(run: Run) -> Division:
+    """Return the seed and the fold that divided the rows of a run; None if they are not known."""
+    return run.record.split.division if run.record.split else None
+
+
+def divisions_on_same_rows(groups: Iterable[Group], metric: str) -> set[Division]:
+    """Return the divisions of the rows over which a metric of groups may be compared.
+
+    These are all, if all runs used the same rows; otherwise those that all groups have, if all
+    groups used the same rows in them. Empty if the groups may not be compared.
+    """
+    rows_of_groups = [group.rows_by_division(metric) for group in groups]
+    divisions = set[Division]().union(*rows_of_groups)
+    if len({rows for of_group in rows_of_groups for rows in of_group.values()}) > 1:
+        divisions = divisions.intersection(*rows_of_groups)
+    for division in divisions:
+        rows = {of_group[division] for of_group in rows_of_groups if division in of_group}
+        if len(rows) > 1:
+            return set()
+    return divisions
+
+
+def rank_on_same_test_rows(groups: Iterable[Group]) -> list[list[Group]]:
+    """Return lists of the groups that test the same rows, each with the best group first.
+
+    Only the runs on rows that all groups of a list have tested decide which is the best. Groups
+    whose metric is not ranked come last.
+    """
+    divided: list[list[Group]] = []
+    for group in groups:
+        for members in divided:
+            if divisions_on_same_rows([*members, group], TESTED):
+                members.append(group)
+                break
+        else:
+            divided.append([group])
+    return [_sort_best_first(members) for members in divided]
+
+
+def _sort_best_first(groups: Sequence[Group]) -> list[Group]:
+    divisions = divisions_on_same_rows(groups, TESTED)
+
+    def rank(group: Group) -> tuple[bool, float]:
+        if group.main_spread is None:
+            return True, 0.0
+        metric = group.main_spread.metric
+        mean = group.mean_over(divisions, metric.name)
+        return not metric.sign or mean is None, -metric.sign * (mean or 0.0)
+
+    return sorted(groups, key=rank)
+
+
+def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
+    """Return lists of the runs with the same config and data, in the order of their first runs."""
+    divided: list[list[Run]] = []
+    same_config: dict[str, list[tuple[_SameData, list[Run]]]] = {}
+    for run in runs:
+        # A damaged run has no settings, and is alone.
+        config = _config_without_chance(run) if run.settings else str(run.folder)
+        config_key = json.dumps([run.record.experiment, config], sort_keys=True, default=str)
+        for same_data, members in same_config.setdefault(config_key, []):
+            if same_data.add_if_same(run.record):
+                members.append(run)
+                break
+        else:  # the first run of the config on these data
+            same_data = _SameData()
+            same_data.add_if_same(run.record)
+            members = [run]
+            same_config[config_key].append((same_data, members))
+            divided.append(members)
+    return divided
+
+
+def _config_without_chance(run: Run) -> Values:
+    """Return the settings of a run that all runs of the same config share, by dotted keys.
+
+    Such runs may differ in seed, fold, device, threads, loggers and in where their data are.
+    """
+    ignored = CHANCE | DATA_PLACES
+    return {key: value for key, value in run.settings.items() if key not in ignored}
+
+
+def _newest_by_seed_and_fold(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
+    """Return the finished runs by seed and fold, in the order of `runs`; the last one counts."""
+    finished = [run for run in runs if run.is_finished and run.folder not in copies]
+    finished.sort(key=lambda run: run.record.started or "")
+    newest = {seed_and_fold(run): run for run in finished}
+    # The start decides which run counts, `runs` decides the order.
+    return {seed_and_fold(run): run for run in runs if newest.get(seed_and_fold(run)) is run}
+
+
+def seed_and_fold(run: Run) -> Repeat:
+    """Return the seed, or else the name, and the fold, in which runs of one config differ."""
+    seed = run.name if run.record.seed is None else run.record.seed
+    return seed, run.settings.get(FOLD)
+
+
+def name_by_varied_settings(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups with the settings that tell each from the others of its experiment."""
+    keys_of_experiment: dict[str, list[str]] = {}
+    for experiment in dict.fromkeys(group.record.experiment for group in groups):
+        configs = [
+            _config_without_chance(group.runs[0])
+            for group in groups
+            # A damaged run has no settings.
+            if group.record.experiment == experiment and group.runs[0].settings
+        ]
+        keys_of_experiment[experiment] = varied_keys(configs)
+    named = []
+    for group in groups:
+        config = _config_without_chance(group.runs[0])
+        keys = keys_of_experiment[group.record.experiment]
+        settings = {key: config[key] for key in keys if key in config}
+        named.append(replace(group, settings=settings))
+    return named
+
+
+def varied_keys(configs: Sequence[Values]) -> list[str]:
+    """Return the keys that do not have the same value in all configs, or that some of them lack."""
+    keys = dict.fromkeys(key for config in configs for key in config)
+    # `...` stands for a missing key.
+    return [key for key in keys if len({repr(config.get(key, ...)) for config in configs}) > 1]

@@ -1,0 +1,308 @@
+"""Save a run's test predictions as predictions.csv, read the file, and compute metrics from it.
+
+The metrics of a test set are computed here alone, for results.json and `predict --test`.
+"""
+
+import csv
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlrun.config.sections import WantedPredictions
+from dlrun.data.array_cache import Array
+from dlrun.data.scaling import is_constant
+from dlrun.data.text_files import NAME_COLUMNS, RowNames
+from dlrun.errors import DataError
+from dlrun.metrics import TESTED
+from dlrun.runs.csv_tables import parse_csv, to_plain_csv
+from dlrun.runs.folder import MISTAKES, PREDICTIONS
+from dlrun.runs.record import ClassSummary
+from dlrun.runs.recorded_metrics import MAX_PLOTTABLE, format_metric
+from dlrun.runs.run import Run
+from dlrun.runs.run_context import RunContext
+from dlrun.system.console import to_json
+
+MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
+MOST_MISTAKES = 20
+NEAR = 1e-5
+VALUES = ["target", "predicted"]  # columns of predictions.csv, after `row` and the rows' names
+CLASSES = ["label", "predicted", "probability"]
+
+DescribeRow = Callable[[int], dict[str, str]]
+"""Returns a row for a reader: {"text": its words} or {"image": a PNG in base64}."""
+
+
+@dataclass(frozen=True, repr=False)
+class Predictions(ABC):
+    """Holds the true and the predicted class or value of each row of a test set, in order.
+
+    row_names: columns that name at least these rows: lines of a file and ids, or paths of images.
+    """
+
+    true: Array
+    predicted: Array
+    row_names: RowNames = field(default_factory=dict, kw_only=True)
+
+    def __repr__(self) -> str:
+        metrics = (f"{name} {format_metric(value)}" for name, value in self.metrics.items())
+        return f"<test {', '.join(metrics)} of {len(self):,} rows>"
+
+    def __len__(self) -> int:
+        return len(self.true)
+
+    @property
+    def near(self) -> float:
+        """Return the largest difference that another machine may cause in predictions.csv."""
+        return NEAR
+
+    @property
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics by their names, without the prefix `test_`."""
+
+    @property
+    def test_metrics(self) -> dict[str, float]:
+        """Return the metrics as results.json names them."""
+        return {f"{TESTED}{name}": value for name, value in self.metrics.items()}
+
+    @property
+    @abstractmethod
+    def scores(self) -> Array:
+        """Return the first metric of each row (n_rows,): whether it is right, or its error."""
+
+    @abstractmethod
+    def contributions(self, metric: str) -> NDArray[np.float64] | None:
+        """Return numbers by row (n_rows,) whose mean is a metric; None if no such numbers exist."""
+
+    def summarise_classes(self, train_labels: Array) -> ClassSummary | None:
+        """Return a summary of the classes; None if numbers were predicted.
+
+        train_labels: the class indices of the training rows (n_train_rows,).
+        """
+        return None
+
+    def table(self) -> bytes:
+        """Return the text of predictions.csv, whose last column has numbers."""
+        columns = {"row": range(len(self)), **self.row_names, **self._columns()}
+        return to_plain_csv([[*columns], *zip(*columns.values(), strict=False)])
+
+    @abstractmethod
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of predictions.csv, without those that name the rows."""
+
+    def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
+        """Return the rows that were predicted worst, the worst first; `show` describes a row."""
+        mistakes: list[dict[str, object]] = []
+        for row in self._worst()[:MOST_MISTAKES].tolist():
+            names = {name: column[row] for name, column in self.row_names.items()}
+            description = show(row) if show else {}
+            mistakes.append({"row": row, **names, **self._cells(row), **description})
+        return mistakes
+
+    @abstractmethod
+    def _worst(self) -> NDArray[np.int64]:
+        """Return the indices of mispredicted rows, the worst first."""
+
+    @abstractmethod
+    def _cells(self, row: int) -> dict[str, object]:
+        """Return a row's true and predicted class or value, by name."""
+
+
+@dataclass(frozen=True, repr=False)
+class PredictedValues(Predictions):
+    """Holds a regression's true and predicted test values, in the unit of the data."""
+
+    @property
+    def near(self) -> float:
+        """Return the difference that another machine may cause: 1e-5 of the targets' deviation."""
+        return NEAR if is_constant(self.true) else NEAR * float(self.true.std())
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Return the absolute errors (n_rows,)."""
+        errors: NDArray[np.float64] = np.abs(self.true - self.predicted)
+        return errors
+
+    @property
+    def r2(self) -> float:
+        """Return R²; NaN if the targets are equal, as a single one is: there is no variance."""
+        if is_constant(self.true):
+            return math.nan
+        variance = float(np.square(self.true - self.true.mean()).sum())
+        error = float(np.square(self.true - self.predicted).sum())
+        return 1 - error / variance
+
+    def contributions(self, metric: str) -> NDArray[np.float64] | None:
+        """Return the absolute errors for `mae`, or 1 - n error² / (sum of squares) for `r2`."""
+        if metric == "mae":
+            return self.scores
+        if metric != "r2" or "r2" not in self.metrics:
+            return None
+        squares = float(np.square(self.true - self.true.mean()).sum())
+        parts: NDArray[np.float64] = 1 - len(self) * np.square(self.scores) / squares
+        return parts
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the mean absolute error and, if it is defined, R²."""
+        r2 = self.r2
+        return {"mae": float(self.scores.mean())} | ({} if math.isnan(r2) else {"r2": r2})
+
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of predictions.csv, each number in the digits that identify it."""
+        return dict(zip(VALUES, map(_shortest_texts, (self.true, self.predicted)), strict=True))
+
+    def _worst(self) -> NDArray[np.int64]:
+        return np.argsort(-self.scores, kind="stable")
+
+    def _cells(self, row: int) -> dict[str, object]:
+        return {"target": float(self.true[row]), "predicted": float(self.predicted[row])}
+
+
+@dataclass(frozen=True, repr=False)
+class PredictedClasses(Predictions):
+    """Holds the true and the predicted classes of a test set, as indices of their names.
+
+    probability: of the predicted class (n_rows,).
+    """
+
+    probability: NDArray[np.float64]
+    names: Sequence[str]
+
+    @property
+    def scores(self) -> NDArray[np.bool_]:
+        """Return whether the class of each row is predicted correctly (n_rows,)."""
+        is_right: NDArray[np.bool_] = self.true == self.predicted
+        return is_right
+
+    def contributions(self, metric: str) -> NDArray[np.float64] | None:
+        """Return 1 for each right row and 0 for the others, if the metric is the accuracy."""
+        return self.scores.astype(np.float64) if metric == "accuracy" else None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the accuracy and macro-F1."""
+        return {"accuracy": float(self.scores.mean()), "macro_f1": self.macro_f1}
+
+    @property
+    def macro_f1(self) -> float:
+        """Return the mean F1 score over all classes that occur in the labels or the predictions."""
+        true, predicted, right = self._counts()
+        occurs = true + predicted > 0
+        return float((2 * right[occurs] / (true + predicted)[occurs]).mean())
+
+    @property
+    def recalls(self) -> list[tuple[str, float, int]]:
+        """Return the classes with their recall and number of rows, the lowest recall first."""
+        true, _, right = self._counts()
+        rows = zip(self.names, right.tolist(), true.tolist(), strict=True)
+        recalls = [(name, count / of, of) for name, count, of in rows if of]
+        return sorted(recalls, key=lambda recall: (recall[1], recall[0]))
+
+    def _counts(self) -> list[NDArray[np.int64]]:
+        """Return how many rows are of each class, predicted as it, and both (n_classes,)."""
+        parts = self.true, self.predicted, self.true[self.scores]
+        return [np.bincount(part, minlength=len(self.names)) for part in parts]
+
+    def summarise_classes(self, train_labels: Array) -> ClassSummary:
+        """Return the number of classes, and the largest class of the training rows.
+
+        Its share is that of the test rows. train_labels: class indices (n_train_rows,).
+        """
+        largest = int(np.bincount(train_labels.astype(np.int64).ravel()).argmax())
+        share = float((self.true == largest).mean())
+        return ClassSummary(number=len(self.names), largest=self.names[largest], share=share)
+
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of predictions.csv, with the exact names of the classes."""
+        columns = [[self.names[index] for index in part] for part in (self.true, self.predicted)]
+        columns.append([f"{value:.9g}" for value in self.probability.tolist()])
+        return dict(zip(CLASSES, columns, strict=True))
+
+    def _worst(self) -> NDArray[np.int64]:
+        (wrong,) = np.nonzero(~self.scores)  # those with high probabilities first
+        return wrong[np.argsort(-self.probability[wrong], kind="stable")]
+
+    def _cells(self, row: int) -> dict[str, object]:
+        return {
+            "label": self.names[self.true[row]],
+            "predicted": self.names[self.predicted[row]],
+            "probability": float(self.probability[row]),
+        }
+
+
+def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | None:
+    """Read the text of a predictions.csv; None if it has other columns, or no rows.
+
+    names: of the classes, in their order; others that the table names follow. Raises ValueError or
+    csv.Error if the table is not what a run writes.
+    """
+    head, rows = parse_csv(table)
+    named = [name for name in head if name in NAME_COLUMNS]
+    own = head[1 + len(named) :]
+    if own not in (VALUES, CLASSES) or head != ["row", *named, *own] or not rows:
+        return None
+    columns = dict(zip(head, map(list, zip(*rows, strict=True)), strict=True))
+    row_names = {name: columns[name] for name in named}
+    true, predicted, *more = (columns[name] for name in own)
+    if own == VALUES:
+        values = np.array([true, predicted], np.float64)
+        if not (np.abs(values) <= MAX_PLOTTABLE).all():
+            raise ValueError(f"a value is not a number, or beyond {MAX_PLOTTABLE:g}")
+        return PredictedValues(*values, row_names=row_names)
+    every = [*dict.fromkeys([*names, *sorted({*true, *predicted})])]
+    places = {name: place for place, name in enumerate(every)}
+    labels, guesses = (np.array([places[name] for name in part]) for part in (true, predicted))
+    probability = np.array(more[0], np.float64)
+    return PredictedClasses(labels, guesses, probability, every, row_names=row_names)
+
+
+def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:
+    """Read a run's saved predictions of its test set; None if the run kept none.
+
+    names: as those of `parse_predictions`. Raises DataError if predictions.csv is damaged.
+    """
+    content = run.read_if_written(PREDICTIONS)
+    try:
+        return None if content is None else parse_predictions(content, names)
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{run.folder / PREDICTIONS}: not what a run writes: {error}") from None
+
+
+def predictions_from_rows(
+    rows: NDArray[np.float64] | None, labels: Sequence[str] | None, row_names: RowNames
+) -> Predictions | None:
+    """Return test-set rows as predicted classes or values; None if they are of another kind."""
+    if rows is not None and len(rows) == 3 and labels:
+        true, predicted = rows[:2].astype(int)
+        return PredictedClasses(true, predicted, rows[2], labels, row_names=row_names)
+    if rows is None or len(rows) != 2:
+        return None
+    return PredictedValues(*rows, row_names=row_names)
+
+
+def keep_test_predictions(
+    context: RunContext,
+    wanted: WantedPredictions,
+    predictions: Predictions | None,
+    describe: DescribeRow | None,
+) -> None:
+    """Save predictions.csv and mistakes.json in the run folder, if the config asks for them."""
+    if predictions is None:
+        if wanted is True:
+            context.screen.warn("predictions: no class or number for each row: none are written")
+    elif wanted is True or (wanted == "auto" and len(predictions) <= MOST_ROWS):
+        context.keep(PREDICTIONS, predictions.table())
+        mistakes = {"mistakes": predictions.mistakes(describe)}
+        context.keep(MISTAKES, to_json(mistakes).encode())
+
+
+def _shortest_texts(values: NDArray[np.float64]) -> list[str]:
+    """Return numbers as the shortest texts that identify them, in the precision that they have."""
+    single = values.astype(np.float32)
+    exact = single if (single == values).all() else values
+    return [str(value).removesuffix(".0") for value in exact]

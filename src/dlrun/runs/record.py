@@ -1,0 +1,235 @@
+"""Define, read and write the record of a run: results.json and environment.json.
+
+results.json holds the SHA-256 of each file that the run wrote, and its own.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from dlrun.config.sections import Count, RangeOfRuns, Threads
+from dlrun.config.yaml_loader import Values
+from dlrun.data.split import Split
+from dlrun.errors import DataError, OtherVersionError
+from dlrun.metrics import Better, Directions, Metric, describe_metric
+from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
+from dlrun.runs.folder import ENVIRONMENT, RESULTS, RunFolder
+from dlrun.stats import wilson_interval
+from dlrun.system.accelerator import AcceleratorChoice
+from dlrun.system.console import pluralize
+
+FORMAT = 6  # of results.json
+MOST_RECORD = 100_000_000  # bytes of results.json, in which classify-images lists each photograph
+SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
+ACCURACY = "test_accuracy"
+SINGLE_PRECISION_ERROR = 1e-6  # above float32's rounding of a metric; more: a mean over classes
+
+# A waiting run was submitted to SLURM and has not begun.
+Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
+
+
+class SweepMembership(BaseModel):
+    """Holds the id and name of a run's sweep, and the run's number in the sweep, counted from 1."""
+
+    model_config = FILE_MODEL
+    id: str
+    name: str
+    point: int
+
+
+class BestEpoch(BaseModel):
+    """Holds the epoch with the best value of a validation metric, and this value."""
+
+    model_config = FILE_MODEL
+    metric: str
+    epoch: Count
+    value: float
+
+
+class ClassSummary(BaseModel):
+    """Summarises the classes: their number, and what always predicting the largest one achieves."""
+
+    model_config = FILE_MODEL
+    number: Count
+    largest: str  # the class with the most training rows
+    share: Annotated[float, Field(ge=0, le=1)]  # of the test rows: its accuracy, always predicted
+
+
+class RunEnvironment(BaseModel):
+    """Holds the content of environment.json: the code and packages that a run began with."""
+
+    model_config = FILE_MODEL
+    format: int = 1
+    dlrun: str
+    code: str | None = None  # hashes of the packages that compute, as code_hashes returns them
+    commit: str | None = None
+    command: list[str] = []  # the command line
+    packages: dict[str, str | None] = {}
+    threads: int | None = None  # cores that it might use
+    python: str | None = None
+    platform: str | None = None
+    processor: str | None = None
+
+
+class KnownInConfig(BaseModel):
+    """Declares the keys that dlrun reads in the recorded config of any experiment."""
+
+    metrics: dict[str, Better] | None = None
+    fold: int | None = None  # of the section `data`
+
+
+class KnownInReference(BaseModel):
+    """Declares the keys that dlrun reads in the published numbers of any experiment."""
+
+    place: list[Count] = []
+
+
+def _check_config(config: Values) -> Values:
+    data = config.get("data")
+    fold = data.get("fold") if isinstance(data, dict) else None
+    KnownInConfig.model_validate({"metrics": config.get("metrics"), "fold": fold})
+    return config
+
+
+def _check_reference(reference: Values) -> Values:
+    KnownInReference.model_validate(reference)
+    return reference
+
+
+RecordedConfig = Annotated[Values, AfterValidator(_check_config)]
+RecordedReference = Annotated[Values, AfterValidator(_check_reference)]
+
+
+class RunRecord(BaseModel):
+    """Holds what results.json says of a run; until its end, the metrics of its newest step."""
+
+    model_config = FILE_MODEL
+    format: int = FORMAT
+    # The run, its times, and what it was asked to do.
+    id: str = ""
+    experiment: str
+    status: Status
+    run: str = ""  # path of its folder when it began
+    started: str | None = None  # as ISO 8601 in UTC
+    resumed: str | None = None  # time of the last resume
+    ended: str | None = None
+    seed: int | None = None
+    threads: Threads | None = None  # kept by a resume: another number can change the last bits
+    source: str | None = None  # the config's data.source
+    sweep: SweepMembership | None = None
+    continues: str | None = None  # name of the run from whose last epoch it began
+    # As in config.yaml, but for what a resume chose: the device, the paths.
+    config: RecordedConfig = {}
+    steps: Count | None = None  # number of finished epochs or penalties
+    # Its data and its results.
+    data: str = ""  # in words: the source of the rows; not how a seed or a fold divided them
+    split: Split | None = None  # which rows were tested, and which trained and validated
+    data_digest: str | None = None  # hash of all arrays, the vocabulary and the labels
+    metrics: dict[str, int | float | None] = {}
+    test_rows: Count | None = None  # number of rows in the test set
+    reference: RecordedReference = {}  # the published metrics, and where they stand
+    reference_differs: str | None = None  # why the published metrics do not apply
+    expected: dict[str, RangeOfRuns] = {}  # intervals by metric, for runs of the shipped config
+    stopped_epoch: Count | None = None  # the epoch after which the training ended early
+    weights_epoch: Count | None = None  # the epoch whose weights were kept and tested
+    best_epoch: BestEpoch | None = None
+    classes: ClassSummary | None = None  # if classes were predicted
+    # How it ran, and the files that it wrote.
+    accelerator: AcceleratorChoice | None = None
+    seconds: dict[str, float] = {}  # duration of each phase, in all parts that were not killed
+    figures: list[str] = []
+    files: dict[str, str] = {}  # SHA-256 by name: of config.yaml; once finished, of all its files
+    error: str | None = None
+
+    @property
+    def directions(self) -> Directions:
+        """Return which direction of a metric is better, as the config declares."""
+        declared: Directions = self.config.get("metrics") or {}
+        return declared
+
+    def metric(self, name: str) -> Metric:
+        """Return what is known of a metric of the run: by its name, or declared in its config."""
+        return describe_metric(name, self.directions)
+
+    @property
+    def validates_on_test(self) -> bool:
+        """Return whether the test rows validate too, as in some of the book's labs."""
+        data = self.config.get("data")
+        return isinstance(data, dict) and data.get("validation") == "test"
+
+    @property
+    def earlier_epoch(self) -> int | None:
+        """Return the epoch whose weights were kept, if it is not the last one; else None."""
+        return self.weights_epoch if self.weights_epoch != self.steps else None
+
+    @property
+    def computed_on(self) -> str:
+        """Return the device and the threads as ` on cpu, 1 thread`; empty if unknown."""
+        if self.accelerator is None:
+            return ""
+        return f" on {self.accelerator.used}, {pluralize(self.threads or 1, 'thread')}"
+
+    @property
+    def data_and_split(self) -> str:
+        """Return in words the data, and the fold or the further seed that divided them."""
+        words = [self.data]
+        if self.split is not None and self.split.seed != self.seed:
+            words.append(f"split by seed {self.split.seed}")
+        if self.split is not None and self.split.fold is not None:
+            words.append(f"fold {self.split.fold} of {self.split.folds}")
+        return ", ".join(words)
+
+    def rows_of(self, metric: str) -> str | None:
+        """Return what identifies the rows on which a metric was computed; None if unknown.
+
+        It is a digest; of data whose rows are not known, the data in words.
+        """
+        if self.split is None:
+            return self.data or None
+        return self.split.digest_for(metric) or "none"
+
+    def has_rows_of(self, other: "RunRecord", metric: str) -> bool:
+        """Return whether two runs computed a metric on the same rows with the same targets."""
+        rows = self.rows_of(metric)
+        return rows is not None and rows == other.rows_of(metric)
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float] | None:
+        """Return the 95 % confidence interval of the test accuracy.
+
+        None without one, and for a mean of accuracies by class, which is no share of the rows.
+        """
+        accuracy = self.metrics.get(ACCURACY)
+        if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
+            return None
+        correct = round(accuracy * self.test_rows)
+        if abs(correct / self.test_rows - accuracy) > SINGLE_PRECISION_ERROR:
+            return None
+        return wilson_interval(correct, self.test_rows)
+
+
+def read_run_record(folder: Path) -> RunRecord:
+    """Read the record of a run. Raises DataError, see read_checksummed_json."""
+    try:
+        return read_checksummed_json(RunRecord, folder / RESULTS, MOST_RECORD)
+    except OtherVersionError as error:
+        try:
+            version = read_run_environment(folder).dlrun
+        except DataError:  # it is of another format, too
+            raise error from None
+        problem = f"{error.message}; dlrun {version} made the run"
+        raise OtherVersionError(problem, error.hint) from None
+
+
+def write_run_record(folder: RunFolder, record: RunRecord) -> None:
+    """Write the record of a run to results.json, with its SHA-256."""
+    folder.write_text(RESULTS, to_checksummed_json(record))
+
+
+def read_run_environment(folder: Path) -> RunEnvironment:
+    """Read the environment.json of a run.
+
+    Raises DataError as read_checksummed_json does.
+    """
+    return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT)
