@@ -26,7 +26,7 @@ REASONS = {
     r"^jupyter ": "a program that stays: tests/test_examples.py runs the notebook",
     r"--slurm|--status waiting": "needs a cluster: tests/slurm",
     r"^dlrun (sweep )?(autoencoder|diabetes|(config )?my-experiment)": "tests/test_examples.py",
-    r"^dlrun demo": "takes minutes: tests/commands/test_demo.py",
+    r"^dlrun demo": "takes minutes: tests/cli/test_demo.py",
     r"^dlrun reproduce": "takes minutes: tests/reproduction",
     r"data fetch": "reads the published files: tests/data, tests/test_realdata.py",
     r"--install-completion": "changes the user's shell: tests/cli/test_completion.py",

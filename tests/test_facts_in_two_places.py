@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS
-from dlrun.commands.list_runs import SHOWN, State
-from dlrun.commands.options import RUN_OPTIONS
-from dlrun.commands.remove import ENDED, Removable
-from dlrun.commands.verify import FIELDS_THAT_MAY_DIFFER, KEYS_THAT_MAY_DIFFER
+from dlrun.cli.options import RUN_OPTIONS
+from dlrun.cli.runs_list import SHOWN, State
+from dlrun.cli.runs_rm import ENDED, Removable
+from dlrun.cli.verify import FIELDS_THAT_MAY_DIFFER, KEYS_THAT_MAY_DIFFER
 from dlrun.config.network_sections import (
     SCHEDULES_OVER_ALL_EPOCHS,
     LossConfig,
@@ -44,7 +44,7 @@ from dlrun.runs.tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.sweeps.results import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
 from dlrun.training.objective import classification, make_optimizer, regression
-from tests.commands.run_folders import a_whole_run
+from tests.cli.run_folders import a_whole_run
 from tests.conftest import ROOT
 from tests.training.optimizers import optimizer_config
 

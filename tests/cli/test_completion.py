@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.run_folders import EXPERIMENT
+from tests.cli.run_folders import EXPERIMENT
 from tests.conftest import completed
 
 SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib'}"

@@ -158,11 +158,11 @@ def test_an_unexpected_error_is_called_a_bug(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("one over zero")
 
-    monkeypatch.setattr("dlrun.commands.config.load_experiment_config", broken)
+    monkeypatch.setattr("dlrun.cli.config.load_experiment_config", broken)
     done = cli("config", DENSE)
     assert done.returncode == 1
     assert "ZeroDivisionError: one over zero" in done.stderr and "bug in dlrun" in done.stderr
-    monkeypatch.setattr("dlrun.commands.show._run_as_object", broken)
+    monkeypatch.setattr("dlrun.cli.runs_show._run_as_object", broken)
     a_run(tmp_path / "runs" / DENSE / "r")
     done = cli("runs", "show", "r", "--json")
     assert json.loads(done.stdout)["error"] in done.stderr and "ZeroDivision" in done.stderr

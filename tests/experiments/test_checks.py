@@ -13,7 +13,7 @@ from dlrun.errors import DataError
 from dlrun.experiments import checks, registry
 from dlrun.runs.environment import code_hashes, package_versions
 from dlrun.runs.run import Run
-from tests.commands.run_folders import EXPERIMENT, a_whole_run
+from tests.cli.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Dlrun, Patch, setting
 from tests.experiments.use import contents
 from tests.runs.making import change_config, change_environment, change_record

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dlrun.commands.report import write_report
+from dlrun.cli.report import write_report
 from tests.conftest import Faults, Open
 from tests.reports.example_runs import a_classification, a_picture, config
 

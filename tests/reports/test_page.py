@@ -137,7 +137,7 @@ def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
     a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
     script = (
         "import sys; from pathlib import Path\n"
-        "from dlrun.commands.report import write_report\n"
+        "from dlrun.cli.report import write_report\n"
         "write_report([], Path('report.html'))\n"
         "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"

@@ -16,7 +16,7 @@ from dlrun.sweeps.search_space import parse_search_space
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPlan
 from dlrun.system.console import Screen
-from tests.commands.run_folders import EXPERIMENT, a_whole_run
+from tests.cli.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import smoke, started, until
 from tests.experiments.test_resume import outcome
 

@@ -14,8 +14,8 @@ from dlrun import __version__
 from dlrun.errors import UsageError, did_you_mean
 from dlrun.experiments import registry
 
-COMMANDS_FOLDER = Path(__file__).parents[1] / "commands"
-# `module:function` in dlrun.commands, by group and command name.
+COMMANDS_FOLDER = Path(__file__).parent
+# `module:function` in dlrun.cli, by group and command name.
 COMMANDS = {
     "dlrun": {
         "demo": "demo:run_demo",
@@ -26,19 +26,19 @@ COMMANDS = {
         "predict": "predict:predict_inputs",
         "verify": "verify:verify_runs",
         "config": "config:config",
-        "script": "plain_script:print_plain_script",
+        "script": "script:print_plain_script",
         "accelerators": "accelerators:list_accelerators",
         "new": "new:write_experiment_package",
     },
-    "data": {"fetch": "data:fetch_dataset"},
+    "data": {"fetch": "data_fetch:fetch_dataset"},
     "runs": {
-        "list": "list_runs:list_runs",
-        "show": "show:show",
-        "compare": "compare:compare",
-        "note": "show:write_note",
-        "tag": "show:change_tags",
-        "rm": "remove:remove",
-        "check": "check:check",
+        "list": "runs_list:list_runs",
+        "show": "runs_show:show",
+        "compare": "runs_compare:compare",
+        "note": "runs_show:write_note",
+        "tag": "runs_show:change_tags",
+        "rm": "runs_rm:remove",
+        "check": "runs_check:check",
     },
 }
 GROUPS = {
@@ -131,13 +131,15 @@ class LazyCommandGroup(TyperGroup):
 
 def _make_typer_command(name: str, function_path: str | None, listed_help: str | None) -> Command:
     """Import a command's function, an experiment's if it has no path, and make a command of it."""
-    path = function_path or "run:make_experiment_command"
-    function = pkgutil.resolve_name(f"dlrun.commands.{path}")
+    path = function_path or "experiment:make_experiment_command"
+    function = pkgutil.resolve_name(f"dlrun.cli.{path}")
     if function_path is None:
         function = function(name)
     help_text = _keep_lines_of_examples(listed_help or inspect.getdoc(function) or "")
     typer_app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    context_settings = DASHED_ARGUMENTS if path == "show:change_tags" else None  # -TAG removes it
+    context_settings = (
+        DASHED_ARGUMENTS if path == "runs_show:change_tags" else None
+    )  # -TAG removes it
     typer_app.command(name, help=help_text, context_settings=context_settings)(function)
     return typer.main.get_command(typer_app)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import GENERATED

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.runs.run_context import RunSettings
 
 

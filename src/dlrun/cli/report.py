@@ -7,7 +7,7 @@ from typing import Annotated
 
 from rich.text import Text
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
 from dlrun.runs import run_context

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.commands.plain_script import CONSTANT, SAMPLE, find_scripts
+from dlrun.cli.script import CONSTANT, SAMPLE, find_scripts
 from dlrun.experiments import registry
 from tests.conftest import LAB, Dlrun, python
 

@@ -5,9 +5,9 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from dlrun.commands import options as opt
-from dlrun.commands.compare import run_provenance
-from dlrun.commands.opened_runs import describe_damage, open_runs, show_results
+from dlrun.cli import options as opt
+from dlrun.cli.opened_runs import describe_damage, open_runs, show_results
+from dlrun.cli.runs_compare import run_provenance
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import (
     ConfigLayer,

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from dlrun.commands.compare import compare
-from dlrun.commands.show import show
+from dlrun.cli.runs_compare import compare
+from dlrun.cli.runs_show import show
 from dlrun.errors import ConfigError
 from tests import harness
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
+from tests.cli.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, Out, smoke
 
 NAME = "20260101T000000Z-a"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import harness
-from tests.commands.run_folders import EXPERIMENT, a_whole_run
+from tests.cli.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, setting, smoke
 from tests.sweeps.use import named, runs, words
 

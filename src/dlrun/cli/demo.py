@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.config.data_sections import OwnDataExperimentConfig
 from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import ConfigLayer, Values, config_layer_from_setting

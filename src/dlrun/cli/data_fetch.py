@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.data import dataset_catalog
 from dlrun.data.dataset_types import Dataset
 from dlrun.errors import ConfigError, DlrunError, did_you_mean

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from rich.text import Text
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs import recorded_metrics as metrics

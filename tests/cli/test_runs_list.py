@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dlrun.commands.list_runs import list_runs
+from dlrun.cli.runs_list import list_runs
 from dlrun.errors import ConfigError
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
+from tests.cli.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Out
 
 LOSS = {"test_accuracy": 0.75, "test_loss": 0.25}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.experiments import registry
 from dlrun.experiments.running import run_experiment
 from dlrun.runs.run_context import RunSettings

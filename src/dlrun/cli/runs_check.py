@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from dlrun.commands import options as opt
-from dlrun.commands.opened_runs import describe_damage, open_runs, show_results
+from dlrun.cli import options as opt
+from dlrun.cli.opened_runs import describe_damage, open_runs, show_results
 from dlrun.config.yaml_loader import Values
 from dlrun.runs import run_context
 from dlrun.runs.copies import CopyOrder, find_copies

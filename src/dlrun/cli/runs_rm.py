@@ -7,8 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from dlrun.commands import options as opt
-from dlrun.commands.opened_runs import scan_runs_or_fail
+from dlrun.cli import options as opt
+from dlrun.cli.opened_runs import scan_runs_or_fail
 from dlrun.errors import ConfigError, DlrunError, as_known_error
 from dlrun.runs import run_context
 from dlrun.runs.find import find_run, repair_latest_link

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import dlrun
-from dlrun.commands.check import check
+from dlrun.cli.runs_check import check
 from dlrun.runs.record import FORMAT
-from tests.commands.run_folders import a_whole_run
+from tests.cli.run_folders import a_whole_run
 from tests.conftest import Dlrun, Done, Out
 from tests.experiments.use import contents, flip
 from tests.runs.making import change_config, change_environment, change_record

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from dlrun.commands.remove import remove
+from dlrun.cli.runs_rm import remove
 from dlrun.errors import ConfigError
 from dlrun.runs.find import runs_newest_first
 from dlrun.runs.folder import update_latest_link
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
+from tests.cli.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, Out, Patch
 
 

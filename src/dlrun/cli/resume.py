@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.experiments.running import resume_run
 from dlrun.runs.run_context import RunSettings
 

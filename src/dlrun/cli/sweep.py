@@ -5,7 +5,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments

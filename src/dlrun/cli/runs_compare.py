@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from dlrun import stats
-from dlrun.commands import options as opt
-from dlrun.commands.opened_runs import EMPTY
+from dlrun.cli import options as opt
+from dlrun.cli.opened_runs import EMPTY
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError
 from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import numpy as np
 
-from dlrun.commands import options as opt
-from dlrun.commands.prediction_inputs import PredictionInput, is_existing_path, read_inputs
+from dlrun.cli import options as opt
+from dlrun.cli.prediction_inputs import PredictionInput, is_existing_path, read_inputs
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictors import Prediction, Predictor

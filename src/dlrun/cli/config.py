@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.config.validation import config_to_yaml
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.runs.run_context import RunSettings

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dlrun.commands import options as opt
+from dlrun.cli import options as opt
 from dlrun.errors import ConfigError
 from dlrun.runs.folder import check_outside_runs
 from dlrun.system.console import Screen

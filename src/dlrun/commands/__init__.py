@@ -1,1 +1,0 @@
-"""Define the commands of dlrun with their options: one module per command."""
