@@ -129,9 +129,9 @@ def help_lines() -> Iterator[tuple[str, str]]:
     root = typer.Context(get_command(app), info_name="dlrun")
     commands = [root.command]
     for name in root.command.commands:
-        command = root.command.get_command(root, name)
+        command = root.command.load_command(root, name)
         group = typer.Context(command, parent=root, info_name=name)
-        ones = [command.get_command(group, one) for one in getattr(command, "commands", ())]
+        ones = [command.load_command(group, one) for one in getattr(command, "commands", ())]
         commands += [command, *ones]
     for command in commands:
         examples = re.sub(r" +#.*", "", command.help.partition("Examples:\n")[2].strip())

@@ -4,7 +4,10 @@ The optimizers, schedules and loggers that a config may name are Literals, and m
 `match` that makes each has all of them.
 """
 
+import inspect
+import pkgutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,10 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS
-from dlrun.cli.options import RUN_OPTIONS
+from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS, ListedCommand
+from dlrun.cli.experiment import make_experiment_command
+from dlrun.cli.reproduce import reproduce
+from dlrun.cli.resume import resume
 from dlrun.cli.runs_list import SHOWN, State
 from dlrun.cli.runs_rm import ENDED, Removable
+from dlrun.cli.sweep import sweep
 from dlrun.cli.verify import FIELDS_THAT_MAY_DIFFER, KEYS_THAT_MAY_DIFFER
 from dlrun.config.network_sections import (
     SCHEDULES_OVER_ALL_EPOCHS,
@@ -115,10 +121,35 @@ def test_the_direction_of_each_metric_that_dlrun_computes_is_known() -> None:
     assert all(KNOWN[name].sign for name in KNOWN)
 
 
-def test_the_options_of_a_run_are_its_settings() -> None:
-    as_overrides = {"accelerator", "no_fallback"}
-    assert RUN_OPTIONS.keys() - as_overrides <= RunSettings.__dataclass_fields__.keys()
-    assert not as_overrides & RunSettings.__dataclass_fields__.keys()
+# Fields of RunSettings that dlrun sets by itself.
+SET_BY_CODE = {"values", "temporary", "max_threads", "screen", "sweep"}
+RUNNING_COMMANDS = [
+    (make_experiment_command("imdb-dense"), {"force"}),
+    (sweep, {"summary"}),
+    (resume, {"config", "name", "note", "tags", "dry_run"}),
+    (reproduce, {"config", "overrides", "name", "note", "tags", "summary", "dry_run"}),
+]
+
+
+@pytest.mark.parametrize(("command", "without"), RUNNING_COMMANDS)
+def test_the_settings_of_a_run_are_options_of_the_commands_that_run(
+    command: Callable[..., int], without: set[str]
+) -> None:
+    """Ruff's ARG001 says which option a command does not use."""
+    options = inspect.signature(command).parameters.keys()
+    settings = RunSettings.__dataclass_fields__.keys() - SET_BY_CODE
+    assert settings - options == without
+    assert options >= {"accelerator", "no_fallback"}
+
+
+EVERY_COMMAND = [command for commands in COMMANDS.values() for command in commands.values()]
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command.function)
+def test_the_list_of_commands_has_the_first_sentence_of_each(command: ListedCommand) -> None:
+    help_text = inspect.getdoc(pkgutil.resolve_name(f"dlrun.cli.{command.function}"))
+    assert help_text is not None
+    assert command.summary == help_text.partition("\n\n")[0].replace("\n", " ")
 
 
 def test_each_command_has_a_place_in_the_help() -> None:

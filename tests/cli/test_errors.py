@@ -38,6 +38,7 @@ OWN = "text-dense --dry-run"
         (f"{DENSE} --set seed=3 --seeds 3", f"dlrun sweep {DENSE} --seeds 3\n"),
         (f"{DENSE} --acelerator cpu", "'--accelerator'?"),
         (f"{DENSE} --accelerator gpu", "'cuda'"),
+        (f"{DENSE} --accelerator=", "'cuda'"),
         (f"{DENSE} +optimizer.lr=1", "'optimizer'?"),
         (f"swep {DENSE} --seeds 2", "'sweep'?"),
         (f"{DENSE} seed=1,2", f"`dlrun sweep {DENSE} seed=1,2`"),

@@ -2,9 +2,8 @@
 
 import inspect
 import pkgutil
-import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -14,31 +13,114 @@ from dlrun import __version__
 from dlrun.errors import UsageError, did_you_mean
 from dlrun.experiments import registry
 
-COMMANDS_FOLDER = Path(__file__).parent
-# `module:function` in dlrun.cli, by group and command name.
+
+@dataclass(frozen=True)
+class ListedCommand:
+    """Describes a command whose module is not imported yet, because to import all is slow."""
+
+    function: str  # `module:function` in dlrun.cli
+    summary: str  # the first sentence of the function's docstring
+    context_settings: dict[str, Any] | None = None  # click's
+
+
+# Settings of a command whose arguments may begin with a dash.
+DASHED_ARGUMENTS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+# The commands by group and name.
 COMMANDS = {
     "dlrun": {
-        "demo": "demo:run_demo",
-        "sweep": "sweep:sweep",
-        "resume": "resume:resume",
-        "reproduce": "reproduce:reproduce",
-        "report": "report:write_report",
-        "predict": "predict:predict_inputs",
-        "verify": "verify:verify_runs",
-        "config": "config:config",
-        "script": "script:print_plain_script",
-        "accelerators": "accelerators:list_accelerators",
-        "new": "new:write_experiment_package",
+        "demo": ListedCommand(
+            "demo:run_demo",
+            "Run ISLP's chapter 10 in one to three minutes, without a download, beside the "
+            "book's numbers.",
+        ),
+        "sweep": ListedCommand(
+            "sweep:sweep",
+            "Run an experiment for several seeds and config values in parallel, and name the "
+            "best config.",
+        ),
+        "resume": ListedCommand(
+            "resume:resume",
+            "Continue a run that was stopped, from its last finished epoch or lasso penalty.",
+        ),
+        "reproduce": ListedCommand(
+            "reproduce:reproduce",
+            "Run the lab with several seeds, and write the book's numbers beside yours on one "
+            "HTML page.",
+        ),
+        "report": ListedCommand(
+            "report:write_report",
+            "Write one HTML page about runs, which works offline: curves, configs, misclassified "
+            "inputs.",
+        ),
+        "predict": ListedCommand(
+            "predict:predict_inputs",
+            "Predict new texts, images or table rows with a finished run, read as its training "
+            "data were.",
+        ),
+        "verify": ListedCommand(
+            "verify:verify_runs",
+            "Repeat runs from their own configs, and compare each with its repetition bit for bit.",
+        ),
+        "config": ListedCommand(
+            "config:print_config",
+            "Print an experiment's resolved config as YAML.",
+        ),
+        "script": ListedCommand(
+            "script:print_plain_script",
+            "Print an experiment as a script in plain PyTorch or scikit-learn, with your "
+            "config's values.",
+        ),
+        "accelerators": ListedCommand(
+            "accelerators:list_accelerators",
+            "List the CPU and the accelerators, and why torch cannot use one that is missing.",
+        ),
+        "new": ListedCommand(
+            "new:write_experiment_package",
+            "Write a package with an experiment of your own: code, configs, and a test that "
+            "passes.",
+        ),
     },
-    "data": {"fetch": "data_fetch:fetch_dataset"},
+    "data": {
+        "fetch": ListedCommand(
+            "data_fetch:fetch_dataset",
+            "Download an experiment's data, compare them with published checksums, and prepare "
+            "them.",
+        ),
+    },
     "runs": {
-        "list": "runs_list:list_runs",
-        "show": "runs_show:show",
-        "compare": "runs_compare:compare",
-        "note": "runs_show:write_note",
-        "tag": "runs_show:change_tags",
-        "rm": "runs_rm:remove",
-        "check": "runs_check:check",
+        "list": ListedCommand(
+            "runs_list:list_runs",
+            "List runs, newest first: state, test metric, the book's, seconds, changed values.",
+        ),
+        "show": ListedCommand(
+            "runs_show:show",
+            "Show one run: result, data, versions, files, and the commands to resume and repeat "
+            "it.",
+        ),
+        "compare": ListedCommand(
+            "runs_compare:compare",
+            "Show what differs between runs, and their metrics side by side, the best of each "
+            "marked *.",
+        ),
+        "note": ListedCommand(
+            "runs_note:write_note",
+            "Write a run's note, at any time; it replaces the earlier note.",
+        ),
+        "tag": ListedCommand(
+            "runs_tag:change_tags",
+            "Add tags to a run and remove tags from it, at any time.",
+            DASHED_ARGUMENTS,
+        ),
+        "rm": ListedCommand(
+            "runs_rm:remove",
+            "Remove the named runs, or those that match all options, after listing them and "
+            "asking.",
+        ),
+        "check": ListedCommand(
+            "runs_check:check",
+            "Read runs back and say which are undamaged: records, checkpoints, weights, tables, "
+            "figures.",
+        ),
     },
 }
 GROUPS = {
@@ -64,8 +146,6 @@ COMMANDS_BY_PANEL = {
     "More": ("config", "script", "data", "accelerators", "new"),
 }
 PANEL_OF = {name: panel for panel, names in COMMANDS_BY_PANEL.items() for name in names}
-# Settings of a command whose arguments may begin with a dash.
-DASHED_ARGUMENTS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 Context: TypeAlias = Any  # click's, which typer keeps to itself
 Command: TypeAlias = Any
 VERSION_HELP = "Show the version, the commit, the folder."
@@ -73,37 +153,31 @@ RESERVED_NAMES = {*COMMANDS["dlrun"], *GROUPS}  # an experiment of such a name i
 
 
 class LazyCommandGroup(TyperGroup):
-    """Groups commands that have only a name and a help text until one of them is called."""
+    """Lists commands by their names and summaries, and imports a command only to run it."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.help = _keep_lines_of_examples(self.help or "")
-        self.function_paths = COMMANDS[str(self.name)]
+        self.listed = COMMANDS[str(self.name)]
         if self.name == "dlrun":
             for panel, entries in _experiments_by_panel().items():
                 for entry in entries:
                     text = inspect.cleandoc(entry.help)
                     self.add_command(TyperCommand(entry.name, help=text, rich_help_panel=panel))
-        for name in self.function_paths:
-            self.add_command(TyperCommand(name, rich_help_panel=PANEL_OF.get(name)))
+        for name, listed in self.listed.items():
+            command = TyperCommand(name, help=listed.summary, rich_help_panel=PANEL_OF.get(name))
+            self.add_command(command)
 
     def list_commands(self, ctx: Context) -> list[str]:
         """Return the names of the commands: the experiments, and others by their panels."""
         others = [name for name in PANEL_OF if name in self.commands]
         return [name for name in self.commands if name not in others] + others
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command:
-        """Return a command with its help text, without an import; click lists it."""
-        command = super().get_command(ctx, cmd_name)
-        if command is not None and command.help is None:
-            command.help = _read_help(self.function_paths[cmd_name])
-        return command
-
     def format_commands(self, ctx: Context, formatter: Any) -> None:
         """Write the commands of each panel below its heading, as typer does only with rich."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
+            command: Command = self.commands[name]
             rows = panels.setdefault(command.rich_help_panel or "Commands", [])
             rows.append((name, command.get_short_help_str(limit=200)))
         for panel, rows in panels.items():
@@ -114,10 +188,15 @@ class LazyCommandGroup(TyperGroup):
         """Import a command of this group, and return it with its arguments and options."""
         if name not in self.commands:
             raise _unknown_command(name, self.commands, f"{ctx.command_path} --help lists them")
-        listed = self.commands[name]
-        if isinstance(listed, LazyCommandGroup):
-            return listed
-        command = _make_typer_command(name, self.function_paths.get(name), listed.help)
+        if isinstance(self.commands[name], LazyCommandGroup):
+            return self.commands[name]
+        if name in self.listed:
+            function = pkgutil.resolve_name(f"dlrun.cli.{self.listed[name].function}")
+            command = _make_typer_command(name, function, self.listed[name].context_settings)
+        else:
+            from dlrun.cli.experiment import make_experiment_command  # slow: all that a run needs
+
+            command = _make_typer_command(name, make_experiment_command(name))
         # Errors are reported for all commands in one place, which looks for --debug.
         options = ctx.find_root().command.params
         command.params += [option for option in options if option.name == "debug"]
@@ -125,21 +204,16 @@ class LazyCommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
         """Return the name, the command and the remaining arguments of a command that click runs."""
-        self.commands[args[0]] = self.load_command(ctx, args[0])  # not only with its help text
+        self.commands[args[0]] = self.load_command(ctx, args[0])  # not only with its summary
         return super().resolve_command(ctx, args)
 
 
-def _make_typer_command(name: str, function_path: str | None, listed_help: str | None) -> Command:
-    """Import a command's function, an experiment's if it has no path, and make a command of it."""
-    path = function_path or "experiment:make_experiment_command"
-    function = pkgutil.resolve_name(f"dlrun.cli.{path}")
-    if function_path is None:
-        function = function(name)
-    help_text = _keep_lines_of_examples(listed_help or inspect.getdoc(function) or "")
+def _make_typer_command(
+    name: str, function: Callable[..., Any], context_settings: dict[str, Any] | None = None
+) -> Command:
+    """Return the command of a function, whose parameters and docstring typer reads."""
     typer_app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    context_settings = (
-        DASHED_ARGUMENTS if path == "runs_show:change_tags" else None
-    )  # -TAG removes it
+    help_text = _keep_lines_of_examples(inspect.getdoc(function) or "")
     typer_app.command(name, help=help_text, context_settings=context_settings)(function)
     return typer.main.get_command(typer_app)
 
@@ -167,16 +241,6 @@ def _unknown_command(name: str, commands: Iterable[str], hint: str) -> UsageErro
 def _keep_lines_of_examples(text: str) -> str:
     """Return a help text whose examples click prints a line each, as `\\b` asks it to."""
     return text.replace("Examples:\n", "\b\nExamples:\n")
-
-
-def _read_help(function_path: str) -> str:
-    """Return the docstring of a command's function, `module:name`, without importing its module."""
-    module, _, name = function_path.partition(":")
-    source = (COMMANDS_FOLDER / f"{module}.py").read_text(encoding="utf-8")
-    # Parsing the modules with `ast` would take `dlrun --help` 0.04 s longer.
-    docstring = re.search(rf'^def {name}\(.*?"""(.*?)"""', source, re.DOTALL | re.MULTILINE)
-    assert docstring is not None
-    return inspect.cleandoc(docstring[1])
 
 
 app = typer.Typer(

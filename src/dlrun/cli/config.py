@@ -6,20 +6,26 @@ import typer
 
 from dlrun.cli import options as opt
 from dlrun.config.validation import config_to_yaml
+from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.runs.run_context import RunSettings
 
 
-@opt.with_run_options("config", "overrides")
-def config(
-    settings: RunSettings,
+def print_config(
     experiment: Annotated[str, opt.EXPERIMENT_ARGUMENT],
     words: opt.SettingWords = None,
+    config: opt.Config = None,
+    overrides: opt.Overrides = None,
 ) -> None:
     """Print an experiment's resolved config as YAML.
 
     Examples:
     dlrun config imdb-lstm batch_size=100 > mine.yaml
     """
-    settings = opt.add_arguments_to_settings(settings, experiment, words)
+    named, layer = divide_arguments(experiment, words)
+    settings = RunSettings(
+        config=config or (),
+        overrides=opt.join_overrides(named, overrides),
+        values=[layer],
+    )
     typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)

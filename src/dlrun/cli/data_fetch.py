@@ -7,6 +7,7 @@ from dlrun.data import dataset_catalog
 from dlrun.data.dataset_types import Dataset
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
+from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.runs import run_context
 from dlrun.runs.run_context import RunSettings
@@ -20,8 +21,12 @@ Words = Annotated[
 ]
 
 
-@opt.with_run_options("data_dir", "overrides")
-def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int:
+def fetch_dataset(
+    name: Name,
+    words: Words = None,
+    data_dir: opt.DataDir = None,
+    overrides: opt.Overrides = None,
+) -> int:
     """Download an experiment's data, compare them with published checksums, and prepare them.
 
     Exits with 1 if a file is not the published one.
@@ -32,8 +37,12 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
     dlrun data fetch imdb data.archive=aclImdb_v1.tar.gz
     """
     screen = Screen()
-    folder = run_context.resolve_data_dir(settings.data_dir)
-    dataset, config = _find_dataset_and_config(name, words, settings, screen)
+    folder = run_context.resolve_data_dir(data_dir)
+    dataset, experiment = _find_dataset_and_experiment(name, screen)
+    named, layer = divide_arguments(experiment, words)
+    values = opt.join_overrides(named, overrides)
+    settings = RunSettings(overrides=values, values=[layer], data_dir=data_dir)
+    config: Any = load_experiment_config(experiment, settings)
     context = dataset.obtain_files(config.data, folder, config.split_seed, screen)
     data = dataset.make(context)
     are_published = True
@@ -51,10 +60,8 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
     return 0 if are_published else 1
 
 
-def _find_dataset_and_config(
-    name: str, words: list[str] | None, settings: RunSettings, screen: Screen
-) -> tuple[Dataset, Any]:
-    """Return the data set of a name or an experiment, and the config that names its source."""
+def _find_dataset_and_experiment(name: str, screen: Screen) -> tuple[Dataset, str]:
+    """Return the data set of a name or an experiment, and an experiment that uses the data."""
     known: dict[str, tuple[Dataset, str]] = {}
     for experiment in registry.experiment_names():
         try:
@@ -66,6 +73,4 @@ def _find_dataset_and_config(
     if name not in known:
         hint = f"choose {', '.join(NAMES)}"
         raise ConfigError(f"no data {name!r}{did_you_mean(name, known)}", hint)
-    dataset, experiment = known[name]
-    settings = opt.add_arguments_to_settings(settings, experiment, words)
-    return dataset, load_experiment_config(experiment, settings)
+    return known[name]

@@ -80,8 +80,11 @@ class _Fit:
         return [title, row["metric"].removeprefix(TESTED), here, *published]
 
 
-@opt.with_run_options("runs_dir", "data_dir")
-def run_demo(settings: RunSettings, experiments: opt.ExperimentNames = None) -> int:
+def run_demo(
+    experiments: opt.ExperimentNames = None,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+) -> int:
     """Run ISLP's chapter 10 in one to three minutes, without a download, beside the book's numbers.
 
     What takes seconds is run on the book's data, if they are on the machine; the rest on generated
@@ -94,7 +97,11 @@ def run_demo(settings: RunSettings, experiments: opt.ExperimentNames = None) -> 
     screen = Screen()
     muted = Screen()
     muted.err.quiet = True
-    settings = replace(settings, screen=Screen(quiet=True, shows_results=False))
+    settings = RunSettings(
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        screen=Screen(quiet=True, shows_results=False),
+    )
     names = experiments or registry.experiments_with_published_numbers()
     for name in names:
         _check_is_not_on_own_data(name)
@@ -106,15 +113,15 @@ def run_demo(settings: RunSettings, experiments: opt.ExperimentNames = None) -> 
     runs = [fit.run for fit in fits if fit.run is not None]
     if not runs:
         raise ConfigError("no experiment could be run")
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    page = runs_dir / "demo.html"
+    folder = run_context.resolve_runs_dir(runs_dir)
+    page = folder / "demo.html"
     write_report_page(PageContent(runs, title="The chapter, by dlrun demo"), page)
     head, *lines = format_text_table([HEADS, *(fit.cells for fit in fits)], left=(0, 1, 2), gap=1)
     for text in _remarks(fits):
         lines += textwrap.wrap(printable(text), LINE_WIDTH, break_on_hyphens=False)
     screen.show(Text(f"\n{head}", style="bold"))
     screen.show(Text("\n".join(lines)))
-    screen.show_labelled(("figure", f"{runs_dir}/*/{LATEST}/*.png"), ("page", str(page)))
+    screen.show_labelled(("figure", f"{folder}/*/{LATEST}/*.png"), ("page", str(page)))
     return 0 if len(runs) == len(fits) else 1
 
 

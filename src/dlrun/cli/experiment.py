@@ -5,29 +5,60 @@ from typing import Annotated
 
 from dlrun.cli import options as opt
 from dlrun.experiments import registry
+from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.running import run_experiment
 from dlrun.runs.run_context import RunSettings
 from dlrun.slurm.submit import submit_run
 
 
-def make_experiment_command(name: str) -> Callable[..., int]:
-    """Return the command `dlrun NAME` of an experiment; raise DlrunError if it cannot be loaded."""
-    argument = registry.load_config_class(name).argument
+def make_experiment_command(experiment: str) -> Callable[..., int]:
+    """Return the function of `dlrun EXPERIMENT`; raise DlrunError if it cannot be loaded."""
+    argument = registry.load_config_class(experiment).argument
     shown = opt.SETTINGS_ARGUMENT
     if argument is not None:
         about = f"{argument.help} KEY=VALUE is a config value, unless there is such a file."
         shown = opt.argument(about, argument.metavar)
 
-    @opt.with_run_options(*(option for option in opt.RUN_OPTIONS if option != "force"))
     def run(
-        settings: RunSettings,
         words: Annotated[list[str] | None, shown] = None,
         slurm: opt.Slurm = None,
         wait: opt.Wait = False,
+        config: opt.Config = None,
+        overrides: opt.Overrides = None,
+        accelerator: opt.Accelerator = None,
+        no_fallback: opt.NoFallback = False,
+        runs_dir: opt.RunsDir = None,
+        data_dir: opt.DataDir = None,
+        name: Annotated[
+            str | None, opt.option("The run folder's suffix (default: random).", "NAME")
+        ] = None,
+        note: opt.Note = None,
+        tags: opt.Tags = None,
+        summary: opt.Summary = False,
+        dry_run: Annotated[
+            bool, opt.flag("Check everything up to loading data.", "--dry-run")
+        ] = False,
+        json: opt.Json = False,
+        quiet: opt.Quiet = False,
     ) -> int:
-        settings = opt.add_arguments_to_settings(settings, name, words)
+        named, layer = divide_arguments(experiment, words)
+        settings = RunSettings(
+            config=config or (),
+            overrides=opt.join_overrides(named, overrides, accelerator, no_fallback=no_fallback),
+            values=[layer],
+            runs_dir=runs_dir,
+            data_dir=data_dir,
+            name=name,
+            note=note or "",
+            tags=tags or (),
+            summary=summary,
+            dry_run=dry_run,
+            json=json,
+            quiet=quiet,
+        )
         if opt.is_for_slurm(slurm, wait):
-            return submit_run(name, settings, slurm or [], wait=wait)
-        return run_experiment(name, settings)[0]
+            return submit_run(experiment, settings, slurm or [], wait=wait)
+        return run_experiment(experiment, settings)[0]
 
+    run.__doc__ = registry.experiment_entry(experiment).help
     return run

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.runs.copies import find_damage
 from dlrun.runs.find import find_run, raise_if_sweep, run_name_without_time, runs_below
 from dlrun.runs.folder import LATEST
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.run import Run, scan_folder, scan_runs
 from dlrun.runs.tables import Column, Row, table_lines
 from dlrun.system.console import Screen
@@ -67,3 +68,12 @@ def show_results(
     for row, lines in zip(rows, reasons, strict=True):
         if lines:
             screen.show("\n  ".join([f"{row['run']}: {row['result']}", *lines]))
+
+
+def notes_or_warning(run: Run, screen: Screen) -> RunNotes:
+    """Return the note and tags of a run; if they are damaged, warn and return empty ones."""
+    try:
+        return run.notes
+    except DlrunError as error:
+        screen.warn(error.message)
+        return RunNotes()

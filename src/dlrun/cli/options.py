@@ -1,18 +1,13 @@
 """Define options and arguments that several commands share."""
 
-import functools
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
 from dlrun.errors import ConfigError
-from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.registry import experiment_names
-from dlrun.runs.run_context import RunSettings
 from dlrun.system.accelerator import RequestedAccelerator
 
 Function = Callable[..., Any]
@@ -51,12 +46,27 @@ RunsOrAll = Annotated[
     list[str] | None, argument(f"{RUN_HELP} Or a folder of runs; default: all.", "RUN")
 ]
 SettingWords = Annotated[list[str] | None, SETTINGS_ARGUMENT]
+Config = Annotated[
+    list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
+]
+Overrides = Annotated[
+    list[str] | None, option("One value, as in --set optimizer.lr=0.01.", "KEY=VALUE", "--set")
+]
+Accelerator = Annotated[
+    str | None,
+    option("Where to train; falls back to the CPU.", "|".join(get_args(RequestedAccelerator))),
+]
+NoFallback = Annotated[bool, flag("An accelerator that fails is an error.", "--no-fallback")]
 RunsDir = Annotated[
     Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")
 ]
 DataDir = Annotated[
     Path | None, option("Where data are kept (default: data).", "DIR", envvar="DLRUN_DATA_DIR")
 ]
+Note = Annotated[str | None, option("Why the run is done; may change later.", "TEXT")]
+Tags = Annotated[list[str] | None, option("A word to find the run by; repeatable.", "TAG", "--tag")]
+Summary = Annotated[bool, flag("Show the model, as in summary.txt.", "--summary")]
+Force = Annotated[bool, flag("Continue even if code or packages have changed.", "--force")]
 Replace = Annotated[bool, flag("Replace an existing file.", "--force")]
 # An earlier page of the command is replaced without it.
 ReplaceOther = Annotated[bool, flag("Replace another file.", "--force")]
@@ -69,77 +79,24 @@ Jobs = Annotated[
     option("Runs at once (default: as many as fit).", "N", "--jobs", "-j", min=1, max=256),
 ]
 
-# Options that become fields of RunSettings, by the field's name, in the order of the help.
-RUN_OPTIONS: dict[str, object] = {
-    "config": Annotated[
-        list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
-    ],
-    "overrides": Annotated[
-        list[str] | None, option("One value, as in --set optimizer.lr=0.01.", "KEY=VALUE", "--set")
-    ],
-    "accelerator": Annotated[
-        str | None,
-        option("Where to train; falls back to the CPU.", "|".join(get_args(RequestedAccelerator))),
-    ],
-    "no_fallback": Annotated[bool, flag("An accelerator that fails is an error.", "--no-fallback")],
-    "runs_dir": RunsDir,
-    "data_dir": DataDir,
-    "name": Annotated[str | None, option("The run folder's suffix (default: random).", "NAME")],
-    "note": Annotated[str | None, option("Why the run is done; may change later.", "TEXT")],
-    "tags": Annotated[
-        list[str] | None, option("A word to find the run by; repeatable.", "TAG", "--tag")
-    ],
-    "summary": Annotated[bool, flag("Show the model, as in summary.txt.", "--summary")],
-    "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
-    "force": Annotated[bool, flag("Continue even if code or packages have changed.", "--force")],
-    "json": Json,
-    "quiet": Quiet,
-}
 
+def join_overrides(
+    words: Sequence[str] | None,
+    overrides: Sequence[str] | None,
+    accelerator: str | None = None,
+    *,
+    no_fallback: bool = False,
+) -> list[str]:
+    """Return the config values of a command line as texts of `--set`, of which a later one wins.
 
-def with_run_options(*names: str, **own: object) -> Callable[[Function], Function]:
-    """Return a decorator that gives a command options in place of its `settings: RunSettings`.
-
-    names: of RUN_OPTIONS. own: type annotations of other options, by the field of RunSettings. A
-    field keeps its default if its option is not given.
+    words: arguments KEY=VALUE.
     """
-    options = {name: RUN_OPTIONS[name] for name in names} | own
-
-    def decorate(function: Function) -> Function:
-        parameters = dict(inspect.signature(function).parameters)
-        del parameters["settings"]
-        kind = inspect.Parameter.KEYWORD_ONLY
-        for name, annotation in options.items():
-            parameters[name] = inspect.Parameter(name, kind, default=None, annotation=annotation)
-
-        @functools.wraps(function)
-        def command(**values: Any) -> Any:
-            chosen = {name: value for name in options if (value := values.pop(name)) is not None}
-            return function(settings=_make_run_settings(chosen), **values)
-
-        signature = inspect.Signature([*parameters.values()])
-        vars(command)["__signature__"] = signature  # typer reads it
-        return command
-
-    return decorate
-
-
-def _make_run_settings(chosen: dict[str, Any]) -> RunSettings:
-    """Return a command's options as RunSettings; those of the accelerator become overrides."""
-    overrides = [*chosen.pop("overrides", ())]
-    if chosen.pop("no_fallback", False):
-        overrides.append("fallback=false")
-    if accelerator := chosen.pop("accelerator", None):
-        overrides.append(f"accelerator={accelerator}")
-    return RunSettings(overrides=overrides, **chosen)
-
-
-def add_arguments_to_settings(
-    settings: RunSettings, experiment: str, words: Sequence[str] | None
-) -> RunSettings:
-    """Add an experiment's arguments to settings; --set wins over KEY=VALUE, a path over both."""
-    overrides, layer = divide_arguments(experiment, words)
-    return replace(settings, overrides=[*overrides, *settings.overrides], values=[layer])
+    joined = [*(words or ()), *(overrides or ())]
+    if no_fallback:
+        joined.append("fallback=false")
+    if accelerator is not None:
+        joined.append(f"accelerator={accelerator}")
+    return joined
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:

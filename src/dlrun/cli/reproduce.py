@@ -9,18 +9,20 @@ from dlrun.cli import options as opt
 from dlrun.runs.run_context import RunSettings
 
 
-@opt.with_run_options(
-    *("accelerator", "no_fallback", "runs_dir", "data_dir", "json", "quiet"),
-    force=opt.ReplaceOther,
-)
 def reproduce(
-    settings: RunSettings,
     experiments: opt.ExperimentNames = None,
     seeds: Annotated[
         str | None, opt.option("As of sweep (default: 5, of cifar100 1).", "SEEDS")
     ] = None,
     jobs: opt.Jobs = None,
     out: Annotated[Path, opt.option("The page.", "FILE")] = Path("reproduction.html"),
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    force: opt.ReplaceOther = False,
 ) -> int:
     """Run the lab with several seeds, and write the book's numbers beside yours on one HTML page.
 
@@ -32,5 +34,13 @@ def reproduce(
     """
     from dlrun.reproduction import reproduce_published_numbers  # slow: a sweep's modules
 
+    settings = RunSettings(
+        overrides=opt.join_overrides(None, None, accelerator, no_fallback=no_fallback),
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        force=force,
+        json=json,
+        quiet=quiet,
+    )
     command = shlex.join(["dlrun", *sys.argv[1:]])
     return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)

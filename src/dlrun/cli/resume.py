@@ -1,6 +1,5 @@
 """`dlrun resume`: continue a run."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from dlrun.cli import options as opt
@@ -10,16 +9,32 @@ from dlrun.runs.run_context import RunSettings
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
 
 
-@opt.with_run_options(
-    *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "json", "quiet"),
-    overrides=Annotated[list[str] | None, opt.option(CHANGEABLE, "KEY=VALUE", "--set")],
-)
-def resume(settings: RunSettings, run: opt.RunName, words: opt.SettingWords = None) -> int:
+def resume(
+    run: opt.RunName,
+    words: opt.SettingWords = None,
+    overrides: Annotated[list[str] | None, opt.option(CHANGEABLE, "KEY=VALUE", "--set")] = None,
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    summary: opt.Summary = False,
+    force: opt.Force = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> int:
     """Continue a run that was stopped, from its last finished epoch or lasso penalty.
 
     Examples:
     dlrun resume latest
     dlrun resume imdb-lstm/latest trainer.max_epochs=40
     """
-    overrides = [*(words or ()), *settings.overrides]
-    return resume_run(run, replace(settings, overrides=overrides))[0]
+    settings = RunSettings(
+        overrides=opt.join_overrides(words, overrides, accelerator, no_fallback=no_fallback),
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        summary=summary,
+        force=force,
+        json=json,
+        quiet=quiet,
+    )
+    return resume_run(run, settings)[0]

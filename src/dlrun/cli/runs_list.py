@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dlrun.cli import options as opt
-from dlrun.cli.opened_runs import EMPTY, scan_runs_or_fail
-from dlrun.cli.runs_show import notes_or_warning
+from dlrun.cli.opened_runs import EMPTY, notes_or_warning, scan_runs_or_fail
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describe_metric

@@ -1,20 +1,17 @@
-"""`dlrun runs show`, `note`, `tag`: show everything about one run, change its note and its tags."""
+"""`dlrun runs show`: show everything about one run."""
 
 import contextlib
-import re
 import textwrap
 from collections.abc import Sequence
-from typing import Annotated
 
 from rich.text import Text
 
 from dlrun.cli import options as opt
+from dlrun.cli.opened_runs import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_override
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError
 from dlrun.runs import recorded_metrics as metrics
-from dlrun.runs import run_context
-from dlrun.runs.find import find_run
-from dlrun.runs.notes import RunNotes, change_notes
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen, format_size, pluralize
 
@@ -124,47 +121,3 @@ def _lines_of_files_and_versions(run: Run) -> Lines:
         ("resume", run.resume_command),
         ("repeat", run.repeat_command),
     ]
-
-
-def write_note(
-    run: opt.RunName,
-    text: Annotated[str, opt.argument('"" removes the note.', "TEXT")],
-    runs_dir: opt.RunsDir = None,
-) -> None:
-    """Write a run's note, at any time; it replaces the earlier note.
-
-    Examples:
-    dlrun runs note latest "the learning rate is too high"
-    """
-    folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
-    notes = change_notes(folder, lambda notes: notes.changed(text))
-    Screen().show_labelled(("note", notes.note or "none"))
-
-
-def change_tags(
-    run: opt.RunName,
-    changes: Annotated[list[str], opt.argument("Tags to add or to remove.", "+TAG|-TAG")],
-    runs_dir: opt.RunsDir = None,
-) -> None:
-    """Add tags to a run and remove tags from it, at any time.
-
-    Examples:
-    dlrun runs tag latest +best -old
-    dlrun runs tag imdb-lstm/latest +slides
-    """
-    for word in changes:
-        if not re.match(r"[+-][^+-]", word):
-            raise ConfigError(f"{word!r}: neither +TAG nor -TAG", "+best adds the tag `best`")
-    add, remove = ([word[1:] for word in changes if word[0] == sign] for sign in "+-")
-    folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
-    notes = change_notes(folder, lambda notes: notes.changed(add=add, remove=remove))
-    Screen().show_labelled(("tags", ", ".join(notes.tags) or "none"))
-
-
-def notes_or_warning(run: Run, screen: Screen) -> RunNotes:
-    """Return the note and tags of a run; if they are damaged, warn and return empty ones."""
-    try:
-        return run.notes
-    except DlrunError as error:
-        screen.warn(error.message)
-        return RunNotes()

@@ -12,6 +12,7 @@ from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
+from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import WITHOUT_EFFECT
 from dlrun.runs.output_paths import check_output_path
@@ -36,13 +37,13 @@ def find_scripts() -> dict[str, Path]:
     return {name: files[name] for name in names if files[name].is_file()}
 
 
-@opt.with_run_options("config", "overrides")
 def print_plain_script(
-    settings: RunSettings,
     experiment: Annotated[str, opt.argument("Of the book.", "EXPERIMENT", find_scripts)],
     words: opt.SettingWords = None,
     out: Annotated[Path | None, opt.option("Write the script into a file instead.", "FILE")] = None,
     force: opt.Replace = False,
+    config: opt.Config = None,
+    overrides: opt.Overrides = None,
 ) -> None:
     """Print an experiment as a script in plain PyTorch or scikit-learn, with your config's values.
 
@@ -53,7 +54,12 @@ def print_plain_script(
     dlrun script imdb-lstm
     dlrun script hitters-dense model.hidden=[100] seed=3 --out own.py
     """
-    settings = opt.add_arguments_to_settings(settings, experiment, words)
+    named, layer = divide_arguments(experiment, words)
+    settings = RunSettings(
+        config=config or (),
+        overrides=opt.join_overrides(named, overrides),
+        values=[layer],
+    )
     scripts = find_scripts()
     if experiment not in scripts:
         raise ConfigError(f"{experiment} has no script", f"these have one: {', '.join(scripts)}")

@@ -1,6 +1,5 @@
 """`dlrun sweep`: check that the given options fit together, and run the sweep."""
 
-from dataclasses import replace
 from typing import Annotated, get_args
 
 import typer
@@ -26,15 +25,8 @@ SAMPLER_HELP = "How to take points from the spaces (default: random)."
 TRIALS_HELP = "How many points to take from the spaces."
 
 
-@opt.with_run_options(
-    *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "force"),
-    *("note", "tags", "json", "quiet"),
-    name=Annotated[str | None, opt.option("The sweep's name.", "NAME")],
-    dry_run=Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")],
-)
 def sweep(
     context: typer.Context,
-    settings: RunSettings,
     experiment: Annotated[str | None, opt.EXPERIMENT_ARGUMENT] = None,
     words: opt.SettingWords = None,
     seeds: Annotated[str | None, opt.option(SEEDS_HELP, "SEEDS")] = None,
@@ -48,6 +40,19 @@ def sweep(
     resume: Annotated[str | None, opt.option("Continue this sweep, or latest.", "NAME")] = None,
     slurm: opt.Slurm = None,
     wait: opt.Wait = False,
+    config: opt.Config = None,
+    overrides: opt.Overrides = None,
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    name: Annotated[str | None, opt.option("The sweep's name.", "NAME")] = None,
+    note: opt.Note = None,
+    tags: opt.Tags = None,
+    dry_run: Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")] = False,
+    force: opt.Force = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> int:
     """Run an experiment for several seeds and config values in parallel, and name the best config.
 
@@ -72,8 +77,22 @@ def sweep(
         )
     elif experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    overrides, layer = divide_arguments(experiment, words) if experiment else ([], ConfigLayer({}))
-    single, several = divide_settings(overrides)
+    named, layer = divide_arguments(experiment, words) if experiment else ([], ConfigLayer({}))
+    single, several = divide_settings(named)
+    settings = RunSettings(
+        config=config or (),
+        overrides=opt.join_overrides(single, overrides, accelerator, no_fallback=no_fallback),
+        values=[layer],
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        name=name,
+        note=note or "",
+        tags=tags or (),
+        dry_run=dry_run,
+        force=force,
+        json=json,
+        quiet=quiet,
+    )
     slurm_options = None
     if opt.is_for_slurm(slurm, wait):
         _forbid(
@@ -84,7 +103,7 @@ def sweep(
         slurm_options = parse_slurm_options(slurm or [])
     code, _ = run_sweep(
         experiment or "",
-        replace(settings, overrides=[*single, *settings.overrides], values=[layer]),
+        settings,
         parse_search_space(seeds, several, space or (), trials, sampler, folds),
         resume=resume,
         jobs=jobs,
