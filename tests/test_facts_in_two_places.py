@@ -17,7 +17,7 @@ from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS
 from dlrun.commands.list_runs import SHOWN, State
 from dlrun.commands.options import RUN_OPTIONS
 from dlrun.commands.remove import ENDED, Removable
-from dlrun.commands.verify import FIELDS_THAT_MAY_DIFFER, KEYS_THAT_MAY_DIFFER
+from dlrun.commands.verify import KEYS_THAT_MAY_DIFFER
 from dlrun.config.network_sections import (
     SCHEDULES_OVER_ALL_EPOCHS,
     LossConfig,
@@ -38,7 +38,7 @@ from dlrun.metrics import KNOWN
 from dlrun.reports.group_rows import group_row
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.notes import RunNotes
-from dlrun.run_folder.record import RunRecord, Status
+from dlrun.run_folder.record import Status
 from dlrun.run_folder.recorded_metrics import EDITIONS
 from dlrun.run_tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.sweeps.results import RESULT_COLUMNS
@@ -125,10 +125,6 @@ def test_each_command_has_a_place_in_the_help() -> None:
     placed = [name for names in COMMANDS_BY_PANEL.values() for name in names]
     assert sorted(placed) == sorted([*COMMANDS["dlrun"], *GROUPS])
     assert COMMANDS.keys() == {"dlrun", *GROUPS}
-
-
-def test_what_verify_ignores_is_in_the_record() -> None:
-    assert RunRecord.model_fields.keys() >= FIELDS_THAT_MAY_DIFFER
 
 
 def test_the_keys_of_which_code_knows_something_are_keys_of_configs() -> None:

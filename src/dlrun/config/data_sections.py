@@ -12,11 +12,13 @@ from dlrun.config.sections import (
     ExperimentConfig,
     Fraction,
     LocalPath,
+    Mark,
     PositiveInt,
     Reference,
     Section,
     Seed,
     error_of_key,
+    is_marked,
 )
 from dlrun.errors import ConfigError, did_you_mean
 
@@ -31,13 +33,8 @@ IS_TRAIN = "train"
 
 E = TypeVar("E", bound=ExperimentConfig)
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
-
-
-class SameRows:
-    """Marks a key of a section `data` that changes what is read of the rows, and not which rows."""
-
-
-SAME_ROWS = SameRows()
+# It marks a key of a section `data` that changes what is read of the rows, and not which rows.
+SAME_ROWS = Mark()
 
 
 def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -> list[str]:
@@ -51,7 +48,7 @@ def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -
     chosen = []
     for key in keys:
         section, _, name = key.partition(".")
-        is_same = name in fields and SAME_ROWS in fields[name].metadata
+        is_same = name in fields and is_marked(fields[name], SAME_ROWS)
         if section == "data" and not is_same:
             chosen.append(key)
     return chosen
