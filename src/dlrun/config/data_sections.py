@@ -131,15 +131,26 @@ class OwnDataConfig(DividedDataConfig):
     test: LocalPath | None
 
 
+class SequenceLengthConfig(Section):
+    """Defines how many word ids at each text's end an LSTM reads."""
+
+    max_length: Annotated[PositiveInt, SAME_ROWS]
+
+
 class ReviewsDataConfig(DataSourceConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""
 
     dataset_location = "dlrun.data.dataset_catalog:IMDB"
+    id: ClassVar = None
 
     num_words: Annotated[int, Field(ge=10, le=2**15), SAME_ROWS]
     validation: Validation | None
     split_seed: Seed | None
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
+
+
+class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):
+    """Defines the config of movie reviews that an LSTM reads as word sequences."""
 
 
 class TextsDataConfig(OwnDataConfig):
@@ -160,6 +171,10 @@ class TextsDataConfig(OwnDataConfig):
         """Return the columns of the texts, of their labels, and of their ids."""
         columns = {"data.text_column": self.text_column, "data.label_column": self.label_column}
         return columns | ({"data.id": self.id} if self.id else {})
+
+
+class TextSequencesDataConfig(SequenceLengthConfig, TextsDataConfig):
+    """Defines the config of a user's own texts that an LSTM reads as word sequences."""
 
 
 class Cifar100DataConfig(DataSourceConfig):
@@ -231,6 +246,7 @@ class TradingDaysDataConfig(DataSourceConfig):
     """Defines the config of NYSE's trading days, real or synthetic, and of their lags."""
 
     dataset_location = "dlrun.data.dataset_catalog:NYSE"
+    id: ClassVar = None
     columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
 
     lags: Annotated[int, Field(ge=1, le=250), SAME_ROWS]
