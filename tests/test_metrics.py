@@ -2,7 +2,21 @@
 
 import pytest
 
-from dlrun.metrics import Directions, agreed_directions, describe_metric
+from dlrun.metrics import KNOWN, Better, Directions, agreed_directions, describe_metric
+
+# Typed by hand: with a wrong direction the worst run is called best, and the worst epoch is kept.
+BETTER: dict[str, Better] = {
+    "loss": "lower",
+    "accuracy": "higher",
+    "f1": "higher",
+    "macro_f1": "higher",
+    "mae": "lower",
+    "r2": "higher",
+}
+
+
+def test_which_direction_of_each_metric_is_better() -> None:
+    assert {name: metric.better for name, metric in KNOWN.items()} == BETTER
 
 
 @pytest.mark.parametrize(

@@ -33,12 +33,6 @@ from dlrun.runs.tables import Column
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
 
-# Fields of the record that say which run it is, when and where it was done, or hold digests.
-# `data_digest`: that of photographs has their times. All other fields are compared.
-FIELDS_THAT_MAY_DIFFER = {
-    "id", "run", "started", "resumed", "ended", "seconds", "threads", "accelerator", "sweep",
-    "continues", "files", "data_digest",
-}  # fmt: skip
 FILES_THAT_MAY_DIFFER = {ENVIRONMENT}  # and figures
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
@@ -180,7 +174,7 @@ def _comparable_values(run: Run, ignored: Collection[str]) -> Values:
 
     By dotted keys, without what may differ, and without the `ignored` keys of its config.
     """
-    record = run.record.model_dump(exclude=FIELDS_THAT_MAY_DIFFER)
+    record = run.record.model_dump(exclude=run.record.fields_that_may_differ())
     for key in BY_PATH:
         if isinstance(by_path := record.get(key), dict):
             record[key] = [(Path(path).name, value) for path, value in by_path.items()]
