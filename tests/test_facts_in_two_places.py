@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dlrun.api import Run
 from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS
 from dlrun.commands.list_runs import SHOWN, State
 from dlrun.commands.options import RUN_OPTIONS
@@ -35,11 +36,11 @@ from dlrun.metrics import KNOWN
 from dlrun.reports.group_rows import group_row
 from dlrun.runs.groups import group_runs
 from dlrun.runs.notes import RunNotes
+from dlrun.runs.options import RunSettings
 from dlrun.runs.predictions import PredictedClasses, PredictedValues
+from dlrun.runs.published import EDITIONS
 from dlrun.runs.record import Status
-from dlrun.runs.recorded_metrics import EDITIONS
-from dlrun.runs.run import OTHER_VERSION, Run
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.run import OTHER_VERSION
 from dlrun.runs.tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.sweeps.results import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
@@ -152,7 +153,7 @@ def test_the_editions_of_the_published_numbers() -> None:
 def test_each_column_of_a_table_has_cells(tmp_path: Path) -> None:
     run = Run.in_folder(a_whole_run(tmp_path / "imdb-dense" / "20260101T000000Z-a"))
     columns = {column.name for column in RUN_COLUMNS}
-    assert run_row(run, RunNotes()).keys() == columns and columns >= {*SHOWN}
+    assert run_row(run, RunNotes(), {}).keys() == columns and columns >= {*SHOWN}
     (group,) = group_runs([run])
     cells = group_row(group, group.spreads["test_loss"]).keys()
     assert {column.name for column in GROUP_COLUMNS} <= cells

@@ -33,7 +33,7 @@ from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
 from dlrun.errors import with_short_errors
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.run_context import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:

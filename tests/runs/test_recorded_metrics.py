@@ -7,19 +7,17 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DataError
-from dlrun.metrics import describe_metric
-from dlrun.runs.record import RunRecord
-from dlrun.runs.recorded_metrics import (
-    add_accuracy_of_largest_class,
+from dlrun.metrics import describe_metric, format_metric
+from dlrun.runs.metrics_csv import parse_metrics_csv
+from dlrun.runs.ranked_metrics import (
     best_epoch,
-    format_metric,
     is_stopped_early,
     kept_epoch,
     main_metric,
-    parse_metrics_csv,
-    remarks_on_metrics,
     selection_metric,
 )
+from dlrun.runs.record import RunRecord
+from dlrun.runs.shown_results import add_accuracy_of_largest_class, remarks_on_metrics
 
 BEST = {"metric": "valid_accuracy", "epoch": 17}
 METRICS = {"valid_accuracy": 0.7907, "test_accuracy": 0.7905}

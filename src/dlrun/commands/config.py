@@ -7,7 +7,7 @@ import typer
 from dlrun.commands import options as opt
 from dlrun.config.validation import config_to_yaml
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 
 
 @opt.with_run_options("config", "overrides")

@@ -8,8 +8,7 @@ from dlrun.data.dataset_types import Dataset
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs import run_context
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.system.console import Screen
 
 DECLARED = [data for data in vars(dataset_catalog).values() if isinstance(data, Dataset)]
@@ -32,7 +31,7 @@ def fetch_dataset(settings: RunSettings, name: Name, words: Words = None) -> int
     dlrun data fetch imdb data.archive=aclImdb_v1.tar.gz
     """
     screen = Screen()
-    folder = run_context.resolve_data_dir(settings.data_dir)
+    folder = resolve_data_dir(settings.data_dir)
     dataset, config = _find_dataset_and_config(name, words, settings, screen)
     context = dataset.obtain_files(config.data, folder, config.split_seed, screen)
     data = dataset.make(context)

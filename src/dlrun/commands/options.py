@@ -12,7 +12,7 @@ import typer
 from dlrun.errors import ConfigError
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.registry import experiment_names
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.system.accelerator import RequestedAccelerator
 
 Function = Callable[..., Any]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dlrun.commands import options as opt
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 
 
 @opt.with_run_options(

@@ -6,7 +6,7 @@ from typing import Annotated
 from dlrun.commands import options as opt
 from dlrun.experiments import registry
 from dlrun.experiments.running import run_experiment
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.slurm.submit import submit_run
 
 

@@ -11,10 +11,12 @@ from rich.text import Text
 from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs import recorded_metrics as metrics
-from dlrun.runs import run_context
+from dlrun.experiments.saved_runs import changed_settings, resume_command
+from dlrun.runs import shown_results as metrics
 from dlrun.runs.find import find_run
 from dlrun.runs.notes import RunNotes, change_notes
+from dlrun.runs.options import resolve_runs_dir
+from dlrun.runs.published import published_metrics
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen, format_size, pluralize
 
@@ -33,7 +35,7 @@ def show(run: opt.RunName = "latest", json: opt.Json = False, runs_dir: opt.Runs
     opened = Run.open(run, runs_dir)
     differs = None
     with contextlib.suppress(ConfigError):  # its experiment is not installed
-        differs = opened.changed_settings()
+        differs = changed_settings(opened)
     notes = notes_or_warning(opened, screen)
     if json:
         screen.print_json(_run_as_object(opened, differs, notes))
@@ -58,11 +60,11 @@ def _run_as_object(run: Run, differs: Values | None, notes: RunNotes) -> Values:
         "differs": differs,
         "metrics": run.newest_metrics,
         "interval_of_test_set": run.record.accuracy_interval,
-        "published": metrics.published_metrics(run.record),
+        "published": published_metrics(run.record),
         "size": sum(sizes.values()),
         "files": sizes,
         "figures": [str(figure) for figure in run.figures],
-        "resume": run.resume_command,
+        "resume": resume_command(run),
         "repeat": run.repeat_command,
         "record": run.record.model_dump(),
         "environment": run.environment.model_dump(),
@@ -121,7 +123,7 @@ def _lines_of_files_and_versions(run: Run) -> Lines:
         ("size", f"{format_size(sum(sizes.values()))}: {files}"),
         *(("figure", str(figure)) for figure in run.figures),
         ("folder", str(run.folder)),
-        ("resume", run.resume_command),
+        ("resume", resume_command(run)),
         ("repeat", run.repeat_command),
     ]
 
@@ -136,7 +138,7 @@ def write_note(
     Examples:
     dlrun runs note latest "the learning rate is too high"
     """
-    folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
+    folder = find_run(run, resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(text))
     Screen().show_labelled(("note", notes.note or "none"))
 
@@ -156,7 +158,7 @@ def change_tags(
         if not re.match(r"[+-][^+-]", word):
             raise ConfigError(f"{word!r}: neither +TAG nor -TAG", "+best adds the tag `best`")
     add, remove = ([word[1:] for word in changes if word[0] == sign] for sign in "+-")
-    folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
+    folder = find_run(run, resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(add=add, remove=remove))
     Screen().show_labelled(("tags", ", ".join(notes.tags) or "none"))
 

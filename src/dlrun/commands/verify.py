@@ -8,7 +8,7 @@ from pathlib import Path
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
 from dlrun.commands.opened_runs import describe_damage, open_runs, show_results
-from dlrun.config.sections import DATA_PLACES
+from dlrun.config.sections import DATA_PLACES, RUNTIME_KEYS
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,
@@ -20,15 +20,15 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.data.photographs import IMAGE_COLUMNS
 from dlrun.errors import DlrunError, first_line
-from dlrun.experiments.comparable_with_published import RUNTIME_KEYS
 from dlrun.experiments.running import run_experiment
-from dlrun.runs import run_context
+from dlrun.experiments.saved_runs import resume_command
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.folder import CONFIG, ENVIRONMENT
-from dlrun.runs.recorded_metrics import SECONDS, main_metric
+from dlrun.runs.metrics_csv import SECONDS
+from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
 from dlrun.runs.tables import Column
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
@@ -61,7 +61,7 @@ def verify_runs(
     dlrun verify handed-in
     """
     screen = Screen(quiet=quiet, shows_results=not json)
-    opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
+    opened = open_runs(runs, resolve_runs_dir(runs_dir))
     copies = find_copies(CopyOrder.of_run(run) for _, run in opened)
     rows: list[Values] = []
     try:
@@ -116,7 +116,8 @@ def _verify_run(run: Run, data_dir: Path | None) -> Values:
         "causes": [],
     }
     if row["result"] != "finished":
-        hint = f"; `{run.resume_command}` finishes it" if run.resume_command else ""
+        resume = resume_command(run)
+        hint = f"; `{resume}` finishes it" if resume else ""
         return row | {"why": run.problem or f"only a finished run can be verified{hint}"}
     if problems := describe_damage(run):
         return row | {"result": "damaged", "why": "; ".join(problems)}

@@ -8,6 +8,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from dlrun.config.sections import (
+    RUNTIME_KEYS,
     Argument,
     ExperimentConfig,
     Fraction,
@@ -24,6 +25,7 @@ from dlrun.errors import ConfigError, did_you_mean
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
+CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
 # Columns of NYSE.csv.
 SERIES = ("DJ_return", "log_volume", "log_volatility")

@@ -133,6 +133,7 @@ class Reference(PublishedMetrics):
 
 # Keys that say where data are, not what they are.
 DATA_PLACES = frozenset({"data.archive", "data.path", "data.test"})
+RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from dlrun import stats
-from dlrun.config.data_sections import FOLD
+from dlrun.config.data_sections import CHANCE, FOLD
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.data.split import Split
-from dlrun.errors import DlrunError
-from dlrun.experiments.comparable_with_published import CHANCE
-from dlrun.metrics import TESTED, Metric
+from dlrun.metrics import TESTED, Metric, is_plottable
 from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.record import RunRecord
-from dlrun.runs.recorded_metrics import is_plottable, main_metric, selection_metric
 from dlrun.runs.run import Run
 
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
@@ -144,18 +142,12 @@ class Group:
     @cached_property
     def depends_on_chance(self) -> bool:
         """Return whether runs of the config differ in their numbers, as the config says."""
-        try:
-            return bool(self.fold_count) or self.runs[0].config.depends_on_seed
-        except DlrunError:  # the experiment is not installed
-            return True
+        return bool(self.fold_count) or self.record.depends_on_seed
 
     @property
     def is_single_fit(self) -> bool:
         """Return whether one run counts, in which a seed divides the rows at most."""
-        try:
-            return len(self.counted) == 1 and not self.runs[0].config.stochastic
-        except DlrunError:  # the experiment is not installed
-            return False
+        return len(self.counted) == 1 and not self.record.is_stochastic
 
     def shortage(self, spread: Spread) -> str:
         """Return that there are too few seeds or folds to judge a metric; empty if enough."""

@@ -19,7 +19,7 @@ from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import pluralize
 
-FORMAT = 6  # of results.json
+FORMAT = 7  # of results.json
 MOST_RECORD = 100_000_000  # bytes of results.json, in which classify-images lists each photograph
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
@@ -118,6 +118,8 @@ class RunRecord(BaseModel):
     resumed: Annotated[str | None, MAY_DIFFER] = None  # time of the last resume
     ended: Annotated[str | None, MAY_DIFFER] = None
     seed: int | None = None
+    is_stochastic: bool = True  # whether the seed changes the numbers of one split
+    depends_on_seed: bool = True  # whether the seed changes the numbers, or divides the rows
     # A resume keeps the threads: another number of them can change the last bits.
     threads: Annotated[Threads | None, MAY_DIFFER] = None
     source: str | None = None  # the config's data.source
