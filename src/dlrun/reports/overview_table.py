@@ -16,8 +16,9 @@ from dlrun.reports.group_rows import interval_of_test_set, position_of_published
 from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
-from dlrun.runs.groups import FEWEST, Group, Spread, rank_on_same_test_rows
+from dlrun.runs.groups import FEWEST, Group, Spread
 from dlrun.runs.published import EDITIONS
+from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.tables import Column, used_columns
 
 LEGEND = {

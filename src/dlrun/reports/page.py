@@ -22,9 +22,10 @@ from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import warning_tags_as_html
-from dlrun.runs.groups import group_runs, rank_on_same_test_rows
+from dlrun.runs.groups import group_runs
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
+from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.shown_results import add_accuracy_of_largest_class, remarks_on_metrics
 from dlrun.runs.tables import RUN_COLUMNS, Column, Row, run_row, used_columns
 from dlrun.system.console import cut, pluralize, printable_lines

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.metrics import TESTED, VALID, format_metric
-from dlrun.runs.groups import Group, divisions_on_same_rows, group_runs
+from dlrun.runs.groups import Group, group_runs
 from dlrun.runs.run import Run
+from dlrun.runs.same_rows import divisions_on_same_rows
 from dlrun.runs.shown_results import too_good_by_test_rows
 from dlrun.sweeps.sweep_plan import SweepPlan
 
