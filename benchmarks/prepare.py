@@ -31,7 +31,7 @@ def _reviews(args: argparse.Namespace):
     from dlrun.data import dataset_catalog
     from dlrun.data.splits import split_off_validation
     from dlrun.experiments.checks import load_experiment_config
-    from dlrun.runs.run_context import RunSettings
+    from dlrun.runs.options import RunSettings
     from dlrun.system.console import Screen
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
@@ -77,7 +77,7 @@ def images(args: argparse.Namespace) -> None:
     from dlrun.data.dataset_catalog import CIFAR100
     from dlrun.data.splits import split_off_validation
     from dlrun.experiments.checks import load_experiment_config
-    from dlrun.runs.run_context import RunSettings
+    from dlrun.runs.options import RunSettings
     from dlrun.system.console import Screen
 
     sets = ["data.source=sample", f"data.sample_images={args.count}"]

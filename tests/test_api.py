@@ -17,7 +17,7 @@ import torch
 
 import dlrun
 from dlrun import ConfigError
-from dlrun.runs.run import Run
+from dlrun.api import Run
 from tests.conftest import Patch, python
 
 SMALL: dict[str, Any] = {
@@ -103,14 +103,14 @@ def test_a_wrong_value_names_the_key() -> None:
     ):
         with pytest.raises(ConfigError, match=told):
             dlrun.run("imdb-dense", **values)
-    for call in (dlrun.run, dlrun.runs):
+    for call in (dlrun.run, dlrun.list_runs):
         with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
             call("imdb-dens")
     with pytest.raises(ConfigError, match="no runs here"):
         dlrun.open()
     with pytest.raises(ConfigError, match="nothing varies"):
         dlrun.sweep("imdb-dense")
-    assert dlrun.runs() == dlrun.runs("imdb-dense") == [] and not Path("runs").exists()
+    assert dlrun.list_runs() == dlrun.list_runs("imdb-dense") == [] and not Path("runs").exists()
 
 
 # No `if __name__ == "__main__":`, as in a first script.
@@ -129,9 +129,9 @@ assert results.best and results.best.settings in [row["settings"] for row in res
 assert not results.failed and "lr=0.002" in repr(results)
 longer = dlrun.resume(results.runs[0], trainer={"max_epochs": 2}, quiet=True)
 assert longer.record.continues == results.runs[0].name and len(longer.metrics) == 2
-names = [run.name for run in dlrun.runs("imdb-dense", state="finished")]
+names = [run.name for run in dlrun.list_runs("imdb-dense", state="finished")]
 assert names[0] == longer.name and len(names) == 3
-assert {run.name for run in dlrun.runs(tag="x")} == {run.name for run in results.runs}
+assert {run.name for run in dlrun.list_runs(tag="x")} == {run.name for run in results.runs}
 """
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.experiment_base import load_data
 from dlrun.experiments.network_experiment import NetworkExperiment
 from dlrun.experiments.table_common import divide_rows
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.system.console import Screen
 
 Loader = Callable[..., Any]
@@ -38,8 +37,7 @@ def loaded_by(experiment: str, folder: Path, values: list[str]) -> dict[str, Any
     config: Any = load_experiment_config(experiment, settings)
     network = registry.load_experiment(experiment)
     assert isinstance(network, NetworkExperiment)
-    context: Any = SimpleNamespace(screen=Screen(quiet=True), data_dir=folder)
-    data = network.load(config, context)
+    data = network.load(config, folder, Screen(quiet=True))
     return {"train": data.train, "valid": data.valid, "test": data.test}
 
 
@@ -73,8 +71,8 @@ def test_a_table_has_names_and_a_frame(tmp_path: Path) -> None:
 
 def test_the_linear_fits_have_the_rows_of_the_networks(tmp_path: Path) -> None:
     config = load_experiment_config("hitters-lasso", RunSettings(overrides=["data.source=sample"]))
-    context: Any = SimpleNamespace(screen=Screen(quiet=True), data_dir=tmp_path)
-    parts = divide_rows(config, load_data(config, context), context.screen)
+    screen = Screen(quiet=True)
+    parts = divide_rows(config, load_data(config, tmp_path, screen), screen)
     players = datasets.hitters(sample=True, data_dir=tmp_path)
     np.testing.assert_array_equal(players.train.X, parts["train"].X)
     np.testing.assert_array_equal(players.test.y, parts["test"].targets)

@@ -18,7 +18,7 @@ from dlrun.cli.command_list import app
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.reports import warning_tags
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from tests.conftest import NAMES, ROOT, python
 
 PATTERNS = (

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import nn
 
 import dlrun.plugin
+from dlrun.api import Run
 from dlrun.config.network_sections import OptimizerConfig
 from dlrun.config.sections import Reference
-from dlrun.runs.run import Run
 from tests.conftest import NAMES, ROOT, Dlrun, Done, python, smoke
 from tests.experiments.use import rows_of_test
 from tests.test_docs import dlrun_commands, read, shell_lines
@@ -148,7 +148,7 @@ def test_the_blocks_of_python_run_and_are_typed(tmp_path: Path) -> None:
     code = code.replace("seeds=5", "seeds=1")
     code += arrays.replace("hitters()", "hitters(sample=True)")
     python(tmp_path, "-c", f"{code}\nassert longer.record.seed == 3").is_told(0)
-    (tmp_path / "user.py").write_text(f"{block}{arrays}reveal_type(dlrun.runs)\n")
+    (tmp_path / "user.py").write_text(f"{block}{arrays}reveal_type(dlrun.list_runs)\n")
     told = python(
         tmp_path, "-m", "mypy", "--strict", "--cache-dir", ROOT / ".mypy_cache", "user.py"
     )

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from dlrun.api import Run
 from dlrun.reports.group_rows import position_relative_to
-from dlrun.runs.run import Run
 from tests.conftest import LAB, ROOT, Dlrun, Patch, clean_environment, python
 from tests.experiments.test_resume import outcome
 from tests.experiments.use import results, table

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dlrun.api import Run
 from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS, ListedCommand
 from dlrun.cli.experiment import make_experiment_command
 from dlrun.cli.reproduce import reproduce
@@ -23,7 +24,7 @@ from dlrun.cli.resume import resume
 from dlrun.cli.runs_list import SHOWN, State
 from dlrun.cli.runs_rm import ENDED, Removable
 from dlrun.cli.sweep import sweep
-from dlrun.cli.verify import FIELDS_THAT_MAY_DIFFER, KEYS_THAT_MAY_DIFFER
+from dlrun.cli.verify import KEYS_THAT_MAY_DIFFER
 from dlrun.config.network_sections import (
     SCHEDULES_OVER_ALL_EPOCHS,
     LossConfig,
@@ -41,11 +42,11 @@ from dlrun.metrics import KNOWN
 from dlrun.reports.group_rows import group_row
 from dlrun.runs.groups import group_runs
 from dlrun.runs.notes import RunNotes
+from dlrun.runs.options import RunSettings
 from dlrun.runs.predictions import PredictedClasses, PredictedValues
-from dlrun.runs.record import RunRecord, Status
-from dlrun.runs.recorded_metrics import EDITIONS
-from dlrun.runs.run import OTHER_VERSION, Run
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.published import EDITIONS
+from dlrun.runs.record import Status
+from dlrun.runs.run import OTHER_VERSION
 from dlrun.runs.tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.sweeps.results import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
@@ -158,10 +159,6 @@ def test_each_command_has_a_place_in_the_help() -> None:
     assert COMMANDS.keys() == {"dlrun", *GROUPS}
 
 
-def test_what_verify_ignores_is_in_the_record() -> None:
-    assert RunRecord.model_fields.keys() >= FIELDS_THAT_MAY_DIFFER
-
-
 def test_the_keys_of_which_code_knows_something_are_keys_of_configs() -> None:
     keys = {key for name in NAMES for key in flatten_keys(registry.shipped_values(name))}
     keys |= {f"data.{key}" for key in ("archive", "path", "test")}
@@ -187,7 +184,7 @@ def test_the_editions_of_the_published_numbers() -> None:
 def test_each_column_of_a_table_has_cells(tmp_path: Path) -> None:
     run = Run.in_folder(a_whole_run(tmp_path / "imdb-dense" / "20260101T000000Z-a"))
     columns = {column.name for column in RUN_COLUMNS}
-    assert run_row(run, RunNotes()).keys() == columns and columns >= {*SHOWN}
+    assert run_row(run, RunNotes(), {}).keys() == columns and columns >= {*SHOWN}
     (group,) = group_runs([run])
     cells = group_row(group, group.spreads["test_loss"]).keys()
     assert {column.name for column in GROUP_COLUMNS} <= cells

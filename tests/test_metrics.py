@@ -2,7 +2,28 @@
 
 import pytest
 
-from dlrun.metrics import Directions, agreed_directions, describe_metric
+from dlrun.metrics import (
+    KNOWN,
+    Better,
+    Directions,
+    agreed_directions,
+    describe_metric,
+    format_metric,
+)
+
+# Typed by hand: with a wrong direction the worst run is called best, and the worst epoch is kept.
+BETTER: dict[str, Better] = {
+    "loss": "lower",
+    "accuracy": "higher",
+    "f1": "higher",
+    "macro_f1": "higher",
+    "mae": "lower",
+    "r2": "higher",
+}
+
+
+def test_which_direction_of_each_metric_is_better() -> None:
+    assert {name: metric.better for name, metric in KNOWN.items()} == BETTER
 
 
 @pytest.mark.parametrize(
@@ -34,3 +55,11 @@ def test_a_direction_that_two_configs_declare_differently_is_not_known() -> None
     brier: Directions = {"brier": "lower"}
     assert agreed_directions([brier, {}, brier]) == brier
     assert agreed_directions([brier, {"brier": "higher", "auroc": "higher"}]) == {"auroc": "higher"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.853, "0.8530"), (0.0, "0.0000"), (-2.1349e-7, "-2.13e-07"), (12345678.9, "1.2346e+07")],
+)
+def test_a_metric_of_any_unit_has_digits_that_tell_it_from_another(value: float, text: str) -> None:
+    assert format_metric(value) == text

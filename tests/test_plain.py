@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 
 import dlrun
+from dlrun.api import Run
 from dlrun.experiments import registry
 from dlrun.lasso.logistic_lasso import unpack_linear_models
-from dlrun.runs.run import Run
 from dlrun.training.data import EpochBatches
 from tests.conftest import ROOT, python
 from tests.reproduction import lab

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlrun.api import Run
 from dlrun.data import dataset_catalog
-from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.data.test_labelled_texts import config

@@ -2,31 +2,106 @@
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import (
     Values,
     config_layers_from_settings,
     flatten_keys,
 )
 from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
-from dlrun.experiments import registry
+from dlrun.experiments import registry, saved_runs
 from dlrun.experiments.arguments import config_layer_of_arguments
 from dlrun.experiments.running import resume_run, run_experiment
-from dlrun.runs.run import Run, scan_runs
-from dlrun.runs.run_context import RunSettings, resolve_runs_dir
-from dlrun.sweeps.results import SweepResults
+from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.results import DrawnFigures
+from dlrun.runs.run import Run as SavedRun
+from dlrun.runs.run import scan_runs
+from dlrun.sweeps.results import SweepResults as ResultsOfSweep
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
 from dlrun.sweeps.sweep import run_sweep
+from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.system.console import Screen, json_default
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dlrun.experiments.experiment_base import AnyExperiment, Network
+    from dlrun.experiments.predictors import Input, Prediction, Predictor
+    from dlrun.runs.predictions import Predictions
 
 PathLike = str | Path
 T = TypeVar("T")
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.RLock()
+
+
+class Run(SavedRun):
+    """Represents a saved run by its folder and its record (results.json)."""
+
+    @cached_property
+    def experiment(self) -> "AnyExperiment":
+        """Return the run's experiment; raise ConfigError if it is not installed."""
+        return saved_runs.experiment_of(self)
+
+    @cached_property
+    def config(self) -> ExperimentConfig:
+        """Return the config of the run; raise ConfigError if its experiment has other keys now."""
+        return saved_runs.config_of(self)
+
+    def changed_settings(self) -> Values:
+        """Return the dotted keys that differ from the shipped config, with the run's values."""
+        return saved_runs.changed_settings(self)
+
+    @property
+    def resume_command(self) -> str | None:
+        """Return the command that continues the run, or None; of a finished run, in a new run."""
+        return saved_runs.resume_command(self)
+
+    def network(self) -> "Network":
+        """Return the network in eval mode on the CPU; raise DlrunError if the run trained none."""
+        return saved_runs.network_of(self)
+
+    @cached_property
+    def predictor(self) -> "Predictor":
+        """Return the predictor for new inputs; raise DlrunError if the run cannot predict."""
+        return saved_runs.predictor_of(self)
+
+    def predict(self, inputs: "Input | Iterable[Input] | pd.DataFrame") -> "list[Prediction]":
+        """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
+
+        A row is a mapping from columns to values, or one of a pandas DataFrame. The prediction of
+        an image or a row may be an error. Raises DlrunError if the run cannot predict, or not this
+        input.
+        """
+        column = self.settings.get("data.text_column", "text")
+        return saved_runs.predict(self.predictor, inputs, column)
+
+    def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
+        """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
+        return saved_runs.test_again(self, data_dir, screen)
+
+    def draw(self) -> DrawnFigures:
+        """Return the figures by their file names, drawn again from the run's files."""
+        return saved_runs.draw_again(self)
+
+
+class SweepResults(ResultsOfSweep):
+    """Holds the configs of a sweep with their runs, the best config last; writes and shows them.
+
+    rows: a dict for each config and metric, as in table.csv. best: the best config, with `settings`
+    and `runs`; None if none is chosen.
+    """
+
+    @property
+    def runs(self) -> list[Run]:
+        """Return the runs of the sweep, in the order in which they were planned."""
+        return [Run.of(run) for run in super().runs]
 
 
 @with_short_errors
@@ -150,7 +225,9 @@ def sweep(
     with _RUNNING:
         _, results = run_sweep(experiment, settings, search, jobs=jobs)
     assert results is not None  # no dry run, no jobs of SLURM
-    return results
+    state = results.state
+    opened = {number: Run.of(run) for number, run in state.runs.items()}
+    return SweepResults(results.sweep, SweepState({**opened}, state.failed))
 
 
 @with_short_errors
@@ -165,7 +242,7 @@ def open(run: PathLike = "latest", *, runs_dir: PathLike | None = None) -> Run:
 
 
 @with_short_errors
-def runs(
+def list_runs(
     experiment: str | None = None,
     *,
     state: str | None = None,
@@ -174,13 +251,14 @@ def runs(
 ) -> list[Run]:
     """Return all runs, or those of an experiment, in a state or with a tag, the newest first.
 
-    Example: `[run.record.metrics["test_accuracy"] for run in dlrun.runs(state="finished")]`
+    Example: `[run.record.metrics["test_accuracy"] for run in dlrun.list_runs(state="finished")]`
 
     A damaged run has the state "damaged", one that another version of dlrun wrote in another format
     the state "other version"; both have an empty record. Raises ConfigError for an unknown
     experiment without runs.
     """
-    known = [*scan_runs(resolve_runs_dir(_path(runs_dir)), experiment)]
+    scanned = scan_runs(resolve_runs_dir(_path(runs_dir)), experiment)
+    known = [Run.of(run) for run in scanned]
     if experiment is not None and not known:
         registry.experiment_entry(experiment)
     if tag is not None:

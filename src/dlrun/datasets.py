@@ -17,16 +17,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from dlrun.config.data_sections import (
+    Cifar100DataConfig,
+    HittersDataConfig,
+    ReviewsDataConfig,
+    ReviewSequencesDataConfig,
+    WeekdaysDataConfig,
+)
 from dlrun.config.yaml_loader import Values, config_layers_from_settings
 from dlrun.data.array_cache import Array
-from dlrun.data.dataset_types import GENERATED, ReadContext, dataset_of
+from dlrun.data.dataset_types import GENERATED, Config, ReadContext, dataset_of
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
 from dlrun.errors import with_short_errors
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.run_context import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
@@ -100,7 +107,8 @@ def hitters(*, sample: bool = False, seed: int = 1, data_dir: DataDir = None) ->
     The columns are not standardised; League, Division and NewLeague are 0 or 1. y is the salary in
     thousands of dollars. seed: the lab's `random_state`.
     """
-    _, table = _load_data("hitters-linear", {"data.split_seed": seed}, sample, data_dir)
+    settings = {"data.split_seed": seed}
+    _, table = _load_data("hitters-linear", HittersDataConfig, settings, sample, data_dir)
     return _table_rows(table)
 
 
@@ -115,7 +123,7 @@ def nyse(
     the day's volume. All are standardised over all days. seed: only generates samples.
     """
     settings = {"seed": seed, "data.day_of_week": day_of_week}
-    _, table = _load_data("nyse-linear", settings, sample, data_dir)
+    _, table = _load_data("nyse-linear", WeekdaysDataConfig, settings, sample, data_dir)
     return _table_rows(table)
 
 
@@ -138,7 +146,8 @@ def imdb_bags(*, sample: bool = False, seed: int = 0, data_dir: DataDir = None) 
     X is a sparse CSR matrix (n, 10003), float32, of 0 and 1. 23,000 reviews are to train, 2,000 to
     validate and 25,000 to test.
     """
-    context, reviews = _load_data("imdb-dense", {"seed": seed}, sample, data_dir)
+    settings = {"seed": seed}
+    context, reviews = _load_data("imdb-dense", ReviewsDataConfig, settings, sample, data_dir)
     return _film_reviews(context, reviews, reviews.train.bags, reviews.test.bags)
 
 
@@ -148,28 +157,36 @@ def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: DataDir = N
 
     23,000 reviews are to train, 2,000 to validate and 25,000 to test.
     """
-    context, reviews = _load_data("imdb-lstm", {"seed": seed}, sample, data_dir)
+    settings = {"seed": seed}
+    kind = ReviewSequencesDataConfig
+    context, reviews = _load_data("imdb-lstm", kind, settings, sample, data_dir)
     length = context.config.max_length
     ids = [part.ids.padded(length).astype(np.int32) for part in (reviews.train, reviews.test)]
     return _film_reviews(context, reviews, *ids)
 
 
 def _load_data(
-    experiment: str, settings: Values, sample: bool, data_dir: DataDir
-) -> tuple[ReadContext, Any]:
-    """Return the data that an experiment reads with some settings, and what they were read from."""
+    experiment: str, kind: type[Config], settings: Values, sample: bool, data_dir: DataDir
+) -> tuple[ReadContext[Config], Any]:
+    """Return the data that an experiment reads with some settings, and what they were read from.
+
+    kind: the class of the experiment's section `data`.
+    """
     if sample:
         settings = settings | {"data.source": GENERATED}
     values = config_layers_from_settings(settings)
     config = load_experiment_config(experiment, RunSettings(values=values))
     section = config.data_section
+    assert isinstance(section, kind)
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
     dataset = dataset_of(section)
     context = dataset.obtain_files(section, folder, config.split_seed, Screen(shows_results=False))
     return context, dataset.make(context)
 
 
-def _divide(context: ReadContext, train: Rows, test: Rows) -> dict[str, Rows]:
+def _divide(
+    context: ReadContext[ReviewsDataConfig | Cifar100DataConfig], train: Rows, test: Rows
+) -> dict[str, Rows]:
     """Return the rows for training (train), validation (valid) and the test (test), by name."""
     validation = context.config.validation
     fitted, held_out = split_off_validation(
@@ -191,12 +208,15 @@ def _table_rows(table: Table) -> TableRows:
 
 def _images(experiment: str, sample: bool, seed: int, data_dir: DataDir) -> Images:
     """Return the images of an experiment, divided."""
-    context, images = _load_data(experiment, {"seed": seed}, sample, data_dir)
+    settings = {"seed": seed}
+    context, images = _load_data(experiment, Cifar100DataConfig, settings, sample, data_dir)
     train, test = (Rows(part.pixels, part.labels) for part in (images.train, images.test))
     return Images(**_divide(context, train, test), classes=images.names)
 
 
-def _film_reviews(context: ReadContext, reviews: Reviews, train: Any, test: Any) -> FilmReviews:
+def _film_reviews(
+    context: ReadContext[ReviewsDataConfig], reviews: Reviews, train: Any, test: Any
+) -> FilmReviews:
     """Return reviews whose rows X are given for training and test."""
     parts = _divide(context, Rows(train, reviews.train.labels), Rows(test, reviews.test.labels))
     words = [*SPECIAL, *reviews.vocabulary]

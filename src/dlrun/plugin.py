@@ -35,9 +35,11 @@ from dlrun.config.sections import (
 )
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.experiment_base import Experiment, NetworkAssets
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.results import Results
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import Results, RunContext
 from dlrun.system.accelerator import AcceleratorChoice
+from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     from dlrun.experiments.lightning_experiment import LightningExperiment
@@ -67,10 +69,10 @@ _SLOW = (  # modules of names that are imported when they are used, the quickest
 
 __all__ = [
     "AcceleratorChoice", "Argument", "DataOrigin", "Experiment", "ExperimentConfig",
-    "Fraction", "ImagePredictor", "LightningConfig", "LightningExperiment", "LoadedData",
-    "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment",
+    "Fraction", "ImagePredictor", "LightningConfig", "LightningExperiment", "LiveRun",
+    "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment",
     "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues",
-    "Prediction", "Predictor", "Reference", "Results", "RowPredictor", "Run", "RunContext",
+    "Prediction", "Predictor", "Reference", "Results", "RowPredictor", "Run", "Screen",
     "Section", "TensorBatches", "TrainingObjective", "classification", "keep_test_predictions",
     "make_optimizer", "regression",
 ]  # fmt: skip

@@ -25,14 +25,13 @@ from dlrun.reports.group_rows import group_row, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.page import OURS, PageContent, write_report_page
 from dlrun.reports.report_section import ReportSection
-from dlrun.runs import run_context
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.runs.groups import Group, group_runs
+from dlrun.runs.options import RunSettings, resolve_data_dir, resolve_runs_dir
 from dlrun.runs.output_paths import check_output_path
-from dlrun.runs.recorded_metrics import ABOUT_EDITIONS
+from dlrun.runs.published import ABOUT_EDITIONS
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
 from dlrun.runs.tables import RANGE_OF_RUNS, Column, table_lines
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.planner import make_sweep_plan
@@ -98,7 +97,7 @@ class Reproduction:
 
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
         """Run the seeds without a finished run; if all have finished, nothing is written."""
-        runs_dir = run_context.resolve_runs_dir(self.options.runs_dir)
+        runs_dir = resolve_runs_dir(self.options.runs_dir)
         folder = runs_dir / SWEEPS / plan.name
         is_new = not (folder / PLAN).exists()
         if not is_new:
@@ -298,7 +297,7 @@ def reproduce_published_numbers(
     if options.json:
         _print_json(reproductions, out, command, "failed" if failed else "finished", screen)
     else:
-        _show(reproductions, out, run_context.resolve_data_dir(options.data_dir), screen)
+        _show(reproductions, out, resolve_data_dir(options.data_dir), screen)
     return 1 if failed or (names and len(runnable) < len(reproductions)) else 0
 
 
@@ -322,7 +321,7 @@ def prepare_reproductions(
     """
     reproductions = []
     failures: dict[str, str] = {}  # of each data set why it is missing
-    data_dir = run_context.resolve_data_dir(options.data_dir)
+    data_dir = resolve_data_dir(options.data_dir)
     for name in names:
         reproduction = Reproduction(name, options, list(seeds or [0]))
         data_name = name

@@ -9,7 +9,7 @@ from PIL import Image
 
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from tests.conftest import Dlrun, Hide
 from tests.experiments.plugins import WORKING, Plugins, plugin
 from tests.reproduction.lab import published

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from dlrun.api import Run
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.experiment_base import Experiment
-from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke
 from tests.experiments.use import finished, moved, put

@@ -9,7 +9,7 @@ from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from tests.conftest import NAMES, NETWORKS, ROOT, Patch
 
 CONFIGS = ROOT / "configs"

@@ -10,10 +10,10 @@ from threading import Thread
 
 import pytest
 
+from dlrun.api import Run
 from dlrun.data import dataset_catalog
 from dlrun.data.dataset_types import DataOrigin, ReadContext, Source
 from dlrun.data.small_images import make_images
-from dlrun.runs.run import Run
 from tests.conftest import Dlrun, Patch, setting
 from tests.data.test_mnist import contents, folder_of
 from tests.experiments.use import contents as file_contents

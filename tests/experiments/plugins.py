@@ -16,8 +16,8 @@ WORKING = """
 from dlrun.plugin import AcceleratorChoice, DataOrigin, Experiment, Results
 
 class Counting(Experiment):
-    def run(self, config, context):
-        context.folder.write_text("words.txt", "word " * config.words)
+    def run(self, config, run):
+        run.folder.write_text("words.txt", "word " * config.words)
         report = AcceleratorChoice("cpu", "cpu", None)
         return Results({{"words": float(config.words)}}, report, DataOrigin("words"))
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import dlrun
+from dlrun.api import Run
 from dlrun.errors import DataError
 from dlrun.experiments import checks, registry
 from dlrun.runs.environment import code_hashes, package_versions
-from dlrun.runs.run import Run
 from tests.cli.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Dlrun, Patch, setting
 from tests.experiments.use import contents
@@ -182,7 +182,7 @@ def test_a_resume_sees_data_that_it_cannot_read_before_it_begins(cli: Dlrun, run
 def test_a_run_stopped_among_its_first_files_can_be_resumed(
     tmp_path: Path, monkeypatch: Patch, written: str
 ) -> None:
-    name = f"dlrun.runs.run_recorder.{written}"
+    name = f"dlrun.runs.new_run.{written}"
     original = pkgutil.resolve_name(name)
 
     def stop(*args: Any) -> Any:

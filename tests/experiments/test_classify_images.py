@@ -9,11 +9,11 @@ import torchvision
 import yaml
 from PIL import Image
 
+from dlrun.api import Run
 from dlrun.data import photographs
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.reports.report_section import ReportSection
-from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from tests.conftest import Dlrun, Patch, setting, smoke
 from tests.experiments.use import latest, moved, results, table
 

@@ -8,7 +8,8 @@ from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import NOT_THE_BOOKS, compare_with_published
-from dlrun.runs.run_context import Results, RunSettings
+from dlrun.runs.options import RunSettings
+from dlrun.runs.results import Results
 from dlrun.system.accelerator import AcceleratorChoice
 from tests.conftest import LAB
 

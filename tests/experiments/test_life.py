@@ -9,13 +9,13 @@ import pytest
 import torch
 import yaml
 
+from dlrun.api import Run
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.metrics import STAGES, describe_metric
+from dlrun.runs.options import RunSettings
 from dlrun.runs.predictions import read_predictions
 from dlrun.runs.record import FORMAT
-from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
 from tests import harness

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dlrun.api import Run
 from dlrun.data.labelled_texts import generate_reviews
-from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting
 from tests.experiments.use import latest, results

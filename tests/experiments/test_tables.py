@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dlrun.api import Run
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.registry import load_experiment
 from dlrun.experiments.table_fits.table_experiment import TableExperiment
-from dlrun.runs.run import Run
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, results, rows_of_test
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.runs.run import Run
+from dlrun.api import Run
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.test_resume import outcome

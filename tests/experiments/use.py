@@ -13,13 +13,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from dlrun.api import Run
 from dlrun.data.dataset_types import dataset_of
-from dlrun.runs.folder import RunFolder
-from dlrun.runs.progress_recorder import ProgressRecorder
-from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunContext
 from dlrun.system.console import Screen
-from dlrun.system.signals import StopRequest
 from tests import harness
 from tests.child import Fault
 from tests.runs.making import change_record
@@ -111,14 +107,6 @@ def table(run: Path, name: str = "metrics.csv") -> list[dict[str, str]]:
 def rows(run: Path) -> list[str]:
     """The rows of metrics.csv."""
     return (run / "metrics.csv").read_text().splitlines()[1:]
-
-
-def reader(folder: Path) -> RunContext:
-    """The context of a run in a new folder, or of one that is resumed in its folder."""
-    folder.mkdir(exist_ok=True)
-    screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
-    progress = ProgressRecorder(files, "", screen, stop)
-    return RunContext(files, progress, data_dir=folder)
 
 
 def rows_of_test(run: Run, table: Path) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from dlrun.data.labelled_texts import generate_reviews
 from dlrun.experiments import registry
-from dlrun.runs.recorded_metrics import EDITIONS
+from dlrun.runs.published import EDITIONS
 from tests.data.test_labelled_texts import archive_of
 
 TRAINING, TEST = 2_300, 200  # reviews; 2,000 are held out

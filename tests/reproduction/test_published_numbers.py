@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from dlrun.api import Run
 from dlrun.config.sections import BaselineExperiment
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments import registry
 from dlrun.reports.group_rows import position_relative_to
 from dlrun.reproduction import Reproduction
-from dlrun.runs.recorded_metrics import EDITIONS
-from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
+from dlrun.runs.published import EDITIONS
 from tests.conftest import ROOT
 from tests.runs.making import a_run
 

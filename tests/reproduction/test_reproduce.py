@@ -14,7 +14,7 @@ import pytest
 
 from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.reproduction import prepare_reproductions
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.system.console import Screen
 from dlrun.system.files import fingerprint_files
 from tests import harness

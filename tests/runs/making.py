@@ -5,9 +5,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
+from dlrun.errors import DlrunError
+from dlrun.experiments import registry
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.options import RunSettings
 from dlrun.runs.record import FORMAT, RunRecord, write_run_record
+from dlrun.system.console import Screen
 
 
 def a_run(folder: Path, *, config: dict[str, Any] | None = None, **values: Any) -> Path:
@@ -15,13 +22,34 @@ def a_run(folder: Path, *, config: dict[str, Any] | None = None, **values: Any) 
     folder.mkdir(parents=True, exist_ok=True)
     run = RunFolder(folder)
     about = {"id": str(folder), "experiment": folder.parent.name, "status": "finished", "files": {}}
-    about |= {"format": FORMAT, "config": config or {"seed": values.get("seed", 0)}} | values
+    about |= {"format": FORMAT, "config": config or {"seed": values.get("seed", 0)}}
+    about |= _use_of_chance(about) | values
     text = dump_yaml(about["config"])
     about["files"] = {CONFIG: hashlib.sha256(text.encode()).hexdigest()} | about["files"]
     run.write_text(CONFIG, text)
     seal(folder / ENVIRONMENT, {"format": 1, "dlrun": "0.3.0"})
     write_run_record(run, RunRecord.model_validate(about))
     return folder
+
+
+def _use_of_chance(about: dict[str, Any]) -> dict[str, bool]:
+    """What the record says of the seed, if the experiment exists and has this config."""
+    try:
+        kind = registry.load_config_class(about["experiment"])
+        config = kind.model_validate(about["config"])
+    except (DlrunError, ValidationError):
+        return {}
+    return {"is_stochastic": config.stochastic, "depends_on_seed": config.depends_on_seed}
+
+
+def a_live_run(folder: Path) -> LiveRun:
+    """A run that writes into a folder, which is made if it does not exist."""
+    folder.mkdir(exist_ok=True)
+    record = RunRecord(id="a run", experiment="hitters-linear", status="waiting")
+    shipped = registry.experiment_entry(record.experiment).shipped.values
+    config = registry.load_config_class(record.experiment).model_validate(shipped)
+    settings = RunSettings(data_dir=folder, screen=Screen())
+    return LiveRun(RunFolder(folder), record, config, settings, "dlrun")
 
 
 def seal(path: Path, value: dict[str, Any]) -> None:

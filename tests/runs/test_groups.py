@@ -19,8 +19,9 @@ from dlrun.runs.compare import (
     interval_around,
     why_not_comparable,
 )
-from dlrun.runs.groups import Group, Spread, group_runs, rank_on_same_test_rows
+from dlrun.runs.groups import Group, Spread, group_runs
 from dlrun.runs.run import Run
+from dlrun.runs.same_rows import rank_on_same_test_rows
 from tests.runs.making import a_run, change_record
 
 MAE = [221.8, 250.8, 230.0, 245.5, 212.4]  # mean 232.1, sd 15.897

@@ -17,7 +17,7 @@ from dlrun.runs.predictions import (
     parse_predictions,
 )
 from tests.conftest import Patch
-from tests.experiments.use import reader
+from tests.runs.making import a_live_run
 
 NAMES = ["plain", 'a "quoted", name', "-1"]
 
@@ -97,6 +97,6 @@ def test_predictions_are_kept_if_the_config_says_so_or_they_are_few(
     tmp_path: Path, monkeypatch: Patch, wanted: WantedPredictions, rows: int, is_kept: bool
 ) -> None:
     monkeypatch.setattr("dlrun.runs.predictions.MOST_ROWS", 2)
-    context = reader(tmp_path / "run")
-    keep_test_predictions(context, wanted, classes([0] * rows, [0] * rows, [1.0] * rows), None)
-    assert list(context.kept) == (["predictions.csv", "mistakes.json"] if is_kept else [])
+    live_run = a_live_run(tmp_path / "run")
+    keep_test_predictions(live_run, wanted, classes([0] * rows, [0] * rows, [1.0] * rows), None)
+    assert list(live_run.kept) == (["predictions.csv", "mistakes.json"] if is_kept else [])

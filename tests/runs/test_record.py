@@ -2,13 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.runs.folder import LOCK, RunFolder
-from dlrun.runs.record import FORMAT, RunRecord, read_run_record, write_run_record
+from dlrun.runs.record import (
+    FORMAT,
+    MAY_DIFFER,
+    RunRecord,
+    read_run_record,
+    write_run_record,
+)
 from dlrun.runs.run import Run
 from dlrun.system.files import hold_file_lock
 from tests.conftest import Dlrun
@@ -93,6 +99,16 @@ def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:
         path.write_text(changed)
         with pytest.raises(DlrunError, match="damaged, or edited"):
             read_run_record(tmp_path)
+
+
+def test_what_may_differ_in_a_repetition_is_declared_with_each_field() -> None:
+    class Longer(RunRecord):
+        host: Annotated[str, MAY_DIFFER] = ""
+        disk: Annotated[int, MAY_DIFFER] | None = None
+        loss_of_first_step: float = 0
+
+    own = Longer.fields_that_may_differ() - RunRecord.fields_that_may_differ()
+    assert own == {"host", "disk"}, "what is not declared is compared"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from dlrun.api import Run
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
 from dlrun.runs.folder import RunFolder
-from dlrun.runs.run import ASSETS, Run
+from dlrun.runs.run import ASSETS
 from tests.conftest import NAMES, NETWORKS
 from tests.runs.making import a_run
 

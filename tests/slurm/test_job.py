@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.api import Run
 from dlrun.errors import DlrunError
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.runs.folder import RunFolder
-from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
-from dlrun.runs.run_recorder import new_record, write_first_files
+from dlrun.runs.new_run import new_record, write_first_files
+from dlrun.runs.options import RunSettings
 from dlrun.slurm import watch
 from dlrun.slurm.job import ResumeJob, make_resume_job
 from dlrun.system.console import Screen
@@ -30,7 +30,7 @@ def waiting(folder: Path) -> Run:
     """A run that waits."""
     claimed = RunFolder.claim(folder / "runs", NAME)
     config = load_experiment_config(NAME, OPTIONS)
-    write_first_files(claimed, new_record(NAME, config, OPTIONS), OPTIONS)
+    write_first_files(claimed, new_record(NAME, config, OPTIONS), OPTIONS, "dlrun")
     return Run.open(claimed.path)
 
 

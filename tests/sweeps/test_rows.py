@@ -3,11 +3,13 @@
 import csv
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
 
-from dlrun.config.data_sections import keys_that_choose_rows
+from dlrun.config.data_sections import SAME_ROWS, DataConfig, keys_that_choose_rows
+from dlrun.config.sections import ExperimentConfig, PositiveInt
 from dlrun.experiments import registry
 from tests import harness
 
@@ -70,3 +72,16 @@ def test_what_is_not_declared_may_choose_rows() -> None:
     schema = registry.load_config_class("imdb-lstm")
     keys = ["data.validation", "data.max_length", "data.num_words", "data.unknown", "batch_size"]
     assert keys_that_choose_rows(schema, keys) == ["data.validation", "data.unknown"]
+
+
+def test_the_mark_of_a_key_counts_wherever_it_stands_in_its_type() -> None:
+    class Marked(DataConfig):
+        outside: Annotated[PositiveInt | None, SAME_ROWS]
+        inside: Annotated[PositiveInt, SAME_ROWS] | None
+        neither: PositiveInt | None
+
+    class Config(ExperimentConfig):
+        data: Marked
+
+    keys = ["data.outside", "data.inside", "data.neither"]
+    assert keys_that_choose_rows(Config, keys) == ["data.neither"]

@@ -9,7 +9,7 @@ import pytest
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.running import run_experiment
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.sweeps import runner
 from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
 from dlrun.sweeps.runner import choose_jobs_and_threads

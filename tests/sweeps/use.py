@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dlrun.runs.options import RunSettings
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.search_space import parse_search_space
 from dlrun.sweeps.sweep_folder import Sweep

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlrun.api import Run
 from dlrun.cli import main
 from dlrun.runs import checkpoint
-from dlrun.runs.run import Run
 from tests.conftest import Done, Ended
 from tests.experiments.use import once, results, table
 from tests.harness import begun_run, newest_run, run, words

@@ -27,9 +27,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from dlrun.api import Run
 from dlrun.cli.main import run_command_line
 from dlrun.config.sections import EPOCHS
-from dlrun.runs.run import Run
 from tests.child import Fault
 from tests.experiments.test_resume import NETWORK
 from tests.harness import newest_run, run, words

@@ -15,13 +15,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.system.accelerator import DeviceComparison
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
 from dlrun.training.fit import Training
 from tests.conftest import NETWORKS, ROOT, Dlrun, Ended, python, smoke
-from tests.experiments.use import latest, reader, results
+from tests.experiments.use import latest, results
+from tests.runs.making import a_live_run
 from tests.training.test_user_module import lightning_config
 from tests.training.wrong_device import KINDS, registered
 
@@ -64,7 +65,7 @@ def compared(training: Training, kind: str, *factor: float) -> DeviceComparison:
 
 
 def own(folder: Path, module: Any = Module, precision: Any = "32-true") -> Training:
-    return Training(lightning_config(1, precision=precision), reader(folder), module, data)
+    return Training(lightning_config(1, precision=precision), a_live_run(folder), module, data)
 
 
 def shipped(folder: Path, name: str, precision: str) -> Training:
@@ -73,12 +74,12 @@ def shipped(folder: Path, name: str, precision: str) -> Training:
     settings = [word for word in smoke(name) if word.startswith("data.path=")]
     settings += [f"trainer.precision={precision}", "threads=1"]
     config: Any = load_experiment_config(name, RunSettings(config=files, overrides=settings))
-    context, network = reader(folder), registry.load_experiment(name)
-    loaded = network.load(config, context)
+    live_run, network = a_live_run(folder), registry.load_experiment(name)
+    loaded = network.load(config, live_run.data_dir, live_run.screen)
     build, objective = partial(network.build, config, loaded.assets), network.objective
     made = objective(config, loaded.assets)
     return Training.of_network(
-        config, context, build, network._array_data(config, loaded), made, ""
+        config, live_run, build, network._array_data(config, loaded), made, ""
     )
 
 

@@ -14,12 +14,12 @@ from dlrun.config.network_sections import NetworkConfig
 from dlrun.errors import AcceleratorError
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.runs.checkpoint import checkpoint_files
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
-from tests.experiments.use import reader
+from tests.runs.making import a_live_run
 
 
 class Broken(CPUAccelerator):
@@ -83,13 +83,13 @@ def batches() -> ArrayData:
 
 def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) -> Any:
     """Train as NetworkExperiment.run does."""
-    around = reader(folder)
+    live_run = a_live_run(folder)
     config = network_config(accelerator, **changes)
     with temporary_library_settings(2):
         trained, report = Training.of_network(
-            config, around, build, batches(), classification(2), "data"
+            config, live_run, build, batches(), classification(2), "data"
         ).run_on_accelerator()
-    return trained.metrics, report, around
+    return trained.metrics, report, live_run
 
 
 def fails_once(error: Exception, step: int) -> Any:
@@ -122,10 +122,10 @@ def test_a_device_that_fails_in_the_middle_leaves_nothing_of_its_epochs(tmp_path
         checkpoints.append(bool(checkpoint_files(tmp_path / "fallen")))
         return make()
 
-    metrics, report, around = fit(tmp_path / "fallen", "fragile", build)
+    metrics, report, live_run = fit(tmp_path / "fallen", "fragile", build)
     assert checkpoints == 5 * [False]
     assert "the run failed on fragile: CUDA error" in report.reason
-    assert [row["epoch"] for row in around.progress.rows] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in live_run.rows] == [1, 2, 3, 4]
     assert len((tmp_path / "fallen" / "metrics.csv").read_text().splitlines()) == 5
     plain, _, _ = fit(tmp_path / "plain", "cpu")
     assert metrics == plain

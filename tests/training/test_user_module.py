@@ -22,8 +22,9 @@ from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.fit import Training, TrainingResult
 from tests.conftest import Dlrun
 from tests.experiments.plugins import Plugins, plugin
-from tests.experiments.use import reader, results
+from tests.experiments.use import results
 from tests.harness import newest_run
+from tests.runs.making import a_live_run
 from tests.training.test_fit import devices, network_config  # noqa: F401 (for every test)
 
 
@@ -121,12 +122,13 @@ def train(
     **trainer: Any,
 ) -> tuple[TrainingResult, list[dict[str, float]], dict[str, torch.Tensor]]:
     """Train; return the result, the rows without their times, and the weights."""
-    context, config = reader(folder), lightning_config(epochs, changes, **trainer)
-    training = Training(config, context, module, lambda: Data(kind), make_callbacks=callbacks)
+    live_run = a_live_run(folder)
+    config = lightning_config(epochs, changes, **trainer)
+    training = Training(config, live_run, module, lambda: Data(kind), make_callbacks=callbacks)
     with temporary_library_settings(1):
         trained = training.run("cpu")
-    rows = [{**row, "seconds": 0.0} for row in context.progress.rows]
-    weights = torch.load(io.BytesIO(bytes(context.kept["weights.pt"])), weights_only=True)
+    rows = [{**row, "seconds": 0.0} for row in live_run.rows]
+    weights = torch.load(io.BytesIO(bytes(live_run.kept["weights.pt"])), weights_only=True)
     return trained, rows, weights
 
 
@@ -364,7 +366,7 @@ AcceleratorRegistry.register("fragile", Fragile)
 class OwnModule(LightningExperiment):
     def module(self, config):
         return Model()
-    def datamodule(self, config, context):
+    def datamodule(self, config, data_dir, screen):
         return Data()
 
 experiment = OwnModule()

@@ -8,7 +8,7 @@ from dlrun.cli import options as opt
 from dlrun.config.validation import config_to_yaml
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 
 
 def print_config(

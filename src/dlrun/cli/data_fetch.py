@@ -9,8 +9,7 @@ from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs import run_context
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.system.console import Screen
 
 DECLARED = [data for data in vars(dataset_catalog).values() if isinstance(data, Dataset)]
@@ -37,7 +36,7 @@ def fetch_dataset(
     dlrun data fetch imdb data.archive=aclImdb_v1.tar.gz
     """
     screen = Screen()
-    folder = run_context.resolve_data_dir(data_dir)
+    folder = resolve_data_dir(data_dir)
     dataset, experiment = _find_dataset_and_experiment(name, screen)
     named, layer = divide_arguments(experiment, words)
     values = opt.join_overrides(named, overrides)

@@ -17,19 +17,14 @@ from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
 from dlrun.experiments import registry
 from dlrun.experiments.running import run_experiment
-from dlrun.metrics import TESTED
+from dlrun.metrics import TESTED, format_metric
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reproduction import Reproduction, prepare_reproductions
-from dlrun.runs import run_context
 from dlrun.runs.folder import LATEST
-from dlrun.runs.recorded_metrics import (
-    ABOUT_EDITIONS,
-    EDITIONS,
-    format_metric,
-    main_metric,
-)
+from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.published import ABOUT_EDITIONS, EDITIONS
+from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
 from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]
@@ -113,7 +108,7 @@ def run_demo(
     runs = [fit.run for fit in fits if fit.run is not None]
     if not runs:
         raise ConfigError("no experiment could be run")
-    folder = run_context.resolve_runs_dir(runs_dir)
+    folder = resolve_runs_dir(runs_dir)
     page = folder / "demo.html"
     write_report_page(PageContent(runs, title="The chapter, by dlrun demo"), page)
     head, *lines = format_text_table([HEADS, *(fit.cells for fit in fits)], left=(0, 1, 2), gap=1)

@@ -7,7 +7,7 @@ from dlrun.cli import options as opt
 from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.running import run_experiment
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.slurm.submit import submit_run
 
 

@@ -13,6 +13,8 @@ from dlrun.cli.prediction_inputs import PredictionInput, is_existing_path, read_
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictors import Prediction, Predictor
+from dlrun.experiments.saved_runs import predictor_of, test_again
+from dlrun.metrics import format_metric
 from dlrun.runs.csv_tables import to_plain_csv
 from dlrun.runs.folder import PREDICTIONS
 from dlrun.runs.output_paths import check_output_path
@@ -22,7 +24,6 @@ from dlrun.runs.predictions import (
     parse_predictions,
     read_predictions,
 )
-from dlrun.runs.recorded_metrics import format_metric
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen, cut, pluralize, to_json
 from dlrun.system.files import open_new_file, write_file_atomically
@@ -72,8 +73,9 @@ def predict_inputs(
             problem = "--test: only --out, --force and --json go with it"
             raise ConfigError(problem, "leave out the rest")
         return _predict_test_set(opened, data_dir, screen, out=out, json=json)
-    entries = read_inputs(inputs, csv, column, opened)
-    return _predict_and_show(opened.predictor, entries, screen, out=out, json=json)
+    predictor = predictor_of(opened)
+    entries = read_inputs(inputs, csv, column, opened, predictor)
+    return _predict_and_show(predictor, entries, screen, out=out, json=json)
 
 
 def _predict_and_show(
@@ -179,7 +181,7 @@ def _predict_test_set(
     """Predict the run's own test set again; return 1 if a prediction differs, else 0."""
     run.check_has_result()
     screen.note(f"predicting the test set of {run.name}")
-    tested = run.test(data_dir, screen)
+    tested = test_again(run, data_dir, screen)
     table = tested.table()
     if out is not None:
         write_file_atomically(out, table)

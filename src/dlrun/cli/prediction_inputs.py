@@ -11,6 +11,7 @@ from typing import NamedTuple
 from dlrun.data.photographs import find_images
 from dlrun.data.text_files import DataWarnings, decode_bytes, open_csv_table, read_text_file
 from dlrun.errors import ConfigError, DataError
+from dlrun.experiments.predictors import Predictor
 from dlrun.runs.run import Run
 
 WAYS = "a text in quotes, a file, --csv FILE, --test, or - for the lines of standard input"
@@ -32,20 +33,21 @@ class PredictionInput(NamedTuple):
 
 
 def read_inputs(
-    inputs: Sequence[str], csv: Path | None, column: str | None, run: Run
+    inputs: Sequence[str], csv: Path | None, column: str | None, run: Run, predictor: Predictor
 ) -> Iterator[PredictionInput]:
     """Return the inputs of the command. Raises ConfigError if one is missing."""
-    reads = run.predictor.reads
+    reads = predictor.reads
     if reads == "row":
         if inputs or csv is None:
             raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
-        return _read_table(csv, run.predictor.columns, run)
+        return _read_table(csv, predictor.columns, run)
     if csv is not None:
         if reads == "image":
             raise ConfigError("--csv is not for this run, which reads images")
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
-        return _read_table(csv, [column or run.settings.get("data.text_column", "text")], run)
+        columns = [column or run.settings.get("data.text_column", "text")]
+        return _read_table(csv, columns, run, is_text=True)
     if not inputs or inputs == ["-"]:
         if reads == "image" or sys.stdin is None or (not inputs and sys.stdin.isatty()):
             raise ConfigError("nothing to predict", WAYS)
@@ -70,9 +72,10 @@ def _find_images(paths: Sequence[Path]) -> Iterator[PredictionInput]:
         yield PredictionInput(str(file), file, {"path": path.as_posix()})
 
 
-def _read_table(csv: Path, columns: Sequence[str], run: Run) -> Iterator[PredictionInput]:
+def _read_table(
+    csv: Path, columns: Sequence[str], run: Run, *, is_text: bool = False
+) -> Iterator[PredictionInput]:
     """Yield the rows of a table, or the texts in its only column."""
-    is_text = run.predictor.reads == "text"
     id_column = run.settings.get("data.id")
     needed = {f"{'--column' if is_text else '--csv'} ({column})": column for column in columns}
     _, rows = open_csv_table(csv, needed, DataWarnings(), id_column)

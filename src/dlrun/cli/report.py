@@ -10,9 +10,9 @@ from rich.text import Text
 from dlrun.cli import options as opt
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
-from dlrun.runs import run_context
 from dlrun.runs.find import find_sweep, runs_below, runs_newest_first
 from dlrun.runs.groups import group_runs
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.output_paths import check_output_path
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen, pluralize, printable
@@ -42,7 +42,7 @@ def write_report(
     if runs:
         content = _join_pages([_open_runs_or_sweep(name, runs_dir) for name in runs])
     else:
-        content = _newest_finished(run_context.resolve_runs_dir(runs_dir))
+        content = _newest_finished(resolve_runs_dir(runs_dir))
         if content.note:
             screen.note(content.note)
     check_output_path("--out", out, force=force, ours=OURS)
@@ -74,7 +74,7 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
         return PageContent([Run.open(name, runs_dir)])
     except ConfigError as no_run:
         try:
-            sweep = find_sweep(name, run_context.resolve_runs_dir(runs_dir))
+            sweep = find_sweep(name, resolve_runs_dir(runs_dir))
         except ConfigError:
             raise no_run from None
     from dlrun.sweeps.results import read_sweep_report_content  # slow: the modules that begin runs

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dlrun.cli import options as opt
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 
 
 def reproduce(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from dlrun.cli import options as opt
 from dlrun.experiments.running import resume_run
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
 

@@ -5,8 +5,8 @@ from collections import Counter
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import describe_damage, open_runs, show_results
 from dlrun.config.yaml_loader import Values
-from dlrun.runs import run_context
 from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import OTHER_VERSION
 from dlrun.runs.tables import Column
 from dlrun.system.console import Screen, pluralize
@@ -31,7 +31,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     """
     screen = Screen(shows_results=not json)
     rows = list[Values]()
-    opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
+    opened = open_runs(runs, resolve_runs_dir(runs_dir))
     copies = find_copies(CopyOrder.of_run(run) for _, run in opened)
     for name, run in opened:
         problems = describe_damage(run)

@@ -10,11 +10,10 @@ from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import EMPTY
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError
-from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric
+from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric, format_metric
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.groups import Group, group_runs
-from dlrun.runs.recorded_metrics import format_metric
 from dlrun.runs.run import Run
 from dlrun.runs.tables import SECONDS
 from dlrun.system.console import (

@@ -13,12 +13,19 @@ from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import EMPTY, notes_or_warning, scan_runs_or_fail
 from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
-from dlrun.metrics import TESTED, Directions, Metric, agreed_directions, describe_metric
-from dlrun.runs import run_context
+from dlrun.experiments.saved_runs import changed_settings
+from dlrun.metrics import (
+    TESTED,
+    Directions,
+    Metric,
+    agreed_directions,
+    describe_metric,
+    format_metric,
+)
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.notes import RunNotes, check_tag
-from dlrun.runs.recorded_metrics import format_metric
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import OTHER_VERSION, Run
 from dlrun.runs.tables import RUN_COLUMNS, Column, run_row, table_csv, table_lines
 from dlrun.system.console import Screen, cut, pluralize
@@ -73,7 +80,7 @@ def list_runs(
     dlrun runs list --tag best --csv > runs.csv
     """
     screen = Screen()
-    folder = run_context.resolve_runs_dir(runs_dir)
+    folder = resolve_runs_dir(runs_dir)
     for name in tag or ():
         check_tag(name)
     texts = [*(where or ()), *(f"tag={name}" for name in tag or ())]
@@ -148,10 +155,14 @@ def _searchable_row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
     record = run.record
     row: Row = {}
     notes = notes_or_warning(run, screen) if run.is_readable else RunNotes()
+    differs: Row = {}
+    if run.is_readable:
+        with contextlib.suppress(ConfigError):  # the experiment is not installed
+            differs = changed_settings(run)
     if reads_config and run.is_readable:
         row = yaml_loader.flatten_keys(record.model_dump(exclude={"config"})) | run.settings
     return row | {
-        **run_row(run, notes),
+        **run_row(run, notes, differs),
         "config": run.settings if reads_config else {},
         "metrics": record.metrics,
         "directions": record.directions,

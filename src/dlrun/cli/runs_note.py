@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from dlrun.cli import options as opt
-from dlrun.runs import run_context
 from dlrun.runs.find import find_run
 from dlrun.runs.notes import change_notes
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.system.console import Screen
 
 
@@ -19,6 +19,6 @@ def write_note(
     Examples:
     dlrun runs note latest "the learning rate is too high"
     """
-    folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
+    folder = find_run(run, resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(text))
     Screen().show_labelled(("note", notes.note or "none"))

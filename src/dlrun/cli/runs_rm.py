@@ -10,9 +10,9 @@ from typing import Annotated
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import scan_runs_or_fail
 from dlrun.errors import ConfigError, DlrunError, as_known_error
-from dlrun.runs import run_context
 from dlrun.runs.find import find_run, repair_latest_link
 from dlrun.runs.folder import remove_run
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import Run, scan_folder
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 
@@ -38,7 +38,7 @@ def remove(
     dlrun runs rm --experiment imdb-lasso --status failed
     """
     screen = Screen()
-    folder = run_context.resolve_runs_dir(runs_dir)
+    folder = resolve_runs_dir(runs_dir)
     if bool(runs) == (experiment is not None or bool(status)):
         hint = "dlrun runs rm RUN ..., or dlrun runs rm --status failed"
         problem = "name the runs to remove, or give options that select them, not both"

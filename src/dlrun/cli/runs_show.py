@@ -10,8 +10,10 @@ from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.errors import ConfigError
-from dlrun.runs import recorded_metrics as metrics
+from dlrun.experiments.saved_runs import changed_settings, resume_command
+from dlrun.runs import shown_results as metrics
 from dlrun.runs.notes import RunNotes
+from dlrun.runs.published import published_metrics
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen, format_size, pluralize
 
@@ -30,7 +32,7 @@ def show(run: opt.RunName = "latest", json: opt.Json = False, runs_dir: opt.Runs
     opened = Run.open(run, runs_dir)
     differs = None
     with contextlib.suppress(ConfigError):  # its experiment is not installed
-        differs = opened.changed_settings()
+        differs = changed_settings(opened)
     notes = notes_or_warning(opened, screen)
     if json:
         screen.print_json(_run_as_object(opened, differs, notes))
@@ -55,11 +57,11 @@ def _run_as_object(run: Run, differs: Values | None, notes: RunNotes) -> Values:
         "differs": differs,
         "metrics": run.newest_metrics,
         "interval_of_test_set": run.record.accuracy_interval,
-        "published": metrics.published_metrics(run.record),
+        "published": published_metrics(run.record),
         "size": sum(sizes.values()),
         "files": sizes,
         "figures": [str(figure) for figure in run.figures],
-        "resume": run.resume_command,
+        "resume": resume_command(run),
         "repeat": run.repeat_command,
         "record": run.record.model_dump(),
         "environment": run.environment.model_dump(),
@@ -118,6 +120,6 @@ def _lines_of_files_and_versions(run: Run) -> Lines:
         ("size", f"{format_size(sum(sizes.values()))}: {files}"),
         *(("figure", str(figure)) for figure in run.figures),
         ("folder", str(run.folder)),
-        ("resume", run.resume_command),
+        ("resume", resume_command(run)),
         ("repeat", run.repeat_command),
     ]

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from dlrun.cli import options as opt
 from dlrun.errors import ConfigError
-from dlrun.runs import run_context
 from dlrun.runs.find import find_run
 from dlrun.runs.notes import change_notes
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.system.console import Screen
 
 
@@ -26,6 +26,6 @@ def change_tags(
         if not re.match(r"[+-][^+-]", word):
             raise ConfigError(f"{word!r}: neither +TAG nor -TAG", "+best adds the tag `best`")
     add, remove = ([word[1:] for word in changes if word[0] == sign] for sign in "+-")
-    folder = find_run(run, run_context.resolve_runs_dir(runs_dir))
+    folder = find_run(run, resolve_runs_dir(runs_dir))
     notes = change_notes(folder, lambda notes: notes.changed(add=add, remove=remove))
     Screen().show_labelled(("tags", ", ".join(notes.tags) or "none"))

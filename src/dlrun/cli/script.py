@@ -15,9 +15,9 @@ from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import WITHOUT_EFFECT
+from dlrun.runs.options import RunSettings
 from dlrun.runs.output_paths import check_output_path
 from dlrun.runs.record import SPLIT_SEED
-from dlrun.runs.run_context import RunSettings
 from dlrun.system.commit import PACKAGE
 from dlrun.system.files import write_file_atomically
 

@@ -8,7 +8,7 @@ from dlrun.cli import options as opt
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, divide_settings, parse_search_space
 from dlrun.sweeps.sweep import run_sweep

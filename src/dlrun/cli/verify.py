@@ -8,7 +8,7 @@ from pathlib import Path
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import describe_damage, open_runs, show_results
 from dlrun.cli.runs_compare import run_provenance
-from dlrun.config.sections import DATA_PLACES
+from dlrun.config.sections import DATA_PLACES, RUNTIME_KEYS
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     Values,
@@ -20,25 +20,19 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.data.photographs import IMAGE_COLUMNS
 from dlrun.errors import DlrunError, first_line
-from dlrun.experiments.comparable_with_published import RUNTIME_KEYS
 from dlrun.experiments.running import run_experiment
-from dlrun.runs import run_context
+from dlrun.experiments.saved_runs import resume_command
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.folder import CONFIG, ENVIRONMENT
-from dlrun.runs.recorded_metrics import SECONDS, main_metric
+from dlrun.runs.metrics_csv import SECONDS
+from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
 from dlrun.runs.tables import Column
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
 
-# Fields of the record that say which run it is, when and where it was done, or hold digests.
-# `data_digest`: that of photographs has their times. All other fields are compared.
-FIELDS_THAT_MAY_DIFFER = {
-    "id", "run", "started", "resumed", "ended", "seconds", "threads", "accelerator", "sweep",
-    "continues", "files", "data_digest",
-}  # fmt: skip
 FILES_THAT_MAY_DIFFER = {ENVIRONMENT}  # and figures
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
@@ -67,7 +61,7 @@ def verify_runs(
     dlrun verify handed-in
     """
     screen = Screen(quiet=quiet, shows_results=not json)
-    opened = open_runs(runs, run_context.resolve_runs_dir(runs_dir))
+    opened = open_runs(runs, resolve_runs_dir(runs_dir))
     copies = find_copies(CopyOrder.of_run(run) for _, run in opened)
     rows: list[Values] = []
     try:
@@ -122,7 +116,8 @@ def _verify_run(run: Run, data_dir: Path | None) -> Values:
         "causes": [],
     }
     if row["result"] != "finished":
-        hint = f"; `{run.resume_command}` finishes it" if run.resume_command else ""
+        resume = resume_command(run)
+        hint = f"; `{resume}` finishes it" if resume else ""
         return row | {"why": run.problem or f"only a finished run can be verified{hint}"}
     if problems := describe_damage(run):
         return row | {"result": "damaged", "why": "; ".join(problems)}
@@ -180,7 +175,7 @@ def _comparable_values(run: Run, ignored: Collection[str]) -> Values:
 
     By dotted keys, without what may differ, and without the `ignored` keys of its config.
     """
-    record = run.record.model_dump(exclude=FIELDS_THAT_MAY_DIFFER)
+    record = run.record.model_dump(exclude=run.record.fields_that_may_differ())
     for key in BY_PATH:
         if isinstance(by_path := record.get(key), dict):
             record[key] = [(Path(path).name, value) for path, value in by_path.items()]

@@ -8,20 +8,24 @@ from pydantic import Field, create_model, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from dlrun.config.sections import (
+    RUNTIME_KEYS,
     Argument,
     ExperimentConfig,
     Fraction,
     LocalPath,
+    Mark,
     PositiveInt,
     Reference,
     Section,
     Seed,
     error_of_key,
+    is_marked,
 )
 from dlrun.errors import ConfigError, did_you_mean
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
+CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
 # Columns of NYSE.csv.
 SERIES = ("DJ_return", "log_volume", "log_volatility")
@@ -31,13 +35,8 @@ IS_TRAIN = "train"
 
 E = TypeVar("E", bound=ExperimentConfig)
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
-
-
-class SameRows:
-    """Marks a key of a section `data` that changes what is read of the rows, and not which rows."""
-
-
-SAME_ROWS = SameRows()
+# It marks a key of a section `data` that changes what is read of the rows, and not which rows.
+SAME_ROWS = Mark()
 
 
 def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -> list[str]:
@@ -51,7 +50,7 @@ def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -
     chosen = []
     for key in keys:
         section, _, name = key.partition(".")
-        is_same = name in fields and SAME_ROWS in fields[name].metadata
+        is_same = name in fields and is_marked(fields[name], SAME_ROWS)
         if section == "data" and not is_same:
             chosen.append(key)
     return chosen
@@ -134,15 +133,26 @@ class OwnDataConfig(DividedDataConfig):
     test: LocalPath | None
 
 
+class SequenceLengthConfig(Section):
+    """Defines how many word ids at each text's end an LSTM reads."""
+
+    max_length: Annotated[PositiveInt, SAME_ROWS]
+
+
 class ReviewsDataConfig(DataSourceConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""
 
     dataset_location = "dlrun.data.dataset_catalog:IMDB"
+    id: ClassVar = None
 
     num_words: Annotated[int, Field(ge=10, le=2**15), SAME_ROWS]
     validation: Validation | None
     split_seed: Seed | None
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
+
+
+class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):
+    """Defines the config of movie reviews that an LSTM reads as word sequences."""
 
 
 class TextsDataConfig(OwnDataConfig):
@@ -163,6 +173,10 @@ class TextsDataConfig(OwnDataConfig):
         """Return the columns of the texts, of their labels, and of their ids."""
         columns = {"data.text_column": self.text_column, "data.label_column": self.label_column}
         return columns | ({"data.id": self.id} if self.id else {})
+
+
+class TextSequencesDataConfig(SequenceLengthConfig, TextsDataConfig):
+    """Defines the config of a user's own texts that an LSTM reads as word sequences."""
 
 
 class Cifar100DataConfig(DataSourceConfig):
@@ -234,6 +248,7 @@ class TradingDaysDataConfig(DataSourceConfig):
     """Defines the config of NYSE's trading days, real or synthetic, and of their lags."""
 
     dataset_location = "dlrun.data.dataset_catalog:NYSE"
+    id: ClassVar = None
     columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
 
     lags: Annotated[int, Field(ge=1, le=250), SAME_ROWS]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dlrun.config.yaml_loader import Values
@@ -56,6 +57,23 @@ def error_of_key(message: str, *path: str) -> ValidationError:
     kind = PydanticCustomError("value_error", "{error}", {"error": message})
     error = InitErrorDetails(type=kind, loc=path, input=None)
     return ValidationError.from_exception_data("config", [error])
+
+
+class Mark:
+    """States a fact about the fields of a model in whose `Annotated` type the mark stands."""
+
+
+def is_marked(field: FieldInfo, mark: Mark) -> bool:
+    """Return whether a mark stands in a field's type, also inside: `Annotated[int, MARK] | None`.
+
+    pydantic puts into `metadata` only what is outside.
+    """
+    return any(_contains(part, mark) for part in (field.annotation, *field.metadata))
+
+
+def _contains(part: object, mark: Mark) -> bool:
+    """Return whether a part of a type is a mark, or contains it."""
+    return part is mark or any(_contains(inner, mark) for inner in get_args(part))
 
 
 class Section(BaseModel):
@@ -115,6 +133,7 @@ class Reference(PublishedMetrics):
 
 # Keys that say where data are, not what they are.
 DATA_PLACES = frozenset({"data.archive", "data.path", "data.test"})
+RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
 @dataclass(frozen=True)

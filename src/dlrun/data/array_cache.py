@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.dataset_types import ReadContext
+from dlrun.data.dataset_types import Config, ReadContext
 from dlrun.data.download import lock_while_writing
 from dlrun.system.files import open_new_file, open_regular_file
 
@@ -34,7 +34,9 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
 
 
 def load_or_prepare_arrays(
-    context: ReadContext, key: Sequence[object], prepare: Callable[[ReadContext], Prepared]
+    context: ReadContext[Config],
+    key: Sequence[object],
+    prepare: Callable[[ReadContext[Config]], Prepared],
 ) -> Prepared:
     """Return arrays and lists from a cache; prepare and save them if the key is missing.
 

@@ -10,16 +10,17 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dlrun.config.data_sections import DataConfig
 from dlrun.data.dataset_types import GENERATED, Dataset, ReadContext, RemoteFile, Source
 
 
-def lazy_reader(location: str) -> Callable[[ReadContext], Any]:
+def lazy_reader(location: str) -> Callable[[ReadContext[DataConfig]], Any]:
     """Return a function of `dlrun.data` by `module:name`, which imports its module when called.
 
     The modules import numpy and Pillow, which commands that read no data do without.
     """
 
-    def read(context: ReadContext) -> Any:
+    def read(context: ReadContext[DataConfig]) -> Any:
         return pkgutil.resolve_name(f"dlrun.data.{location}")(context)
 
     return read

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from dlrun.config.data_sections import (
     DataConfig,
@@ -23,6 +23,9 @@ from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.system.console import Screen
 from dlrun.system.files import MOST_UNPACKED, read_unpacked
 
+Config = TypeVar("Config", bound=DataConfig)  # the class of a section `data`
+# Covariant: what reads a section reads that of a subclass, too.
+Config_co = TypeVar("Config_co", bound=DataConfig, covariant=True)
 GENERATED = "sample"  # the name of every source of generated data
 
 
@@ -79,11 +82,14 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class ReadContext:
-    """Holds what a data set's reader gets: the files of a source, the config and the screen."""
+class ReadContext(Generic[Config_co]):
+    """Holds what a data set's reader gets: the files of a source, the config and the screen.
+
+    A reader names the class of the section that it reads: `ReadContext[TextsDataConfig]`.
+    """
 
     source: "Source"
-    config: Any
+    config: Config_co
     folder: Path  # of the data set
     seed: int
     screen: Screen
@@ -103,7 +109,7 @@ class Source:
 
     name: str
     title: str
-    read: Callable[[ReadContext], Any]
+    read: Callable[[ReadContext[DataConfig]], Any]
     files: tuple[RemoteFile, ...] = ()
     labels: tuple[str, ...] = ()
     is_book: bool = field(default=False, kw_only=True)
@@ -120,7 +126,7 @@ class Dataset:
 
     name: str
     sources: tuple[Source, ...]
-    make: Callable[[ReadContext], Any]
+    make: Callable[[ReadContext[DataConfig]], Any]
     sample_rows: str | None = None
 
     def source(self, config: DataConfig) -> Source:
@@ -178,8 +184,8 @@ class Dataset:
         return self.make(self.obtain_files(config, data_dir, seed, screen))
 
     def obtain_files(
-        self, config: DataConfig, data_dir: Path, seed: int, screen: Screen
-    ) -> ReadContext:
+        self, config: Config, data_dir: Path, seed: int, screen: Screen
+    ) -> ReadContext[Config]:
         """Return the files of a config's source, downloaded if they are missing.
 
         Raises DataError, or DownloadError if the download fails.

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dlrun.config.data_sections import IS_TRAIN, SERIES, WEEKDAY, TradingDaysDataConfig
+from dlrun.config.data_sections import (
+    IS_TRAIN,
+    SERIES,
+    WEEKDAY,
+    DataConfig,
+    TradingDaysDataConfig,
+)
 from dlrun.data.dataset_types import ReadContext
 from dlrun.data.text_files import Record
 
@@ -16,7 +22,7 @@ PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 
-def generate_rows(context: ReadContext) -> list[list[Record]]:
+def generate_rows(context: ReadContext[DataConfig]) -> list[list[Record]]:
     """Return generated rows like those of the table Hitters or of the table NYSE.
 
     The last of the numbers is predictable, and the categories follow each other in turn.

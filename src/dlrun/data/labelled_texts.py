@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from dlrun.config.data_sections import DataConfig, ReviewsDataConfig, TextsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.dataset_types import DataOrigin, ReadContext
@@ -26,6 +27,7 @@ from dlrun.errors import DataError
 
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
 
+TextsConfig = ReviewsDataConfig | TextsDataConfig
 LabelledText = tuple[str, str, RowPlace | str]  # text, label, and where they are
 
 
@@ -79,10 +81,10 @@ class Reviews:
         return " ".join(words[index] if index < len(words) else unknown for index in ids)
 
 
-def load_reviews(context: ReadContext) -> Reviews:
+def load_reviews(context: ReadContext[TextsConfig]) -> Reviews:
     """Return the reviews or texts of a source; prepared ones are cached in the data folder."""
     config = context.config
-    key = [config.num_words, getattr(config, "id", None)]
+    key = [config.num_words, config.id]
     arrays, lists = load_or_prepare_arrays(context, key, _prepare)
     show_class_counts(context, (arrays, lists), "texts")
     train, test = (
@@ -100,7 +102,7 @@ def load_reviews(context: ReadContext) -> Reviews:
     return Reviews(train, test, lists["words"], lists["labels"], context.origin, test_names)
 
 
-def _prepare(context: ReadContext) -> Prepared:
+def _prepare(context: ReadContext[TextsConfig]) -> Prepared:
     """Encode the texts with the vocabulary of the training part."""
     config = context.config
     rows = LabelledRows(context.warnings)
@@ -128,7 +130,7 @@ def _prepare(context: ReadContext) -> Prepared:
     return arrays, lists | rows.names_of_test_rows(is_test, config)
 
 
-def read_own_texts(context: ReadContext) -> list[TextSource]:
+def read_own_texts(context: ReadContext[TextsDataConfig]) -> list[TextSource]:
     """Open a user's own labelled texts: one file or folder, or the training and the test part."""
     config = context.config
     sources = []
@@ -159,7 +161,7 @@ def _read_files(
             warnings.add(f"{error}: left out", file)
 
 
-def read_generated_reviews(context: ReadContext) -> list[TextSource]:
+def read_generated_reviews(context: ReadContext[ReviewsDataConfig]) -> list[TextSource]:
     """Return synthetic training reviews and test reviews."""
     sources = []
     for place, seed in (("train", context.seed), ("test", context.seed + 1)):
@@ -169,7 +171,7 @@ def read_generated_reviews(context: ReadContext) -> list[TextSource]:
     return sources
 
 
-def read_stanford_reviews(context: ReadContext) -> list[TextSource]:
+def read_stanford_reviews(context: ReadContext[DataConfig]) -> list[TextSource]:
     """Read the training reviews and the test reviews of Stanford's IMDB archive."""
     (archive,) = context.paths
     class_of_folder = dict(zip(("neg", "pos"), context.source.labels, strict=True))

@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from dlrun.config.data_sections import DigitsDataConfig
+from dlrun.config.data_sections import (
+    Cifar100DataConfig,
+    DataConfig,
+    DigitsDataConfig,
+    OwnImagesDataConfig,
+)
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
 from dlrun.data.dataset_types import DataOrigin, ReadContext
@@ -66,7 +71,7 @@ class SmallImages:
     test_names: RowNames
 
 
-def make_images(context: ReadContext) -> SmallImages:
+def make_images(context: ReadContext[DataConfig]) -> SmallImages:
     """Return training and test images of a source, such as MNIST, CIFAR100 or a user's own.
 
     Raises DataError if a file is damaged or holds something else.
@@ -95,7 +100,7 @@ def _to_arrays(train: LabelledImages, test: LabelledImages, **lists: list[str]) 
     return arrays, lists
 
 
-def read_cifar100(context: ReadContext) -> Prepared:
+def read_cifar100(context: ReadContext[DataConfig]) -> Prepared:
     """Return the images of CIFAR100's published archive.
 
     Raises DataError for any other archive: the files in it are pickles, which can run code.
@@ -122,7 +127,7 @@ def _cifar100_images(content: dict[str, Any]) -> LabelledImages:
     return LabelledImages(pixels, labels, hash_images(pixels))
 
 
-def read_generated_images(context: ReadContext) -> Prepared:
+def read_generated_images(context: ReadContext[Cifar100DataConfig]) -> Prepared:
     """Return generated images in CIFAR100's shape, or generated digits for MNIST's experiments."""
     generate = generate_images
     if isinstance(context.config, DigitsDataConfig):
@@ -133,7 +138,7 @@ def read_generated_images(context: ReadContext) -> Prepared:
     return _to_arrays(train, test, labels=[*context.source.labels])
 
 
-def read_own_images(context: ReadContext) -> Prepared:
+def read_own_images(context: ReadContext[OwnImagesDataConfig]) -> Prepared:
     """Return a user's own images, each as its centred square of 32x32 pixels."""
     config = context.config
     warnings = context.warnings
@@ -196,7 +201,7 @@ def generate_images(count: int, seed: int) -> LabelledImages:
     return LabelledImages(pixels, labels.astype(np.int64), hash_images(pixels))
 
 
-def read_mnist_files(context: ReadContext) -> Prepared:
+def read_mnist_files(context: ReadContext[DataConfig]) -> Prepared:
     """Read images and labels from MNIST's four files, or from others of its format (IDX)."""
     train_images, train_labels, test_images, test_labels = context.paths
     train = _read_images_and_labels(context, train_images, train_labels)
@@ -204,7 +209,9 @@ def read_mnist_files(context: ReadContext) -> Prepared:
     return _to_arrays(train, test, labels=[*context.source.labels])
 
 
-def _read_images_and_labels(context: ReadContext, images: Path, labels: Path) -> LabelledImages:
+def _read_images_and_labels(
+    context: ReadContext[DataConfig], images: Path, labels: Path
+) -> LabelledImages:
     """Return the images and labels in two files; raise DataError if they are not MNIST's form."""
     pixels = _read_idx_array(images, 3)
     class_indices = _read_idx_array(labels, 1)

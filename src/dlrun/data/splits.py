@@ -265,7 +265,7 @@ def stored_test_names(lists: Mapping[str, list[str]]) -> RowNames:
     return {column: lists[column] for column in NAME_COLUMNS if column in lists}
 
 
-def show_class_counts(context: ReadContext, prepared: Prepared, what: str) -> None:
+def show_class_counts(context: ReadContext[DataConfig], prepared: Prepared, what: str) -> None:
     """Print warnings about a user's own rows, the number of rows, and the classes."""
     if not isinstance(context.config, OwnDataConfig):
         return

@@ -97,7 +97,7 @@ def _describe_no_number(name: str, cell: str) -> str:
 
 
 def complete_rows(
-    records: Sequence[Record], names: Sequence[str], context: ReadContext
+    records: Sequence[Record], names: Sequence[str], context: ReadContext[TableDataConfig]
 ) -> list[Record]:
     """Return the table rows that have a value in each of the named columns.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.data_sections import HittersDataConfig
+from dlrun.config.data_sections import HittersDataConfig, TradingDaysDataConfig
 from dlrun.data.array_cache import Array, fingerprint_arrays
 from dlrun.data.dataset_types import DataOrigin, ReadContext
 from dlrun.data.scaling import mean_and_scale
@@ -20,7 +20,7 @@ from dlrun.data.splits import (
     hash_content,
     warn_of_shared_rows,
 )
-from dlrun.data.table_columns import TableColumns, complete_rows, read_levels
+from dlrun.data.table_columns import TableColumns, TableDataConfig, complete_rows, read_levels
 from dlrun.data.text_files import Record, RowNames, check_columns, names_of_places, open_csv_table
 from dlrun.errors import DataError
 from dlrun.system.console import pluralize, shorten_list
@@ -93,17 +93,18 @@ class TargetsAndSplit:
         return all_rows.take(self.train), all_rows.take(self.test)
 
 
-def read_table_files(context: ReadContext) -> list[list[Record]]:
+def read_table_files(
+    context: ReadContext[TableDataConfig | TradingDaysDataConfig],
+) -> list[list[Record]]:
     """Return the rows of each of the files that make up a table.
 
     Raises ConfigError if a file lacks a column that the config needs, or one of the first file, or
     has one twice; DataError if a file has no rows or an unnamed column.
     """
     required_columns = dict(context.config.columns)  # by the setting or file that needs each
-    row_id = getattr(context.config, "id", None)
     records_by_file: list[list[Record]] = []
     for path in context.paths:
-        header, rows = open_csv_table(path, required_columns, context.warnings, row_id)
+        header, rows = open_csv_table(path, required_columns, context.warnings, context.config.id)
         if "" in header:
             remedy = "delete it, or write the file with to_csv(index=False)"  # of pandas
             raise DataError(f"{path}:1: column {header.index('') + 1} has no name", remedy)
@@ -117,7 +118,7 @@ def read_table_files(context: ReadContext) -> list[list[Record]]:
     return records_by_file
 
 
-def make_table(context: ReadContext) -> Table:
+def make_table(context: ReadContext[TableDataConfig]) -> Table:
     """Return a source's table: its complete rows, divided, and scaled by the training rows."""
     config = context.config
     all_by_file: list[list[Record]] = context.source.read(context)
@@ -155,7 +156,7 @@ def make_table(context: ReadContext) -> Table:
     )
 
 
-def _input_columns(record: Record, context: ReadContext) -> list[str]:
+def _input_columns(record: Record, context: ReadContext[TableDataConfig]) -> list[str]:
     """Return the columns of a table besides target, id and ignored ones; at least one."""
     config = context.config
     left_out = (config.target, config.id, *config.ignore)
@@ -167,7 +168,7 @@ def _input_columns(record: Record, context: ReadContext) -> list[str]:
 
 
 def _divide_by_class(
-    context: ReadContext, records_by_file: list[list[Record]], X: Matrix
+    context: ReadContext[TableDataConfig], records_by_file: list[list[Record]], X: Matrix
 ) -> TargetsAndSplit:
     """Return every row's class index, and the rows to train and test: given, or by class."""
     rows = LabelledRows(context.warnings)
@@ -182,7 +183,7 @@ def _divide_by_class(
 
 
 def _divide_values(
-    context: ReadContext, records_by_file: list[list[Record]], X: Matrix
+    context: ReadContext[TableDataConfig], records_by_file: list[list[Record]], X: Matrix
 ) -> TargetsAndSplit:
     """Return the target of every row, and divide the rows into training and test rows."""
     all_records = [record for records in records_by_file for record in records]
@@ -215,7 +216,7 @@ def _hash_what_is_learned(inputs: Matrix, target: float | str) -> int:
 
 
 def _divide_indices(
-    context: ReadContext, targets: Array, records_by_file: list[list[Record]]
+    context: ReadContext[TableDataConfig], targets: Array, records_by_file: list[list[Record]]
 ) -> tuple[RowIndices, RowIndices]:
     """Return indices of training and test rows: given, of a fold, or train_test_split's."""
     config = context.config
@@ -241,7 +242,7 @@ def _standardise(columns: TableColumns, X: Matrix) -> TableColumns:
     return columns.model_copy(update={"scales": scales})
 
 
-def _describe_rows(context: ReadContext, train: int, test: int) -> str:
+def _describe_rows(context: ReadContext[TableDataConfig], train: int, test: int) -> str:
     """Return the target and the numbers of rows as text, without what a seed or a fold chose."""
     config = context.config
     counts = pluralize(train + test, "row")

@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from dlrun.config.data_sections import IS_TRAIN, SERIES, VOLUME, WEEKDAY
+from dlrun.config.data_sections import (
+    IS_TRAIN,
+    SERIES,
+    VOLUME,
+    WEEKDAY,
+    TradingDaysDataConfig,
+    WeekdaysDataConfig,
+)
 from dlrun.data.dataset_types import ReadContext
 from dlrun.data.scaling import is_constant
 from dlrun.data.table_columns import TableColumns
@@ -11,12 +18,13 @@ from dlrun.data.text_files import Record
 from dlrun.errors import DataError
 
 
-def make_lagged_days(context: ReadContext) -> Table:
+def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
     """Return a table of trading days: each row holds the days before, and if asked the weekday.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """
-    lags = context.config.lags
+    config = context.config
+    lags = config.lags
     (records,) = context.source.read(context)
     values = TableColumns(levels={name: [] for name in SERIES}).encode_rows(records)
     # Not by StandardScaler, whose import would be a tenth of a run of nyse-rnn.
@@ -35,7 +43,7 @@ def make_lagged_days(context: ReadContext) -> Table:
         remedy = "choose a smaller data.lags, or other days"
         raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
     levels: dict[str, list[str]] = {column: [] for *_, column in lagged}
-    if getattr(context.config, "day_of_week", False):
+    if isinstance(config, WeekdaysDataConfig) and config.day_of_week:
         levels[WEEKDAY] = sorted({day.cells[WEEKDAY].strip() for day in days})
     scales_of_columns = {column: moments[name] for name, _, column in lagged}
     columns = TableColumns(levels=levels, first_level=0, scales=scales_of_columns)

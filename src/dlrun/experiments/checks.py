@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.sections import EPOCHS, RUNTIME_KEYS, ExperimentConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, ErrorCollector, name_and_first_line
 from dlrun.experiments import registry
-from dlrun.experiments.comparable_with_published import RUNTIME_KEYS
 from dlrun.experiments.experiment_base import AnyExperiment
-from dlrun.runs import checkpoint, environment, run_context
+from dlrun.experiments.saved_runs import config_of
+from dlrun.runs import checkpoint, environment
 from dlrun.runs.folder import CONFIG, check_run_name, check_runs_folder_writable
+from dlrun.runs.options import RunSettings, resolve_data_dir, resolve_runs_dir
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings
 from dlrun.system import accelerator
 from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.extras import require_extra
@@ -50,7 +50,7 @@ def check_new_run(name: str, settings: RunSettings, *, is_local: bool) -> Experi
     see `check_run_can_start`.
     """
     config = load_experiment_config(name, settings)
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    runs_dir = resolve_runs_dir(settings.runs_dir)
     check_runs_folder_writable(runs_dir)
     check_run_can_start(name, config, settings, is_local=is_local)
     if not settings.dry_run:
@@ -78,7 +78,7 @@ def check_run_can_start(
     """
     Path.cwd()
     collector = ErrorCollector()
-    data_dir = run_context.resolve_data_dir(settings.data_dir)
+    data_dir = resolve_data_dir(settings.data_dir)
     with collector.collected():
         check_run_name(settings.name)
     with collector.collected():
@@ -149,7 +149,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
     layer = read_and_merge_layers([recorded, *settings.overrides, *settings.values])
     config = validate_config(name, layer)
-    before = flatten_keys(run.config.model_dump(mode="json"))
+    before = flatten_keys(config_of(run).model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in before | now if before.get(key) != now.get(key)}
     allowed = schema.changeable_by_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long

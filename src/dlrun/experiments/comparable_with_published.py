@@ -5,17 +5,21 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from dlrun.config.data_sections import FOLD, DataConfig, DividedDataConfig
-from dlrun.config.sections import DATA_PLACES, ExperimentConfig, PublishedMetrics, PublishedVariant
+from dlrun.config.data_sections import CHANCE, DataConfig, DividedDataConfig
+from dlrun.config.sections import (
+    DATA_PLACES,
+    RUNTIME_KEYS,
+    ExperimentConfig,
+    PublishedMetrics,
+    PublishedVariant,
+)
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.data.dataset_types import GENERATED, dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
-from dlrun.runs.run_context import Results
+from dlrun.runs.results import Results
 
 S = TypeVar("S", bound=BaseModel)
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
-RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
-CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
 # Keys that change no number but by rounding: how a run is done, what it writes, where its data are.
 WITHOUT_EFFECT = RUNTIME_KEYS | DATA_PLACES
 WITHOUT_EFFECT |= {"threads", "trainer.deterministic", "predictions", "metrics"}

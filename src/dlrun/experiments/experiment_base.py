@@ -10,8 +10,9 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.data.dataset_types import dataset_of
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.runs.run import DrawnFigures, Run
-from dlrun.runs.run_context import Results, RunContext
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:  # slow, and `dlrun config` does without them
@@ -24,10 +25,10 @@ C = TypeVar("C", bound=ExperimentConfig)
 Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
 
 
-def load_data(config: ExperimentConfig, context: RunContext) -> Any:
+def load_data(config: ExperimentConfig, data_dir: Path, screen: Screen) -> Any:
     """Load the data set that a config names; download the files that are missing."""
     section = config.data_section
-    return dataset_of(section).load(section, context.data_dir, config.split_seed, context.screen)
+    return dataset_of(section).load(section, data_dir, config.split_seed, screen)
 
 
 class NetworkAssets(BaseModel, frozen=True):
@@ -59,8 +60,8 @@ class Experiment(ABC, Generic[C]):
     name: str
 
     @abstractmethod
-    def run(self, config: C, context: RunContext) -> Results:
-        """Run the experiment and write its files into context.folder."""
+    def run(self, config: C, run: LiveRun) -> Results:
+        """Run the experiment and write its files into run.folder."""
 
     def title(self, run: Run) -> str:
         """Return the title of a run's figures: experiment, seed, the folder's name, the data."""
@@ -81,7 +82,7 @@ class Experiment(ABC, Generic[C]):
             "its class would need the method `predictor` (dlrun.plugin.Predictor)",
         )
 
-    def test(self, run: Run, config: C, context: RunContext) -> "Predictions":
+    def test(self, run: Run, config: C, data_dir: Path, screen: Screen) -> "Predictions":
         """Predict the run's test set again."""
         raise DlrunError(f"{self.name} does not test a saved run again")
 

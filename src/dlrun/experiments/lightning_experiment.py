@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
@@ -13,12 +14,14 @@ from dlrun.experiments.experiment_base import Experiment
 from dlrun.networks.weights_files import load_weights
 from dlrun.plots import draw_learning_curves
 from dlrun.runs.folder import WEIGHTS
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.metrics_csv import NO_METRICS
 from dlrun.runs.predictions import keep_test_predictions, predictions_from_rows
-from dlrun.runs.progress_recorder import check_metrics_finite
-from dlrun.runs.recorded_metrics import NO_METRICS
-from dlrun.runs.run import DrawnFigures, Run
-from dlrun.runs.run_context import Results, RunContext
+from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.run import Run
+from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
+from dlrun.training.epoch_recorder import check_metrics_finite
 from dlrun.training.fit import Training
 
 L = TypeVar("L", bound=LightningConfig)
@@ -43,7 +46,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
         """Build the untrained module, with its optimizers and losses."""
 
     @abstractmethod
-    def datamodule(self, config: L, context: RunContext) -> pl.LightningDataModule:
+    def datamodule(self, config: L, data_dir: Path, screen: Screen) -> pl.LightningDataModule:
         """Build the data module; it may lack `test_dataloader`, and the module `test_step`."""
 
     def callbacks(self, config: L) -> Sequence[pl.Callback]:
@@ -54,18 +57,18 @@ class LightningExperiment(Experiment[L], Generic[L]):
         """Return where the data come from, which is shown beside the results."""
         return DataOrigin(f"the data of {self.name}")
 
-    def run(self, config: L, context: RunContext) -> Results:
+    def run(self, config: L, run: LiveRun) -> Results:
         """Train and test the module, and write the files of the run."""
         training = Training(
             config,
-            context,
+            run,
             lambda: self.module(config),
-            lambda: self.datamodule(config, context),
+            lambda: self.datamodule(config, run.data_dir, run.screen),
             make_callbacks=lambda: self.callbacks(config),
         )
-        with temporary_library_settings(context.threads):
+        with temporary_library_settings(run.threads):
             summary = ModelSummary(self.module(config), max_depth=-1)
-            context.write_summary(str(summary))
+            run.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
         rows = trained.predictions
         labels = [*self.labels]
@@ -74,7 +77,7 @@ class LightningExperiment(Experiment[L], Generic[L]):
         predictions = predictions_from_rows(rows, labels, {})
         tested = predictions.test_metrics if predictions else {}
         check_metrics_finite(tested, "test")
-        keep_test_predictions(context, config.predictions, predictions, None)
+        keep_test_predictions(run, config.predictions, predictions, None)
         return Results(
             metrics=trained.metrics | tested | trained.metrics,  # its order; the module's win
             accelerator=report,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -27,15 +28,17 @@ from dlrun.kernels.batch_parts import FastDropout
 from dlrun.networks.weights_files import load_weights
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.folder import WEIGHTS
+from dlrun.runs.live_run import LiveRun
 from dlrun.runs.predictions import (
     DescribeRow,
     Predictions,
     keep_test_predictions,
     predictions_from_rows,
 )
-from dlrun.runs.recorded_metrics import too_good_by_test_rows
-from dlrun.runs.run import ASSETS, DrawnFigures, Run
-from dlrun.runs.run_context import Results, RunContext
+from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.run import ASSETS, Run
+from dlrun.runs.shown_results import too_good_by_test_rows
+from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, BatchDataset
 from dlrun.training.objective import TrainingObjective, classification
@@ -121,7 +124,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     eval_batch_size: ClassVar[int | None] = None
 
     @abstractmethod
-    def load(self, config: N, context: RunContext) -> LoadedData[A]:
+    def load(self, config: N, data_dir: Path, screen: Screen) -> LoadedData[A]:
         """Load the data of the experiment."""
 
     def _array_data(self, config: N, loaded: LoadedData[A]) -> ArrayData:
@@ -151,29 +154,29 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Return how many of a run's CPU threads torch's own operations use."""
         return threads
 
-    def run(self, config: N, context: RunContext) -> Results:
+    def run(self, config: N, run: LiveRun) -> Results:
         """Train and test the network, and write the files of the run."""
         from dlrun.training.fit import Training  # slow: Lightning
 
-        with context.phase("data"):
-            loaded = self.load(config, context)
+        with run.phase("data"):
+            loaded = self.load(config, run.data_dir, run.screen)
             data = self._array_data(config, loaded)
             assets = loaded.assets
-            context.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
+            run.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
             fingerprint = loaded.fingerprint()
-        config = config.model_copy(update={"threads": context.threads})
+        config = config.model_copy(update={"threads": run.threads})
         objective = self.objective(config, assets)
         if config.validates_on_test and (config.early_stopping.monitor or config.best_epoch_metric):
             what = "the test metric of an epoch that they choose"
-            context.screen.warn(too_good_by_test_rows(what))
-        with temporary_library_settings(self.torch_threads(config, context.threads)):
+            run.screen.warn(too_good_by_test_rows(what))
+        with temporary_library_settings(self.torch_threads(config, run.threads)):
             build = partial(self.build, config, assets)
-            parameters = context.write_layers(build(), _first_input(data.train))
-            training = Training.of_network(config, context, build, data, objective, fingerprint)
+            parameters = run.write_layers(build(), _first_input(data.train))
+            training = Training.of_network(config, run, build, data, objective, fingerprint)
             result, accelerator = training.run_on_accelerator()
-        with context.phase("predictions"):
+        with run.phase("predictions"):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
-            keep_test_predictions(context, config.predictions, predictions, loaded.describe)
+            keep_test_predictions(run, config.predictions, predictions, loaded.describe)
         test_metrics = predictions.test_metrics if predictions else {}
         train_labels = loaded.train.targets.numpy()
         return Results(
@@ -207,14 +210,14 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Return a function from inputs to class probabilities, or values, of a run's network."""
         return partial(self.objective(config, self.assets(run)).infer, self.network(run, config))
 
-    def test(self, run: Run, config: N, context: RunContext) -> Predictions:
+    def test(self, run: Run, config: N, data_dir: Path, screen: Screen) -> Predictions:
         """Test the run's network again on the CPU, in the run's precision."""
         from dlrun.training.fit import predict_test_set  # slow: Lightning
 
         assets = self.assets(run)
-        config = config.model_copy(update={"threads": context.threads})
-        with temporary_library_settings(self.torch_threads(config, context.threads)):
-            loaded = self.load(config, context)
+        config = config.model_copy(update={"threads": (run.record.threads or 1)})
+        with temporary_library_settings(self.torch_threads(config, (run.record.threads or 1))):
+            loaded = self.load(config, data_dir, screen)
             data = self._array_data(config, loaded)
             run.check_data(loaded.fingerprint())
             objective = self.objective(config, assets)

@@ -5,29 +5,28 @@
 """
 
 import contextlib
-import logging
 import shlex
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments import checks
+from dlrun.experiments import checks, registry
+from dlrun.experiments.comparable_with_published import compare_with_published
 from dlrun.experiments.experiment_base import AnyExperiment
-from dlrun.runs import run_context
+from dlrun.experiments.saved_runs import config_of, resume_command
 from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
 from dlrun.runs.find import find_run, repair_latest_link
-from dlrun.runs.folder import LOG, METRICS, SWEEPS, RunFolder, check_runs_folder_writable
+from dlrun.runs.folder import METRICS, SWEEPS, RunFolder, check_runs_folder_writable
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.new_run import new_record
+from dlrun.runs.options import RunSettings, resolve_runs_dir
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunSettings, print_results_json
-from dlrun.runs.run_recorder import RunRecorder, new_record
+from dlrun.runs.shown_results import print_results_json, show_results
 from dlrun.system.console import Screen
-from dlrun.system.files import check_regular_file, read_regular_file
-
-log = logging.getLogger("dlrun")
+from dlrun.system.files import read_regular_file
 
 
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
@@ -41,34 +40,46 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
 def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
     """Continue a stopped run, or a finished one with more epochs; return exit code and folder.
 
-    A run that has not finished continues in its own folder; with more epochs than it was to have,
-    in a new one. The overrides in the settings can change only a few other keys.
+    A run continues in its own folder, but with more epochs than it was to have in a new one. The
+    overrides in the settings can change only a few other keys.
     """
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    folder = RunFolder(find_run(run, runs_dir))
+    folder = RunFolder(find_run(run, resolve_runs_dir(settings.runs_dir)))
     is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
     with contextlib.nullcontext() if is_final else folder.locked():
         opened = Run.in_folder(folder.path)  # another process may have finished it
-        name = opened.record.experiment
-        status = opened.record.status
         config = checks.resumed_config(opened, settings)
         checks.check_no_links(folder.path)
-        needs_new_run = config.total_steps != opened.config.total_steps
-        if status == "finished" and not needs_new_run:
-            _note_nothing_to_resume(opened, settings)
-            return 0, folder.path
-        if status != "waiting" or needs_new_run:
-            checks.check_can_continue(opened, config, settings)
-        checks.check_run_can_start(name, config, settings)
-        experiment = checks.import_experiment_to_run(name, config)
-        if not needs_new_run:
-            with _telling_how_to_repeat(opened):
-                code = _run_in_folder(experiment, config, settings, folder, opened.record)
-            return code, folder.path
-    if not checkpoint_files(folder.path):
-        hint = f"`dlrun resume {shlex.quote(str(folder.path))}` starts it as it was"
-        raise DlrunError(f"{folder.path}: no finished epoch to continue from", hint)
-    check_runs_folder_writable(runs_dir)
+        if config.total_steps == config_of(opened).total_steps:
+            return _continue_in_its_folder(opened, config, settings), folder.path
+    return _continue_in_new_folder(opened, config, settings)
+
+
+def _continue_in_its_folder(opened: Run, config: ExperimentConfig, settings: RunSettings) -> int:
+    """Continue or begin a run in its folder, which is locked; return the exit code."""
+    if opened.is_finished:
+        _note_nothing_to_resume(opened, settings)
+        return 0
+    if opened.record.status != "waiting":
+        checks.check_can_continue(opened, config, settings)
+    name = opened.record.experiment
+    checks.check_run_can_start(name, config, settings)
+    experiment = checks.import_experiment_to_run(name, config)
+    with _telling_how_to_repeat(opened):
+        return _run_in_folder(experiment, config, settings, RunFolder(opened.folder), opened.record)
+
+
+def _continue_in_new_folder(
+    opened: Run, config: ExperimentConfig, settings: RunSettings
+) -> tuple[int, Path]:
+    """Continue a run with more epochs in a new folder; return the exit code and that folder."""
+    checks.check_can_continue(opened, config, settings)
+    if not checkpoint_files(opened.folder):
+        hint = f"`dlrun resume {shlex.quote(str(opened.folder))}` starts it as it was"
+        raise DlrunError(f"{opened.folder}: no finished epoch to continue from", hint)
+    name = opened.record.experiment
+    checks.check_run_can_start(name, config, settings)
+    experiment = checks.import_experiment_to_run(name, config)
+    check_runs_folder_writable(resolve_runs_dir(settings.runs_dir))
     with _telling_how_to_repeat(opened):
         return _run_in_new_folder(experiment, config, settings, opened)
 
@@ -84,7 +95,7 @@ def _telling_how_to_repeat(run: Run) -> Iterator[None]:
 
 
 def _note_nothing_to_resume(run: Run, settings: RunSettings) -> None:
-    more = run.resume_command
+    more = resume_command(run)
     hint = f"; {more} continues it in a new run" if more else ""
     if sweep := run.record.sweep:
         folder = run.folder.parents[1] / SWEEPS / sweep.name
@@ -106,7 +117,7 @@ def _run_in_new_folder(
 
     continued: the earlier run whose last checkpoint the new run continues.
     """
-    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
+    runs_dir = resolve_runs_dir(settings.runs_dir)
     record = new_record(experiment.name, config, settings, continued)
     folder = RunFolder.claim(runs_dir, experiment.name, settings.name)
     try:
@@ -137,41 +148,13 @@ def _run_in_folder(
     continued: Run | None = None,
 ) -> int:
     """Run an experiment in its folder, record how it ends, and return the exit code."""
-    recorder = RunRecorder(experiment, config, folder, settings, record, continued)
-    check_regular_file(folder.path / LOG)
-    log_file = logging.FileHandler(folder.path / LOG, "a", "utf-8", errors="backslashreplace")
-    with _log_messages_to(log_file), recorder.context.stop.handle_signals():
-        try:
-            recorder.begin()
-            results = experiment.run(config, recorder.context)
-            recorder.finish(results)
-        except BaseException as error:
-            shown = recorder.end_early(error)
-            if shown is error:
-                raise
-            raise shown from error
-        recorder.show(results)
+    name = experiment.name
+    package = registry.experiment_entry(name).package
+    with LiveRun.begin(folder, record, config, settings, package, continued) as run:
+        results = experiment.run(config, run)
+        published = compare_with_published(name, config, results)
+        run.finish(results, published, lambda finished: experiment.draw(finished, config))
+        if settings.json:
+            print_results_json(folder.path, run.screen)
+        show_results(run.record, folder.path, run.screen, results.shown)
     return results.exit_code
-
-
-@contextlib.contextmanager
-def _log_messages_to(handler: logging.Handler) -> Iterator[None]:
-    """Hand log messages and warnings to a handler during a block."""
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    level = log.level
-    raises = logging.raiseExceptions
-    root.addHandler(handler)
-    log.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # on a full disk: no traceback for each line of the log
-    is_captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by the caller
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(is_captured)
-        logging.raiseExceptions = raises
-        log.setLevel(level)
-        root.removeHandler(handler)
-        with contextlib.suppress(OSError):  # NFS says only now that lines could not be written
-            handler.close()

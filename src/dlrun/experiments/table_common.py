@@ -17,7 +17,8 @@ from dlrun.experiments.predictors import RowPredictor
 from dlrun.runs import predictions
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.predictions import PredictedValues
-from dlrun.runs.run import DrawnFigures, Run
+from dlrun.runs.results import DrawnFigures
+from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 
 STRAW_MAN = "straw_man_r2"

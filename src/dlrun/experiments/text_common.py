@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds, split_w
 from dlrun.experiments.experiment_base import NetworkAssets, load_data
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.runs.predictions import DescribeRow
-from dlrun.runs.run_context import RunContext
+from dlrun.system.console import Screen
 
 
 class TextAssets(NetworkAssets, frozen=True):
@@ -30,13 +31,13 @@ class TextAssets(NetworkAssets, frozen=True):
 
 
 def load_and_split_reviews(
-    config: ExperimentConfig, context: RunContext
+    config: ExperimentConfig, data_dir: Path, screen: Screen
 ) -> tuple[Reviews, RowIndices, RowIndices]:
     """Load reviews, and return them with the rows for fitting and for validation."""
-    reviews: Reviews = load_data(config, context)
+    reviews: Reviews = load_data(config, data_dir, screen)
     validation = config.data_section.validation
     return reviews, *split_off_validation(
-        validation, reviews.train, reviews.test, config.split_seed, context.screen
+        validation, reviews.train, reviews.test, config.split_seed, screen
     )
 
 

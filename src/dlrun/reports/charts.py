@@ -10,9 +10,10 @@ from functools import cached_property
 from statistics import fmean
 
 from dlrun import stats
-from dlrun.metrics import STAGES, TESTED, without_stage
+from dlrun.metrics import STAGES, TESTED, is_plottable, without_stage
+from dlrun.runs.metrics_csv import LR, STEP
+from dlrun.runs.published import published_metrics
 from dlrun.runs.record import RunRecord
-from dlrun.runs.recorded_metrics import LR, STEP, is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # edges of the panel, in SVG units

@@ -12,7 +12,8 @@ from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.group_rows import group_row
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
-from dlrun.runs.groups import Group, name_by_varied_settings, rank_on_same_test_rows, seed_and_fold
+from dlrun.runs.groups import Group, name_by_varied_settings, seed_and_fold
+from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.tables import GROUP_COLUMNS, Column, used_columns
 
 MAX_CURVES = 5  # of a chart, each in a colour; the others are not drawn

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.runs.groups import Group, Interval, Spread
+from dlrun.runs.published import EDITIONS, published_metrics
 from dlrun.runs.record import ACCURACY
-from dlrun.runs.recorded_metrics import EDITIONS, published_metrics
 
 
 def group_row(group: Group, spread: Spread) -> Values:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from dlrun.config.yaml_loader import Values
 from dlrun.data.download import with_published_name
 from dlrun.runs.csv_tables import parse_csv
-from dlrun.runs.recorded_metrics import EDITIONS
+from dlrun.runs.published import EDITIONS
 from dlrun.system.console import cut
 from dlrun.system.files import read_arrays
 

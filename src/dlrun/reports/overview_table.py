@@ -9,15 +9,16 @@ from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.data.dataset_types import GENERATED
-from dlrun.metrics import TESTED
+from dlrun.metrics import TESTED, format_interval, format_metric
 from dlrun.reports.charts import Strip
 from dlrun.reports.comparison import Sections, warning_tags_of_group
 from dlrun.reports.group_rows import interval_of_test_set, position_of_published, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
-from dlrun.runs.groups import FEWEST, Group, Spread, rank_on_same_test_rows
-from dlrun.runs.recorded_metrics import EDITIONS, format_interval, format_metric
+from dlrun.runs.groups import FEWEST, Group, Spread
+from dlrun.runs.published import EDITIONS
+from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.tables import Column, used_columns
 
 LEGEND = {

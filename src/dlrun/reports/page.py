@@ -14,6 +14,7 @@ import jinja2
 from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_setting
+from dlrun.metrics import format_metric
 from dlrun.reports import charts, comparison
 from dlrun.reports.charts import Chart
 from dlrun.reports.group_rows import group_row
@@ -21,14 +22,11 @@ from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import warning_tags_as_html
-from dlrun.runs.groups import group_runs, rank_on_same_test_rows
-from dlrun.runs.recorded_metrics import (
-    add_accuracy_of_largest_class,
-    format_metric,
-    main_metric,
-    remarks_on_metrics,
-)
+from dlrun.runs.groups import group_runs
+from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
+from dlrun.runs.same_rows import rank_on_same_test_rows
+from dlrun.runs.shown_results import add_accuracy_of_largest_class, remarks_on_metrics
 from dlrun.runs.tables import RUN_COLUMNS, Column, Row, run_row, used_columns
 from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
@@ -117,7 +115,7 @@ def _row_of_run(section: ReportSection) -> Row:
         for key, value in (section.changed_settings or {}).items()
     )
     return {
-        **run_row(section.run, section.notes),
+        **run_row(section.run, section.notes, section.changed_settings or {}),
         "number": number,
         "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
         "state": Markup("{}{}").format(section.state, warning_tags_as_html(tags)),

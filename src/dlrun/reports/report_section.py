@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
+from dlrun.experiments.saved_runs import changed_settings, resume_command
+from dlrun.metrics import is_plottable
 from dlrun.reports import highlights
 from dlrun.reports import warning_tags as tags
 from dlrun.reports.charts import ColumnsByName, charts_of_run, thin_out_table
@@ -19,9 +21,10 @@ from dlrun.reports.warning_tags import WarningTag
 from dlrun.runs.copies import find_damage
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.notes import RunNotes
+from dlrun.runs.published import EDITIONS, published_metrics
 from dlrun.runs.record import RunEnvironment
-from dlrun.runs.recorded_metrics import EDITIONS, STEP, is_plottable, published_metrics
 from dlrun.runs.run import ASSETS, Run
 
 if TYPE_CHECKING:
@@ -57,7 +60,9 @@ class ReportSection:
         self.title = self._title()
         self.settings: Values = run.settings
         # The settings that differ from the shipped config; None if that is unknown.
-        self.changed_settings: Values | None = self._read_or_note(run.changed_settings, None)
+        self.changed_settings: Values | None = self._read_or_note(
+            lambda: changed_settings(run), None
+        )
         self.notes: RunNotes = self._read_or_note(lambda: run.notes, RunNotes())
         self.metrics: dict[str, float | None] = self._read_or_note(lambda: run.newest_metrics, {})
         self.with_published = with_published
@@ -143,7 +148,7 @@ class ReportSection:
             for key, value in self.changed_settings.items():
                 words += ["--set", format_override(key, value)]
             commands["The same without its folder"] = shlex.join(words)
-        if resume := self.run.resume_command:
+        if resume := resume_command(self.run):
             commands["More epochs" if self.state == "finished" else "Resume it"] = resume
         return commands
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from dlrun.runs.groups import FEWEST
-from dlrun.runs.recorded_metrics import HOLD_OUT
+from dlrun.runs.shown_results import HOLD_OUT
 
 
 class WarningTag(NamedTuple):

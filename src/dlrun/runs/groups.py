@@ -8,16 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from dlrun import stats
-from dlrun.config.data_sections import FOLD
+from dlrun.config.data_sections import CHANCE, FOLD
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.data.split import Split
-from dlrun.errors import DlrunError
-from dlrun.experiments.comparable_with_published import CHANCE
-from dlrun.metrics import TESTED, Metric
+from dlrun.metrics import TESTED, Metric, is_plottable
 from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.record import RunRecord
-from dlrun.runs.recorded_metrics import is_plottable, main_metric, selection_metric
 from dlrun.runs.run import Run
 
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
@@ -144,18 +142,12 @@ class Group:
     @cached_property
     def depends_on_chance(self) -> bool:
         """Return whether runs of the config differ in their numbers, as the config says."""
-        try:
-            return bool(self.fold_count) or self.runs[0].config.depends_on_seed
-        except DlrunError:  # the experiment is not installed
-            return True
+        return bool(self.fold_count) or self.record.depends_on_seed
 
     @property
     def is_single_fit(self) -> bool:
         """Return whether one run counts, in which a seed divides the rows at most."""
-        try:
-            return len(self.counted) == 1 and not self.runs[0].config.stochastic
-        except DlrunError:  # the experiment is not installed
-            return False
+        return len(self.counted) == 1 and not self.record.is_stochastic
 
     def shortage(self, spread: Spread) -> str:
         """Return that there are too few seeds or folds to judge a metric; empty if enough."""
@@ -268,53 +260,6 @@ class _SameData:
 def division_of(run: Run) -> Division:
     """Return the seed and the fold that divided the rows of a run; None if they are not known."""
     return run.record.split.division if run.record.split else None
-
-
-def divisions_on_same_rows(groups: Iterable[Group], metric: str) -> set[Division]:
-    """Return the divisions of the rows over which a metric of groups may be compared.
-
-    These are all, if all runs used the same rows; otherwise those that all groups have, if all
-    groups used the same rows in them. Empty if the groups may not be compared.
-    """
-    rows_of_groups = [group.rows_by_division(metric) for group in groups]
-    divisions = set[Division]().union(*rows_of_groups)
-    if len({rows for of_group in rows_of_groups for rows in of_group.values()}) > 1:
-        divisions = divisions.intersection(*rows_of_groups)
-    for division in divisions:
-        rows = {of_group[division] for of_group in rows_of_groups if division in of_group}
-        if len(rows) > 1:
-            return set()
-    return divisions
-
-
-def rank_on_same_test_rows(groups: Iterable[Group]) -> list[list[Group]]:
-    """Return lists of the groups that test the same rows, each with the best group first.
-
-    Only the runs on rows that all groups of a list have tested decide which is the best. Groups
-    whose metric is not ranked come last.
-    """
-    divided: list[list[Group]] = []
-    for group in groups:
-        for members in divided:
-            if divisions_on_same_rows([*members, group], TESTED):
-                members.append(group)
-                break
-        else:
-            divided.append([group])
-    return [_sort_best_first(members) for members in divided]
-
-
-def _sort_best_first(groups: Sequence[Group]) -> list[Group]:
-    divisions = divisions_on_same_rows(groups, TESTED)
-
-    def rank(group: Group) -> tuple[bool, float]:
-        if group.main_spread is None:
-            return True, 0.0
-        metric = group.main_spread.metric
-        mean = group.mean_over(divisions, metric.name)
-        return not metric.sign or mean is None, -metric.sign * (mean or 0.0)
-
-    return sorted(groups, key=rank)
 
 
 def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:

@@ -17,13 +17,12 @@ from dlrun.data.array_cache import Array
 from dlrun.data.scaling import is_constant
 from dlrun.data.text_files import NAME_COLUMNS, RowNames
 from dlrun.errors import DataError
-from dlrun.metrics import TESTED
+from dlrun.metrics import MAX_PLOTTABLE, TESTED, format_metric
 from dlrun.runs.csv_tables import parse_csv, to_plain_csv
 from dlrun.runs.folder import MISTAKES, PREDICTIONS
+from dlrun.runs.live_run import LiveRun
 from dlrun.runs.record import ClassSummary
-from dlrun.runs.recorded_metrics import MAX_PLOTTABLE, format_metric
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunContext
 from dlrun.system.console import to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
@@ -286,7 +285,7 @@ def predictions_from_rows(
 
 
 def keep_test_predictions(
-    context: RunContext,
+    run: LiveRun,
     wanted: WantedPredictions,
     predictions: Predictions | None,
     describe: DescribeRow | None,
@@ -294,11 +293,11 @@ def keep_test_predictions(
     """Save predictions.csv and mistakes.json in the run folder, if the config asks for them."""
     if predictions is None:
         if wanted is True:
-            context.screen.warn("predictions: no class or number for each row: none are written")
+            run.screen.warn("predictions: no class or number for each row: none are written")
     elif wanted is True or (wanted == "auto" and len(predictions) <= MOST_ROWS):
-        context.keep(PREDICTIONS, predictions.table())
+        run.keep(PREDICTIONS, predictions.table())
         mistakes = {"mistakes": predictions.mistakes(describe)}
-        context.keep(MISTAKES, to_json(mistakes).encode())
+        run.keep(MISTAKES, to_json(mistakes).encode())
 
 
 def _shortest_texts(values: NDArray[np.float64]) -> list[str]:

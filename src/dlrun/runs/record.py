@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from dlrun.config.sections import Count, RangeOfRuns, Threads
+from dlrun.config.sections import Count, Mark, RangeOfRuns, Threads, is_marked
 from dlrun.config.yaml_loader import Values
 from dlrun.data.split import Split
 from dlrun.errors import DataError, OtherVersionError
@@ -19,11 +19,14 @@ from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import pluralize
 
-FORMAT = 6  # of results.json
+FORMAT = 7  # of results.json
 MOST_RECORD = 100_000_000  # bytes of results.json, in which classify-images lists each photograph
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 SINGLE_PRECISION_ERROR = 1e-6  # above float32's rounding of a metric; more: a mean over classes
+# It marks the fields of RunRecord that say which run it is, and when, where or how it was done.
+# `dlrun verify` compares all other fields, and all that is inside of them, with a repetition's.
+MAY_DIFFER = Mark()
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
@@ -107,25 +110,30 @@ class RunRecord(BaseModel):
     model_config = FILE_MODEL
     format: int = FORMAT
     # The run, its times, and what it was asked to do.
-    id: str = ""
+    id: Annotated[str, MAY_DIFFER] = ""
     experiment: str
     status: Status
-    run: str = ""  # path of its folder when it began
-    started: str | None = None  # as ISO 8601 in UTC
-    resumed: str | None = None  # time of the last resume
-    ended: str | None = None
+    run: Annotated[str, MAY_DIFFER] = ""  # path of its folder when it began
+    started: Annotated[str | None, MAY_DIFFER] = None  # as ISO 8601 in UTC
+    resumed: Annotated[str | None, MAY_DIFFER] = None  # time of the last resume
+    ended: Annotated[str | None, MAY_DIFFER] = None
     seed: int | None = None
-    threads: Threads | None = None  # kept by a resume: another number can change the last bits
+    is_stochastic: bool = True  # whether the seed changes the numbers of one split
+    depends_on_seed: bool = True  # whether the seed changes the numbers, or divides the rows
+    # A resume keeps the threads: another number of them can change the last bits.
+    threads: Annotated[Threads | None, MAY_DIFFER] = None
     source: str | None = None  # the config's data.source
-    sweep: SweepMembership | None = None
-    continues: str | None = None  # name of the run from whose last epoch it began
+    sweep: Annotated[SweepMembership | None, MAY_DIFFER] = None
+    # The name of the run from whose last epoch it began.
+    continues: Annotated[str | None, MAY_DIFFER] = None
     # As in config.yaml, but for what a resume chose: the device, the paths.
     config: RecordedConfig = {}
     steps: Count | None = None  # number of finished epochs or penalties
     # Its data and its results.
     data: str = ""  # in words: the source of the rows; not how a seed or a fold divided them
     split: Split | None = None  # which rows were tested, and which trained and validated
-    data_digest: str | None = None  # hash of all arrays, the vocabulary and the labels
+    # A hash of all arrays, the vocabulary and the labels; of photographs, also of their times.
+    data_digest: Annotated[str | None, MAY_DIFFER] = None
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
     reference: RecordedReference = {}  # the published metrics, and where they stand
@@ -136,11 +144,18 @@ class RunRecord(BaseModel):
     best_epoch: BestEpoch | None = None
     classes: ClassSummary | None = None  # if classes were predicted
     # How it ran, and the files that it wrote.
-    accelerator: AcceleratorChoice | None = None
-    seconds: dict[str, float] = {}  # duration of each phase, in all parts that were not killed
+    accelerator: Annotated[AcceleratorChoice | None, MAY_DIFFER] = None
+    # The duration of each phase, in all parts that were not killed.
+    seconds: Annotated[dict[str, float], MAY_DIFFER] = {}
     figures: list[str] = []
-    files: dict[str, str] = {}  # SHA-256 by name: of config.yaml; once finished, of all its files
+    # SHA-256 by name: of config.yaml; once finished, of all its files.
+    files: Annotated[dict[str, str], MAY_DIFFER] = {}
     error: str | None = None
+
+    @classmethod
+    def fields_that_may_differ(cls) -> set[str]:
+        """Return the names of the fields that a repetition of the run need not repeat."""
+        return {name for name, field in cls.model_fields.items() if is_marked(field, MAY_DIFFER)}
 
     @property
     def directions(self) -> Directions:

@@ -1,57 +1,42 @@
-"""Open a saved run from its folder: its results, files, config and network."""
+"""Open a saved run from its folder: its results, files and metrics."""
 
 import contextlib
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Self
 
-from dlrun.config.sections import EPOCHS, ExperimentConfig
-from dlrun.config.validation import validate_layer
-from dlrun.config.yaml_loader import Values, config_layer_from_values, flatten_keys
+from dlrun.config.yaml_loader import Values, flatten_keys
 from dlrun.errors import (
     ConfigError,
     DataError,
     DlrunError,
     OtherVersionError,
-    name_and_first_line,
 )
-from dlrun.experiments import registry
-from dlrun.metrics import TESTED
-from dlrun.runs import run_context
-from dlrun.runs.checkpoint import checkpoint_files
+from dlrun.metrics import TESTED, format_metric
 from dlrun.runs.find import find_run, runs_newest_first
-from dlrun.runs.folder import CONFIG, LOCK, METRICS, RESULTS, RunFolder
+from dlrun.runs.folder import CONFIG, LOCK, METRICS, RESULTS
+from dlrun.runs.metrics_csv import newest_metrics, parse_metrics_csv
 from dlrun.runs.notes import RunNotes, read_notes
-from dlrun.runs.progress_recorder import ProgressRecorder
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.record import (
     RunEnvironment,
     RunRecord,
     read_run_environment,
     read_run_record,
 )
-from dlrun.runs.recorded_metrics import format_metric, newest_metrics, parse_metrics_csv
-from dlrun.runs.run_context import RunContext
-from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
-from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
-    from dlrun.experiments.experiment_base import AnyExperiment, Network
-    from dlrun.experiments.predictors import Input, Prediction, Predictor
-    from dlrun.runs.predictions import Predictions
 
-T = TypeVar("T")
 ASSETS = "assets.json"
 OTHER_VERSION = "other version"  # the state of a run that another version of dlrun wrote
-DrawnFigures: TypeAlias = "dict[str, Figure]"  # by file name; matplotlib is slow to import
 WRONG_DIGEST = f"damaged or edited: its SHA-256 is not the one in {RESULTS}"
 
 
@@ -65,12 +50,12 @@ class Run:
     is_other_version: bool = False  #: whether another version of dlrun wrote them
 
     @classmethod
-    def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
+    def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> Self:
         """Open a run by a name that `find_run` knows; raise DlrunError if it cannot be read."""
-        return cls.in_folder(find_run(str(run), run_context.resolve_runs_dir(runs_dir)))
+        return cls.in_folder(find_run(str(run), resolve_runs_dir(runs_dir)))
 
     @classmethod
-    def in_folder(cls, folder: Path) -> "Run":
+    def in_folder(cls, folder: Path) -> Self:
         """Open the run in a folder. Raises DlrunError if its record or config.yaml is damaged."""
         run = cls(folder, read_run_record(folder))
         config = folder / CONFIG
@@ -82,6 +67,11 @@ class Run:
             problem = f"{config}: damaged, or edited: the config of a run never changes"
             raise DataError(problem, f"`{run.repeat_command}` starts a new run with this config")
         return run
+
+    @classmethod
+    def of(cls, run: "Run") -> Self:
+        """Return a run as one of this class."""
+        return cls(run.folder, run.record, run.problem, run.is_other_version)
 
     @property
     def name(self) -> str:
@@ -201,7 +191,7 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if not self.is_finished:
-            again = f"dlrun resume {shlex.quote(str(self.folder))}{self._place_options}"
+            again = f"dlrun resume {shlex.quote(str(self.folder))}{self.place_options}"
             hint = f"`{again}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
@@ -226,35 +216,19 @@ class Run:
             raise DataError(problem, f"`{self.repeat_command}` runs it again")
 
     @cached_property
-    def experiment(self) -> "AnyExperiment":
-        """Return the run's experiment; raise ConfigError if it is not installed."""
-        return registry.load_experiment(self.record.experiment)
-
-    @cached_property
-    def config(self) -> ExperimentConfig:
-        """Return the config of the run; raise ConfigError if its experiment has other keys now."""
-        layer = config_layer_from_values(self.record.config, str(self.folder / CONFIG))
-        name = self.record.experiment
-        return validate_layer(registry.load_config_class(name), layer, name)
-
-    @cached_property
     def settings(self) -> Values:
         """Return the values of `config` by dotted keys, without the published numbers."""
         values = flatten_keys(self.record.config)
         return {key: values[key] for key in values if not key.startswith("reference.")}
 
-    def changed_settings(self) -> Values:
-        """Return the dotted keys that differ from the shipped config, with the run's values."""
-        return registry.changed_from_shipped(self.record.experiment, self.record.config)
-
     @property
     def repeat_command(self) -> str:
         """Return the command that repeats the run."""
         config = shlex.quote(str(self.folder / CONFIG))
-        return f"dlrun {self.record.experiment} --config {config}{self._place_options}"
+        return f"dlrun {self.record.experiment} --config {config}{self.place_options}"
 
     @property
-    def _place_options(self) -> str:
+    def place_options(self) -> str:
         """Return the options --runs-dir and --data-dir with which the run began, after a space.
 
         Without --runs-dir if the run is somewhere else now, as one that was handed in.
@@ -272,80 +246,6 @@ class Run:
                 if is_here or name == "--data-dir":
                     options += f" {name} {shlex.quote(value)}"
         return options
-
-    @property
-    def resume_command(self) -> str | None:
-        """Return the command that continues the run, or None; of a finished run, in a new run."""
-        try:
-            schema = registry.load_config_class(self.record.experiment)
-        except DlrunError:  # not installed
-            return None
-        state = self.state
-        if not schema.resumable or state == "running":
-            return None
-        has_checkpoint = bool(checkpoint_files(self.folder))
-        command = f"dlrun resume {shlex.quote(str(self.folder))}{self._place_options}"
-        if state != "finished":
-            return command if has_checkpoint or not self.record.steps else None
-        can_be_longer = EPOCHS in schema.changeable_by_resume(self.settings)
-        stopped_early = self.record.stopped_epoch is not None
-        continues = has_checkpoint and can_be_longer and not stopped_early
-        return f"{command} {EPOCHS}={2 * (self.record.steps or 1)}" if continues else None
-
-    def network(self) -> "Network":
-        """Return the network in eval mode on the CPU; raise DlrunError if the run trained none."""
-        return self._call_experiment(self.experiment.network)
-
-    @cached_property
-    def predictor(self) -> "Predictor":
-        """Return the predictor for new inputs; raise DlrunError if the run cannot predict."""
-        self.check_has_result()
-        return self._call_experiment(self.experiment.predictor)
-
-    def predict(self, inputs: "Input | Iterable[Input] | pd.DataFrame") -> "list[Prediction]":
-        """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
-
-        A row is a mapping from columns to values, or one of a pandas DataFrame. The prediction of
-        an image or a row may be an error. Raises DlrunError if the run cannot predict, or not this
-        input.
-        """
-        from dlrun.experiments.predictors import read_input  # slow: Pillow
-
-        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
-            frame: Any = inputs
-            inputs = frame.astype(object).where(frame.notna(), "").to_dict("records")
-        if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
-            inputs = [inputs]
-        column = self.settings.get("data.text_column", "text")
-        values = cast("Iterable[Input]", inputs)
-        read = [read_input(value, self.predictor.reads, column) for value in values]
-        return self.predictor.predict(read) if read else []
-
-    def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
-        """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
-        self.check_has_result()
-        screen = screen or Screen(quiet=True)
-        folder = RunFolder(self.folder)
-        progress = ProgressRecorder(folder, self.record.id, screen, StopRequest())
-        data_dir = run_context.resolve_data_dir(data_dir)
-        context = RunContext(folder, progress, data_dir, self.record.threads or 1)
-        return self._call_experiment(lambda run, config: self.experiment.test(run, config, context))
-
-    def draw(self) -> DrawnFigures:
-        """Return the figures by their file names, drawn again from the run's files."""
-        return self._call_experiment(self.experiment.draw)
-
-    def _call_experiment(self, method: "Callable[[Run, Any], T]") -> T:
-        """Call a method of the experiment; any exception is a DataError: a file is damaged."""
-        try:
-            return method(self, self.config)
-        except DlrunError:
-            raise
-        except Exception as error:
-            problem = f"{self.folder}: not as {self.record.experiment} writes a run: "
-            problem += name_and_first_line(error)
-            check = shlex.join(["dlrun", "runs", "check", str(self.folder)])
-            raise DataError(problem, f"`{check}` names damaged files") from error
 
     def __repr__(self) -> str:
         tested = [name for name in self.record.metrics if name.startswith(TESTED)]

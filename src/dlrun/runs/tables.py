@@ -1,19 +1,14 @@
 """Define tables of runs once for all outputs: terminal, JSON, CSV and the HTML report."""
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dlrun.config.yaml_loader import Values, format_setting, format_settings_briefly
-from dlrun.errors import ConfigError
+from dlrun.metrics import format_interval, format_metric
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.notes import RunNotes
-from dlrun.runs.recorded_metrics import (
-    format_interval,
-    format_metric,
-    main_metric,
-    published_metrics,
-)
+from dlrun.runs.published import published_metrics
+from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen, cut, format_text_table, printable, shorten_paths
 
@@ -108,15 +103,14 @@ RUN_COLUMNS = (
 )
 
 
-def run_row(run: Run, notes: RunNotes) -> Values:
-    """Return what tables show of a run: state, main metric, duration, tags and more."""
+def run_row(run: Run, notes: RunNotes, differs: Values) -> Values:
+    """Return what tables show of a run: state, main metric, duration, tags and more.
+
+    differs: the settings that differ from the shipped config.
+    """
     record = run.record
     parent = run.folder.parent.name  # handed in, it may lie below a student
     metric = main_metric(record)
-    differs: Values = {}
-    if run.is_readable:
-        with contextlib.suppress(ConfigError):  # the experiment is not installed
-            differs = run.changed_settings()
     return {
         "name": run.name if parent == record.experiment else f"{parent}/{run.name}",
         "experiment": record.experiment,

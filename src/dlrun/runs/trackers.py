@@ -15,9 +15,9 @@ from dlrun.config.sections import ExperimentConfig, LoggerName
 from dlrun.config.yaml_loader import Values, flatten_keys
 from dlrun.errors import name_and_first_line
 from dlrun.runs.folder import Row, RunFolder
+from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.notes import read_notes
 from dlrun.runs.record import read_run_environment
-from dlrun.runs.recorded_metrics import STEP
 from dlrun.system.console import Screen
 from dlrun.system.library_imports import import_matplotlib, outside_working_folder
 
@@ -35,7 +35,7 @@ ENVIRONMENT = {
 
 
 @dataclass(eq=False)
-class ExternalLoggers:
+class Trackers:
     """Logs the metrics of a run to all external loggers that its config names."""
 
     config: ExperimentConfig

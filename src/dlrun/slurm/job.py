@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.errors import DlrunError, OutOfTime
-from dlrun.runs import run_context
 from dlrun.runs.folder import RunFolder
+from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.runs.record import read_run_record, write_run_record
-from dlrun.runs.run_context import RunSettings
 
 SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder
 STDOUT_FILE, STDERR_FILE = "stdout.txt", "stderr.txt"
@@ -86,7 +85,7 @@ def _mark_waiting_run_failed(run_folder: Path) -> None:
 
 def make_resume_job(run_folder: Path, settings: RunSettings) -> ResumeJob:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
-    data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
+    data_dir = resolve_data_dir(settings.data_dir).absolute()
     places = ["--runs-dir", str(run_folder.parents[1]), "--data-dir", str(data_dir)]
     flags = [f"--{flag}" for flag in ("quiet", "summary", "force") if getattr(settings, flag)]
     return ResumeJob(str(run_folder), ("resume", str(run_folder), *places, *flags))

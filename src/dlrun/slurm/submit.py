@@ -18,11 +18,11 @@ from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
-from dlrun.experiments import checks
-from dlrun.runs import run_context, run_recorder
+from dlrun.experiments import checks, registry
+from dlrun.runs import new_run
 from dlrun.runs.find import repair_latest_link
 from dlrun.runs.folder import RunFolder
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings, resolve_runs_dir
 from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job
 from dlrun.slurm.watch import wait_for_job
 from dlrun.system.extras import require_extra
@@ -130,7 +130,7 @@ def submit_jobs(
     submitit's files are in `array_folder`; None: in the folder of the only run. Raises ConfigError
     if SLURM refuses them; then all new runs are removed.
     """
-    runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
+    runs_dir = resolve_runs_dir(planned[0].settings.runs_dir).absolute()
     jobs: list[ResumeJob] = []
     with contextlib.ExitStack() as undo:
         undo.callback(repair_latest_link, runs_dir, experiment)
@@ -155,8 +155,9 @@ def _claim_waiting_run(
     claimed = RunFolder.claim(runs_dir, experiment, run.settings.name)
     undo.callback(shutil.rmtree, claimed.path)
     with claimed.locked():
-        record = run_recorder.new_record(experiment, run.config, run.settings)
-        run_recorder.write_first_files(claimed, record, run.settings)
+        record = new_run.new_record(experiment, run.config, run.settings)
+        package = registry.experiment_entry(experiment).package
+        new_run.write_first_files(claimed, record, run.settings, package)
     return claimed.path
 
 

@@ -29,7 +29,7 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError, Terminated, name_and_first_line
 from dlrun.experiments import registry
 from dlrun.experiments.running import resume_run, run_experiment
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.system import resources
 from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_regular_file

@@ -19,8 +19,9 @@ from optuna.distributions import (
 from optuna.trial import create_trial
 
 from dlrun.errors import DlrunError
-from dlrun.runs.recorded_metrics import HOLD_OUT, selection_metric
+from dlrun.runs.ranked_metrics import selection_metric
 from dlrun.runs.run import Run
+from dlrun.runs.shown_results import HOLD_OUT
 from dlrun.sweeps.search_space import KeySearchSpace
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 

@@ -12,8 +12,8 @@ from dlrun.experiments import registry
 from dlrun.experiments.checks import check_run_can_start, merge_experiment_config, validate_config
 from dlrun.runs import environment
 from dlrun.runs.groups import varied_keys
+from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.runs.record import SPLIT_SEED
-from dlrun.runs.run_context import RunSettings, resolve_data_dir
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
 from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, digests_of_data
 from dlrun.system.console import Screen

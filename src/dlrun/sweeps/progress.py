@@ -4,8 +4,9 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from dlrun.metrics import format_metrics_line
+from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.record import RunRecord
-from dlrun.runs.recorded_metrics import format_metrics_line, main_metric, selection_metric
 from dlrun.runs.run import Run
 from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint

@@ -2,7 +2,7 @@
 
 import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,12 @@ from rich.text import Text
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import ConfigError, os_error_remedy
+from dlrun.metrics import shorten_metric
 from dlrun.reports.group_rows import group_row
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.folder import RunFolder
-from dlrun.runs.recorded_metrics import shorten_metric
 from dlrun.runs.run import Run
 from dlrun.runs.tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_csv, table_lines
 from dlrun.sweeps import selection
@@ -91,7 +91,7 @@ class SweepResults:
         return f"{runner_up}. " + self.comparison.describe("The best beside it", "the second")
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> Sequence[Run]:
         """Return the runs of the sweep, in the order in which they were planned."""
         return [run for _, run in sorted(self.state.runs.items())]
 

@@ -9,7 +9,7 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
-from dlrun.runs.run_context import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep, SweepState

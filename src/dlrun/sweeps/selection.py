@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dlrun.config.yaml_loader import format_settings_briefly
-from dlrun.metrics import TESTED, VALID
-from dlrun.runs.groups import Group, divisions_on_same_rows, group_runs
-from dlrun.runs.recorded_metrics import format_metric, too_good_by_test_rows
+from dlrun.metrics import TESTED, VALID, format_metric
+from dlrun.runs.groups import Group, group_runs
 from dlrun.runs.run import Run
+from dlrun.runs.same_rows import divisions_on_same_rows
+from dlrun.runs.shown_results import too_good_by_test_rows
 from dlrun.sweeps.sweep_plan import SweepPlan
 
 NO_VALIDATION = (

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlrun.errors import Interrupted
-from dlrun.runs.run_context import RunSettings
+from dlrun.runs.options import RunSettings
 from dlrun.slurm.submit import RunToSubmit, SlurmOptions, submit_jobs
 from dlrun.slurm.watch import jobs_in_queue, read_job_id, watch_jobs
 from dlrun.sweeps.progress import SweepProgress

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.runs.find import find_sweep
 from dlrun.runs.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
-from dlrun.runs.run_context import RunSettings, resolve_runs_dir
+from dlrun.runs.options import RunSettings, resolve_runs_dir
 from dlrun.slurm.submit import SlurmOptions, require_slurm
 from dlrun.sweeps import slurm_jobs
 from dlrun.sweeps.child_processes import preload_fork_server

@@ -12,8 +12,8 @@ from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.find import runs_newest_first
 from dlrun.runs.folder import CONFIG, PLAN, RunFolder
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import resolve_runs_dir
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 
 

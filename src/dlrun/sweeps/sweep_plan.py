@@ -18,8 +18,8 @@ from dlrun.experiments.checks import validate_config
 from dlrun.runs import environment
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.runs.folder import PLAIN_NAME, PLAN, SWEEPS
+from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.runs.record import SweepMembership
-from dlrun.runs.run_context import RunSettings, resolve_data_dir
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
 
 FORMAT = 2

@@ -4,7 +4,7 @@ import copy
 import math
 import random
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,16 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.metrics import VALID, describe_metric
-from dlrun.runs.progress_recorder import ProgressRecorder, check_metrics_finite
-from dlrun.runs.recorded_metrics import (
-    NO_METRICS,
-    SECONDS,
-    STEP,
-    format_metrics_line,
-    is_stopped_early,
-    kept_epoch,
-)
+from dlrun.errors import DlrunError
+from dlrun.metrics import VALID, describe_metric, format_metrics_line
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.metrics_csv import NO_METRICS, SECONDS, STEP
+from dlrun.runs.ranked_metrics import is_stopped_early, kept_epoch
 from dlrun.system.console import format_position
 from dlrun.training.run_state import STATE, RunState
 from dlrun.training.user_module import predictions_of_batch, values_by_column
@@ -41,7 +36,7 @@ class EpochRecorder(pl.Callback):
     epoch, so no random state has to be stored.
     """
 
-    progress: ProgressRecorder
+    live_run: LiveRun
     config: LightningConfig
     state: RunState
 
@@ -61,7 +56,7 @@ class EpochRecorder(pl.Callback):
 
     def metric_columns(self, metrics: Collection[str]) -> list[str]:
         """Return the names of an epoch's metrics and of those of earlier epochs, in their order."""
-        rows = self.progress.rows
+        rows = self.live_run.rows
         earlier_names = rows[-1].keys() - {STEP, SECONDS} if rows else set()
         names = sorted(earlier_names.union(metrics))
         names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))
@@ -79,7 +74,7 @@ class EpochRecorder(pl.Callback):
 
     def seed_within_epoch(self, *stream: int) -> int:
         """Return a seed that depends only on the run's seed, the epoch and `stream`."""
-        sequence = np.random.SeedSequence((self.config.seed, len(self.progress.rows), *stream))
+        sequence = np.random.SeedSequence((self.config.seed, len(self.live_run.rows), *stream))
         return int(sequence.generate_state(1)[0])
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -98,7 +93,7 @@ class EpochRecorder(pl.Callback):
             combined = CombinedLoader(loaders, "max_size_cycle")  # as Lightning does
         if any(getattr(loader, "persistent_workers", False) for loader in combined.flattened):
             problem = "persistent_workers: if the run is resumed, its workers draw other numbers"
-            self.progress.screen.warn(problem)
+            self.live_run.screen.warn(problem)
         combined.flattened = [
             SeededLoader(loader, self, device, place)
             for place, loader in enumerate(combined.flattened)
@@ -110,12 +105,12 @@ class EpochRecorder(pl.Callback):
 
         Schedulers and callbacks may follow it, and Lightning does not save it.
         """
-        self.progress.stop.install_handlers()
+        self.live_run.stop.install_handlers()
         trainer.callback_metrics.update(self.state.logged_before)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
-        self.progress.stop.install_handlers()
+        self.live_run.stop.install_handlers()
 
     on_predict_start = on_test_start
 
@@ -136,30 +131,30 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
-        self.progress.move(len(self.progress.rows) + share)
-        self.progress.stop.raise_if_received()
+        self.live_run.move_bar(len(self.live_run.rows) + share)
+        self.live_run.stop.raise_if_received()
 
     def on_validation_batch_end(self, *hook: object) -> None:
         """Stop the validation if a signal was received."""
-        self.progress.stop.raise_if_received()
+        self.live_run.stop.raise_if_received()
 
     def on_test_batch_end(self, *hook: object) -> None:
         """Stop the test if a signal was received."""
-        self.progress.stop.raise_if_received()
+        self.live_run.stop.raise_if_received()
 
     def on_predict_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *indices: int
     ) -> None:
         """Keep what was predicted of a batch of the test; stop if a signal was received."""
         self._predicted.append(predictions_of_batch(outputs, batch))
-        self.progress.stop.raise_if_received()
+        self.live_run.stop.raise_if_received()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the time of the epoch with its validation; stop if it no longer improves."""
         self._seconds = time.perf_counter() - self._epoch_began
         if (stopping := self.config.early_stopping).monitor:
             metric = describe_metric(stopping.monitor, self.config.metrics)
-            rows = [*self.progress.rows, self.epoch_metrics(trainer)]
+            rows = [*self.live_run.rows, self.epoch_metrics(trainer)]
             if is_stopped_early(rows, metric, stopping.patience, stopping.min_delta):
                 trainer.should_stop = True
 
@@ -171,12 +166,12 @@ class EpochRecorder(pl.Callback):
         """Record the epoch that has ended, if any; raise DlrunError if a metric is not finite."""
         if self._seconds is None:
             return
-        number = len(self.progress.rows) + 1
+        number = len(self.live_run.rows) + 1
         metrics = self.epoch_metrics(trainer)
         check_metrics_finite(metrics, f"epoch {number}")
         values = {name: metrics.get(name, math.nan) for name in self.metric_columns(metrics)}
         row = {STEP: number, **values, SECONDS: self._seconds}
-        rows = [*self.progress.rows, row]
+        rows = [*self.live_run.rows, row]
         self._seconds = None
         metric = self.config.best_epoch_metric
         if metric and kept_epoch(rows, self.config.metrics, metric) == number:
@@ -187,7 +182,7 @@ class EpochRecorder(pl.Callback):
         shown = {name: value for name, value in metrics.items() if name not in NO_METRICS}
         position = format_position(number, self.config.trainer.max_epochs)
         line = f"epoch {position}  {format_metrics_line(shown)}"
-        self.progress.finish(row, line, self.state.content)
+        self.live_run.finish_step(row, line, self.state.content)
 
 
 @dataclass(eq=False)
@@ -209,7 +204,7 @@ class SeededLoader:
 
         The second one may be fetched in advance, before or after the hooks of an epoch's start.
         """
-        epoch = len(self.recorder.progress.rows)
+        epoch = len(self.recorder.live_run.rows)
         self._pass = self._pass + 1 if epoch == self._epoch else 0
         self._epoch = epoch
         self._seed_loader(0)
@@ -239,3 +234,11 @@ def seed_generators(seed: int, device: torch.device) -> None:
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
+
+
+def check_metrics_finite(metrics: Mapping[str, float], when: str) -> None:
+    """Raise DlrunError if a metric is infinite or NaN, as when training has diverged."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            hint = "try a smaller optimizer.lr, or trainer.precision 32-true"
+            raise DlrunError(f"{when}: {name} is {value}", hint)

@@ -18,14 +18,14 @@ from dlrun.metrics import VALID, describe_metric
 from dlrun.networks.weights_files import serialize_tensors
 from dlrun.runs.checkpoint import NAME as CHECKPOINT
 from dlrun.runs.folder import WEIGHTS
-from dlrun.runs.progress_recorder import check_metrics_finite
-from dlrun.runs.recorded_metrics import kept_epoch, newest_metrics
-from dlrun.runs.run_context import RunContext
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.metrics_csv import newest_metrics
+from dlrun.runs.ranked_metrics import kept_epoch
 from dlrun.system.accelerator import AcceleratorChoice, DeviceComparison, run_with_fallback
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
-from dlrun.training.epoch_recorder import EpochRecorder
+from dlrun.training.epoch_recorder import EpochRecorder, check_metrics_finite
 from dlrun.training.lightning_module import LightningNetwork, NetworkData, NetworkRecorder
 from dlrun.training.objective import TrainingObjective, choose_training_loss
 from dlrun.training.run_state import STATE, RunState
@@ -62,7 +62,7 @@ class Training:
     """
 
     config: LightningConfig
-    context: RunContext
+    live_run: LiveRun
     make_module: Callable[[], pl.LightningModule]
     make_data: Callable[[], pl.LightningDataModule]
     columns: Sequence[str] | None = None
@@ -73,7 +73,7 @@ class Training:
     def of_network(
         cls,
         config: NetworkConfig,
-        context: RunContext,
+        live_run: LiveRun,
         make_network: Callable[[], nn.Module],
         data: ArrayData,
         objective: TrainingObjective,
@@ -86,7 +86,7 @@ class Training:
         def make_module() -> LightningNetwork:
             return LightningNetwork(make_network(), config, objective, loss)
 
-        return cls(config, context, make_module, lambda: NetworkData(data), columns, data_digest)
+        return cls(config, live_run, make_module, lambda: NetworkData(data), columns, data_digest)
 
     @property
     def has_user_module(self) -> bool:
@@ -97,7 +97,7 @@ class Training:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
         return run_with_fallback(
             self.config.accelerator,
-            self.context.screen.warn,
+            self.live_run.screen.warn,
             self.fit_one_batch,
             self.run,
             self.compare,
@@ -106,30 +106,29 @@ class Training:
 
     def run(self, device: str) -> TrainingResult:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
-        context = self.context
-        progress = context.progress
+        live_run = self.live_run
         self._check_monitored_metric(device)
-        checkpoint = progress.begin(self.columns, self.data_digest)
-        state = RunState(context.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
+        checkpoint = live_run.begin_steps(self.columns, self.data_digest)
+        state = RunState(live_run.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
         module, data = self._build_seeded()
-        recorder = EpochRecorder(progress, self.config, state)
+        recorder = EpochRecorder(live_run, self.config, state)
         if isinstance(module, LightningNetwork):
-            recorder = NetworkRecorder(progress, self.config, state, module, self.columns or ())
+            recorder = NetworkRecorder(live_run, self.config, state, module, self.columns or ())
         trainer = self._make_run_trainer(device, recorder)
-        with progress.drawn("training", self.config.trainer.max_epochs, "epoch"):
-            with context.phase("fit"):
+        with live_run.progress_bar("training", self.config.trainer.max_epochs, "epoch"):
+            with live_run.phase("fit"):
                 self._train_remaining_epochs(trainer, module, data, recorder, device)
-            with context.phase("test"):
+            with live_run.phase("test"):
                 test_metrics = self._test_and_predict(trainer, module, data, recorder)
         check_metrics_finite(test_metrics, "test")
-        if problem := divergence_warning(progress.rows):
-            context.screen.warn(problem)
+        if problem := divergence_warning(live_run.rows):
+            live_run.screen.warn(problem)
         stopped_epoch = self._note_early_stop()
         network = module.network if isinstance(module, LightningNetwork) else module
-        context.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
+        live_run.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
         best_by = self.config.best_epoch_metric
-        weights_epoch = kept_epoch(progress.rows, self.config.metrics, best_by)
-        metrics = newest_metrics(progress.rows[:weights_epoch]) | test_metrics
+        weights_epoch = kept_epoch(live_run.rows, self.config.metrics, best_by)
+        metrics = newest_metrics(live_run.rows[:weights_epoch]) | test_metrics
         return TrainingResult(metrics, recorder.test_predictions(), weights_epoch, stopped_epoch)
 
     def compare(self, device: str) -> DeviceComparison:
@@ -137,7 +136,7 @@ class Training:
         precision = self.config.trainer.precision
         if self.has_user_module:  # its hooks may draw or keep anything
             return DeviceComparison(precision, not_compared=USER_MODULE)
-        self.context.screen.note(f"comparing {device} with the CPU on one batch")
+        self.live_run.screen.note(f"comparing {device} with the CPU on one batch")
         return compare_with_cpu(device, precision, self.fit_one_batch)
 
     def fit_one_batch(
@@ -191,7 +190,7 @@ class Training:
             [recorder, *self.make_callbacks()],
             logger=DummyLogger() if self.has_user_module else None,
             plugins=[recorder.state],
-            default_root_dir=self.context.folder.path,  # where ModelCheckpoint writes
+            default_root_dir=self.live_run.folder.path,  # where ModelCheckpoint writes
             gradient_clip_val=clip_val if self.has_user_module else None,
         )
 
@@ -204,18 +203,18 @@ class Training:
         device: str,
     ) -> None:
         """Train the epochs that are left, and give the module the weights that are kept."""
-        progress = self.context.progress
+        live_run = self.live_run
         state = recorder.state
-        epochs_done = len(progress.rows)
+        epochs_done = len(live_run.rows)
         epochs_left = 0 if state.is_stopped else self.config.trainer.max_epochs - epochs_done
         before = f", {epochs_done:,} finished before" if epochs_done else ""
-        self.context.screen.note(f"training {pluralize(epochs_left, 'epoch')} on {device}{before}")
+        self.live_run.screen.note(f"training {pluralize(epochs_left, 'epoch')} on {device}{before}")
         if epochs_left:
             resume_from = STATE if epochs_done else None
             trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
         else:
             module.load_state_dict(state.read()["state_dict"])
-        if not progress.rows:
+        if not live_run.rows:
             raise DlrunError("the training has ended before its first epoch")
         if state.best_weights is not None:
             module.load_state_dict(state.best_weights)
@@ -236,16 +235,16 @@ class Training:
         if self.config.predictions is not False and is_overridden("predict_step", module):
             trainer.predict(module, data.test_dataloader(), return_predictions=False)
             if recorder.test_predictions() is None:
-                self.context.screen.warn(NO_PREDICTIONS)
+                self.live_run.screen.warn(NO_PREDICTIONS)
         return metrics
 
     def _note_early_stop(self) -> int | None:
         """Note and return after which epoch the training stopped early, if it did."""
-        done = len(self.context.progress.rows)
+        done = len(self.live_run.rows)
         epochs = self.config.trainer.max_epochs
         if done == epochs:
             return None
-        self.context.screen.note(f"the training stopped early, after epoch {done} of {epochs}")
+        self.live_run.screen.note(f"the training stopped early, after epoch {done} of {epochs}")
         return done
 
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.metrics import VALID
-from dlrun.runs.recorded_metrics import LR, SECONDS, STEP
+from dlrun.runs.metrics_csv import LR, SECONDS, STEP
 from dlrun.training.data import ArrayData, Loader
 from dlrun.training.epoch_recorder import EpochRecorder
 from dlrun.training.learning_rate import LearningRateSchedule
@@ -137,14 +137,14 @@ class NetworkRecorder(EpochRecorder):
         """Set the learning rate of the epoch."""
         super().on_train_epoch_start(trainer, pl_module)
         if self.module.schedule is not None:
-            self.module.schedule.begin_epoch(len(self.progress.rows))
+            self.module.schedule.begin_epoch(len(self.live_run.rows))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the epoch after its validation, and change the learning rate."""
         metrics = self.module.train_stage.finish() | self.module.valid_stage.finish()
         if (schedule := self.module.schedule) is not None:
             metrics[LR] = schedule.lr
-            schedule.end_epoch(len(self.progress.rows), metrics[f"{VALID}loss"])
+            schedule.end_epoch(len(self.live_run.rows), metrics[f"{VALID}loss"])
         self._metrics = metrics
         super().on_train_epoch_end(trainer, pl_module)
 

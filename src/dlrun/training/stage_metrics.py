@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.runs.recorded_metrics import LR, SECONDS, STEP
+from dlrun.runs.metrics_csv import LR, SECONDS, STEP
 from dlrun.training.objective import Loss, TrainingObjective
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dlrun.errors import DlrunError
-from dlrun.runs.recorded_metrics import SECONDS, STEP
+from dlrun.runs.metrics_csv import SECONDS, STEP
 
 LOGGED_STAGE = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 

@@ -12,7 +12,7 @@ class DigitAutoencoder(LightningExperiment):
     def module(self, config):
         return Autoencoder(config.width, config.lr)
 
-    def datamodule(self, config, context):
+    def datamodule(self, config, data_dir, screen):
         images = TensorDataset(torch.tensor(load_digits().data / 16).float())
         parts = random_split(images, [0.7, 0.15, 0.15])
         return LightningDataModule.from_datasets(*parts, batch_size=config.batch_size)

@@ -5,6 +5,7 @@ Efron et al. 2004, doi:10.1214/009053604000000067.
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from dlrun.plugin import (
     NetworkExperiment,
     RowPredictor,
     Run,
-    RunContext,
+    Screen,
     TensorBatches,
     TrainingObjective,
     regression,
@@ -41,7 +42,7 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
 
     assets_class = DiabetesAssets
 
-    def load(self, config: Config, context: RunContext) -> LoadedData[DiabetesAssets]:
+    def load(self, config: Config, data_dir: Path, screen: Screen) -> LoadedData[DiabetesAssets]:
         """Load the patients that scikit-learn ships, standardised on the training set."""
         patients = load_diabetes(scaled=False)
         inputs, target = patients.data, patients.target

@@ -33,9 +33,10 @@ from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.plots import draw_contact_sheet
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.folder import PREDICTIONS, THUMBNAILS
-from dlrun.runs.recorded_metrics import SECONDS
-from dlrun.runs.run import DrawnFigures, Run
-from dlrun.runs.run_context import Results, RunContext
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.metrics_csv import SECONDS
+from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.run import Run
 from dlrun.system.accelerator import run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import file_digest, read_arrays
@@ -50,22 +51,22 @@ GROUP = 4
 class ClassifyImagesExperiment(Experiment[Config]):
     """Finds the most probable labels of each photograph with a pretrained network."""
 
-    def run(self, config: Config, context: RunContext) -> Results:
+    def run(self, config: Config, run: LiveRun) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
-        screen = context.screen
-        files, origin = config.find_photographs(context.data_dir)
-        with temporary_library_settings(1), context.phase("model"):
+        screen = run.screen
+        files, origin = config.find_photographs(run.data_dir)
+        with temporary_library_settings(1), run.phase("model"):
             pretrained.download_weights(config.model, screen)
             model = pretrained.load_pretrained(config.model)
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
-            parameters = context.write_layers(model.network, example)
-        with temporary_library_settings(1), context.phase("classify"):
+            parameters = run.write_layers(model.network, example)
+        with temporary_library_settings(1), run.phase("classify"):
             classified, report = run_with_fallback(
                 config.accelerator,
                 screen.warn,
                 lambda device: pretrained.make_classifier(model, device, config.precision)(example),
-                lambda device: _classify_photographs(config, context, files, model, device),
+                lambda device: _classify_photographs(config, run, files, model, device),
                 fallback=config.fallback,
             )
         errors = {str(photo.file): photo.error for photo in classified if photo.error is not None}
@@ -74,8 +75,8 @@ class ClassifyImagesExperiment(Experiment[Config]):
             screen.warn(f"{printable(file)}: {why}")
         if not predictions:
             raise DataError("no file could be read as a photograph", "name others")
-        context.keep(PREDICTIONS, to_csv(photographs.prediction_table(classified)))
-        context.keep(THUMBNAILS, _pack_thumbnails(classified))
+        run.keep(PREDICTIONS, to_csv(photographs.prediction_table(classified)))
+        run.keep(THUMBNAILS, _pack_thumbnails(classified))
         reference = shipped_reference(self.name, config.reference)
         published = {} if changes_that_affect_results(self.name, config) else reference.book
         is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
@@ -137,7 +138,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
 def _classify_photographs(
     config: Config,
-    context: RunContext,
+    run: LiveRun,
     files: Sequence[Path],
     model: PretrainedNetwork,
     device: str,
@@ -146,18 +147,17 @@ def _classify_photographs(
 
     At least the first SHOWN that can be read get a thumbnail.
     """
-    progress = context.progress
     starts = range(0, len(files), config.batch_size)
-    checkpoint = progress.begin(None, hash_contents(files, context.data_dir))
+    checkpoint = run.begin_steps(None, hash_contents(files, run.data_dir))
     done: list[Photograph] = []
     for start, content in zip(starts, checkpoint.parts if checkpoint else [], strict=False):
         part = files[start : start + config.batch_size]
         done += photographs.unpack_photograph_predictions(content, part)
-    threads = context.threads if device == "cpu" else 1
+    threads = run.threads if device == "cpu" else 1
     group_size = GROUP if device == "cpu" else config.batch_size
     predictor = _predictor(config, model, device)
 
-    with progress.drawn("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
+    with run.progress_bar("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
         for start in range(len(done), len(files), config.batch_size):
             started = time.perf_counter()
             part = files[start : start + config.batch_size]
@@ -170,13 +170,13 @@ def _classify_photographs(
             done += predictions
             unreadable = sum(photograph.error is not None for photograph in done)
             row = {"images": len(done) - unreadable, "unreadable": unreadable}  # totals
-            progress.finish(
+            run.finish_step(
                 row | {SECONDS: time.perf_counter() - started},
                 f"{len(done):,}/{len(files):,} photographs",
                 b"",
                 photographs.pack_photograph_predictions(predictions),
             )
-            context.stop.raise_if_received()
+            run.stop.raise_if_received()
     return done
 
 

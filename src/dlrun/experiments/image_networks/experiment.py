@@ -1,6 +1,7 @@
 """Define experiments that train networks on small images: convolutional, or dense on digits."""
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -27,8 +28,8 @@ from dlrun.experiments.predictors import ImagePredictor
 from dlrun.kernels.bag_linear import BagLinear, sparse_from_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunContext
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
+from dlrun.system.console import Screen
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 
 C = TypeVar("C", bound=NetworkConfig)
@@ -49,12 +50,12 @@ class ImageNetworkExperiment(NetworkExperiment[C, NetworkAssets], Generic[C]):
     def to_input(image: Image.Image) -> NDArray[np.uint8]:
         """Return an image of any size as the bytes of an input of the network."""
 
-    def load(self, config: C, context: RunContext) -> LoadedData[NetworkAssets]:
+    def load(self, config: C, data_dir: Path, screen: Screen) -> LoadedData[NetworkAssets]:
         """Load the images; the seed selects the training images held out for validation."""
-        images: SmallImages = load_data(config, context)
+        images: SmallImages = load_data(config, data_dir, screen)
         validation = config.data_section.validation
         fitted, held_out = split_off_validation(
-            validation, images.train, images.test, config.split_seed, context.screen
+            validation, images.train, images.test, config.split_seed, screen
         )
         train, valid = self.batches(config, images.train, fitted, held_out)
         (test,) = self.batches(config, images.test, np.arange(len(images.test)))

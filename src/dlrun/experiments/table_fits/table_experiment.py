@@ -4,6 +4,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,14 @@ from dlrun.experiments.table_common import (
     straw_man_metrics,
 )
 from dlrun.experiments.table_fits.table_model import FitArrays, FittedModel, TableModel
-from dlrun.metrics import TESTED, VALID, describe_metric
+from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.metrics_csv import SECONDS, newest_metrics
 from dlrun.runs.predictions import Predictions, keep_test_predictions
-from dlrun.runs.recorded_metrics import SECONDS, format_metric, newest_metrics
-from dlrun.runs.run import ASSETS, DrawnFigures, Run
-from dlrun.runs.run_context import Results, RunContext
-from dlrun.system.console import format_position, to_json
+from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.run import ASSETS, Run
+from dlrun.system.console import Screen, format_position, to_json
 from dlrun.system.files import read_arrays
 
 MODEL = "model.npz"  # the arrays of all fits of a run
@@ -46,35 +48,35 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
     def __init__(self, make_model: Callable[[Any], TableModel]) -> None:
         self.make_model = make_model
 
-    def run(self, config: CpuOnlyConfig, context: RunContext) -> Results:
+    def run(self, config: CpuOnlyConfig, run: LiveRun) -> Results:
         """Fit the model, choose the best fit, and write its coefficients and predictions."""
-        accelerator = config.report_cpu(context.screen.warn)
-        with context.phase("data"):
-            table: Table = load_data(config, context)
-            parts = divide_rows(config, table, context.screen)
+        accelerator = config.report_cpu(run.screen.warn)
+        with run.phase("data"):
+            table: Table = load_data(config, run.data_dir, run.screen)
+            parts = divide_rows(config, table, run.screen)
             assets = TableAssets.of_table(table)
-            context.keep(ASSETS, to_json(assets.values()).encode())
-        with context.phase("fit"):
-            fits = self._fit_all(config, context, table, parts, assets)
+            run.keep(ASSETS, to_json(assets.values()).encode())
+        with run.phase("fit"):
+            fits = self._fit_all(config, run, table, parts, assets)
         main_metric, _ = metric_names_of_table(config, assets.labels)
-        best = _best_step(context.progress.rows, main_metric)
+        best = _best_step(run.rows, main_metric)
         best_fit = fits[best]
         stacked = {name: np.stack([fit.arrays[name] for fit in fits]) for name in fits[0].arrays}
-        context.keep(MODEL, _pack(stacked))
+        run.keep(MODEL, _pack(stacked))
         predictions = best_fit.predict(table.test)
-        keep_test_predictions(context, config.predictions, predictions, table.describe)
-        _write_summary(context, table, parts, best_fit)
+        keep_test_predictions(run, config.predictions, predictions, table.describe)
+        _write_summary(run, table, parts, best_fit)
         extra: dict[str, object] = {"best_index": best, "train_rows": len(parts["train"])}
         if "coefficients" in best_fit.arrays:
             sizes = [best_fit.arrays[name].size for name in ("intercept", "coefficients")]
             extra["parameters"] = sum(sizes)
-        metrics = newest_metrics([context.progress.rows[best]])  # without an R² that is NaN
+        metrics = newest_metrics([run.rows[best]])  # without an R² that is NaN
         validated_parts = parts
         if any(name.startswith(VALID) for name in metrics):  # by a cross-validation of these rows
             validated_parts = {"valid": parts["train"], **parts}
         metrics.pop("fit", None)  # a step so called is only a counter; "alpha" is a result
         return Results(
-            metrics=metrics | predictions.test_metrics | straw_man_metrics(table, context.screen),
+            metrics=metrics | predictions.test_metrics | straw_man_metrics(table, run.screen),
             accelerator=accelerator,
             origin=table.origin,
             split=make_split_of_table(config, table, validated_parts),
@@ -86,7 +88,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
     def _fit_all(
         self,
         config: CpuOnlyConfig,
-        context: RunContext,
+        run: LiveRun,
         table: Table,
         parts: TableParts,
         assets: TableAssets,
@@ -95,28 +97,28 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         model = self.make_model(config)
         targets = _targets_to_fit(assets, parts["train"])
         metric_names = metric_names_of_table(config, assets.labels)
-        checkpoint = context.progress.begin(None, fingerprint_table(table))
+        checkpoint = run.begin_steps(None, fingerprint_table(table))
         saved_fits = checkpoint.parts if checkpoint else []
         fits = [FittedModel(model, assets, read_arrays(content)) for content in saved_fits]
         total = config.total_steps or 1
         if len(fits) == total:
             return fits
-        with context.progress.drawn("fit", total, model.step_name):
+        with run.progress_bar("fit", total, model.step_name):
             started = time.perf_counter()
-            for arrays in model.iterate_fits(parts["train"].X, targets, len(fits), context.screen):
+            for arrays in model.iterate_fits(parts["train"].X, targets, len(fits), run.screen):
                 fits.append(FittedModel(model, assets, arrays))
                 row = _row_of_fit(fits[-1], len(fits), parts, metric_names)
                 row[SECONDS] = time.perf_counter() - started
                 position = f"{model.step_name} {format_position(len(fits), total)}"
                 line = f"{position}  {_shown_metrics(row)}"
-                context.progress.finish(row, line, b"", _pack(arrays))
-                context.stop.raise_if_received()
+                run.finish_step(row, line, b"", _pack(arrays))
+                run.stop.raise_if_received()
                 started = time.perf_counter()
         return fits
 
-    def test(self, run: Run, config: CpuOnlyConfig, context: RunContext) -> Predictions:
+    def test(self, run: Run, config: CpuOnlyConfig, data_dir: Path, screen: Screen) -> Predictions:
         """Predict the test set again with the fit that was kept."""
-        table: Table = load_data(config, context)
+        table: Table = load_data(config, data_dir, screen)
         run.check_data(fingerprint_table(table))
         return self._load_best(run, config).predict(table.test)
 
@@ -186,18 +188,18 @@ def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:
     return train.targets
 
 
-def _write_summary(context: RunContext, table: Table, parts: TableParts, fit: FittedModel) -> None:
+def _write_summary(run: LiveRun, table: Table, parts: TableParts, fit: FittedModel) -> None:
     """Write a summary of the data, and a linear model's coefficients to it and to a CSV file."""
     counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
     lines = [f"data     {table.origin.text}", f"rows     {counts}"]
     lines.append(f"columns  {len(table.columns.names)}")
     if "coefficients" in fit.arrays:
         header, *rows = _coefficient_table(fit)
-        context.keep("coefficients.csv", to_csv([header, *rows]))
+        run.keep("coefficients.csv", to_csv([header, *rows]))
         lines.append("")
         for name, *row in rows:
             lines.append(" ".join([f"{name:<20}", *(f"{value:>14.6g}" for value in row)]))
-    context.write_summary("\n".join(lines))
+    run.write_summary("\n".join(lines))
 
 
 def _coefficient_table(fit: FittedModel) -> list[tuple[str | float, ...]]:

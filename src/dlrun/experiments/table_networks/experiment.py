@@ -1,5 +1,6 @@
 """Define the experiments that train a dense or a recurrent network on the rows of a table."""
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,8 +17,9 @@ from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, Netwo
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.table_common import TableAssets
 from dlrun.experiments.table_networks.config import TableNetworkConfig
-from dlrun.runs.run import DrawnFigures, Run
-from dlrun.runs.run_context import RunContext
+from dlrun.runs.results import DrawnFigures
+from dlrun.runs.run import Run
+from dlrun.system.console import Screen
 from dlrun.training.data import TensorBatches
 from dlrun.training.objective import TrainingObjective, regression
 
@@ -49,10 +51,12 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
     group_size = 32
     eval_batch_size = 4096
 
-    def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
+    def load(
+        self, config: TableNetworkConfig, data_dir: Path, screen: Screen
+    ) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
-        table: Table = load_data(config, context)
-        parts = table_common.divide_rows(config, table, context.screen)
+        table: Table = load_data(config, data_dir, screen)
+        parts = table_common.divide_rows(config, table, screen)
         kind = np.int64 if table.labels else np.float32
         train, valid, test = (
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
@@ -65,7 +69,7 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
             table.origin,
             TableAssets.of_table(table),
             table.describe,
-            table_common.straw_man_metrics(table, context.screen),
+            table_common.straw_man_metrics(table, screen),
             table_common.fingerprint_table(table),
             table.test.row_names,
             table_common.make_split_of_table(config, table, parts),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,15 +21,17 @@ from dlrun.experiments.text_common import TextAssets, TextPredictor
 from dlrun.experiments.text_lasso.config import TextLassoConfig
 from dlrun.lasso import logistic_lasso
 from dlrun.lasso.logistic_lasso import Labels, LassoSolution, LinearModel
+from dlrun.metrics import format_metric
 from dlrun.plots import draw_accuracy_along_lasso_path
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.folder import WORDS
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.metrics_csv import SECONDS
 from dlrun.runs.predictions import PredictedClasses, keep_test_predictions
-from dlrun.runs.recorded_metrics import SECONDS, format_metric
-from dlrun.runs.run import ASSETS, DrawnFigures, Run
-from dlrun.runs.run_context import Results, RunContext
-from dlrun.system.console import format_position, to_json
+from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.run import ASSETS, Run
+from dlrun.system.console import Screen, format_position, to_json
 
 if TYPE_CHECKING:
     from dlrun.lasso.newton import BinaryColumns
@@ -42,25 +45,25 @@ COEFFICIENTS = "coefficients.npz"  # the models of all penalties
 class TextLassoExperiment(Experiment[TextLassoConfig]):
     """Classifies texts by the lasso, whose penalty has the best validation accuracy."""
 
-    def run(self, config: TextLassoConfig, context: RunContext) -> Results:
+    def run(self, config: TextLassoConfig, run: LiveRun) -> Results:
         """Solve the lasso path, choose the penalty, and write the words with their weights."""
-        accelerator = config.report_cpu(context.screen.warn)
-        with context.phase("data"):
-            reviews, splits, split = _load(config, context)
+        accelerator = config.report_cpu(run.screen.warn)
+        with run.phase("data"):
+            reviews, splits, split = _load(config, run.data_dir, run.screen)
             assets = TextAssets.of_reviews(reviews)
-        context.keep(ASSETS, to_json(assets.values()).encode())
-        with context.phase("fit"):
-            models = _solve(config, context, splits, reviews)
-        rows = context.progress.rows
+        run.keep(ASSETS, to_json(assets.values()).encode())
+        with run.phase("fit"):
+            models = _solve(config, run, splits, reviews)
+        rows = run.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         row = rows[best]
         chosen = models[best]
         predictions = _classify(chosen, reviews)
-        context.keep(COEFFICIENTS, logistic_lasso.pack_linear_models(models))
-        context.keep(WORDS, to_csv([["word", "weight"], *_weights(chosen, reviews)]))
+        run.keep(COEFFICIENTS, logistic_lasso.pack_linear_models(models))
+        run.keep(WORDS, to_csv([["word", "weight"], *_weights(chosen, reviews)]))
         describe = text_common.review_describer(reviews)
-        keep_test_predictions(context, config.predictions, predictions, describe)
-        context.write_summary(
+        keep_test_predictions(run, config.predictions, predictions, describe)
+        run.write_summary(
             f"data    {reviews.origin.text}\n"
             f"lambda  {format_metric(row['lambda'])} of {len(rows)}, by the validation accuracy\n"
             f"model   {row['nonzero']:,} of {len(chosen.coef):,} coefficients are not zero"
@@ -80,9 +83,11 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
             },
         )
 
-    def test(self, run: Run, config: TextLassoConfig, context: RunContext) -> PredictedClasses:
+    def test(
+        self, run: Run, config: TextLassoConfig, data_dir: Path, screen: Screen
+    ) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
-        reviews, splits, _ = _load(config, context)
+        reviews, splits, _ = _load(config, data_dir, screen)
         run.check_data(_fingerprint(splits, reviews))
         return _classify(_chosen_model(run), reviews)
 
@@ -103,9 +108,9 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         return {"lasso_path.png": figure}
 
 
-def _load(config: TextLassoConfig, context: RunContext) -> tuple[Reviews, Splits, Split]:
+def _load(config: TextLassoConfig, data_dir: Path, screen: Screen) -> tuple[Reviews, Splits, Split]:
     """Load the reviews and split them. Raises DataError unless they are of two classes."""
-    reviews, fitted, held_out = text_common.load_and_split_reviews(config, context)
+    reviews, fitted, held_out = text_common.load_and_split_reviews(config, data_dir, screen)
     if len(reviews.labels) != 2:
         problem = f"{reviews.origin.text}: {len(reviews.labels)} classes, the lasso tells two apart"
         raise DataError(problem, "text-dense classifies texts of any number of classes")
@@ -155,15 +160,14 @@ def _fingerprint(splits: Splits, reviews: Reviews) -> str:
 
 
 def _solve(
-    config: TextLassoConfig, context: RunContext, splits: Splits, reviews: Reviews
+    config: TextLassoConfig, run: LiveRun, splits: Splits, reviews: Reviews
 ) -> list[LinearModel]:
     """Return the model of each penalty of the lasso path; each is saved once it is solved."""
     from dlrun.lasso.newton import csr_to_columns, solve_newton_path  # slow: numba
 
     X, y = splits["train"]
     penalties = logistic_lasso.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
-    progress = context.progress
-    checkpoint = progress.begin(None, _fingerprint(splits, reviews))
+    checkpoint = run.begin_steps(None, _fingerprint(splits, reviews))
     models: list[LinearModel] = []
     for part in checkpoint.parts if checkpoint else []:
         models += logistic_lasso.unpack_linear_models(part)
@@ -172,7 +176,7 @@ def _solve(
     remaining = penalties[len(models) :]
     start = models[-1] if models else None
     solutions = solve_newton_path(columns["train"], y, remaining, config.tolerance, start=start)
-    with progress.drawn("path", len(penalties), "lambda"):
+    with run.progress_bar("path", len(penalties), "lambda"):
         for solution in solutions:
             seconds = time.perf_counter() - started
             models.append(solution)
@@ -183,8 +187,8 @@ def _solve(
                 f"accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
             )
             part = logistic_lasso.pack_linear_models([solution])
-            progress.finish(row, line, state=b"", part=part)  # the models are the whole state
-            context.stop.raise_if_received()
+            run.finish_step(row, line, state=b"", part=part)  # the models are the whole state
+            run.stop.raise_if_received()
             started = time.perf_counter()
     return models
 

@@ -5,13 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from dlrun.config.data_sections import (
-    SAME_ROWS,
     ReviewsDataConfig,
+    ReviewSequencesDataConfig,
     TextsDataConfig,
+    TextSequencesDataConfig,
     combine_model_and_data,
 )
 from dlrun.config.network_sections import NetworkConfig, Units
-from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
+from dlrun.config.sections import ExperimentConfig, Section
 
 
 class DenseModelConfig(Section):
@@ -26,20 +27,6 @@ class TextDenseConfig(NetworkConfig):
     max_threads = 1  # two took as long on an idle machine, and far longer on a busy one
 
     model: DenseModelConfig
-
-
-class SequenceLengthConfig(Section):
-    """Defines how many word ids at each text's end an LSTM reads."""
-
-    max_length: Annotated[PositiveInt, SAME_ROWS]
-
-
-class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):
-    """Defines the config of movie reviews that an LSTM reads as word sequences."""
-
-
-class TextSequencesDataConfig(SequenceLengthConfig, TextsDataConfig):
-    """Defines the config of a user's own texts that an LSTM reads as word sequences."""
 
 
 class LSTMModelConfig(Section):

@@ -1,6 +1,7 @@
 """Define the experiments that classify texts by a dense network on bags of words, or an LSTM."""
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from dlrun.experiments.text_networks.config import LSTMConfig, TextDenseConfig
 from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState
 from dlrun.runs.run import Run
-from dlrun.runs.run_context import RunContext
+from dlrun.system.console import Screen
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 
 N = TypeVar("N", bound=NetworkConfig)
@@ -35,9 +36,9 @@ class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
 
     assets_class = TextAssets
 
-    def load(self, config: N, context: RunContext) -> LoadedData[TextAssets]:
+    def load(self, config: N, data_dir: Path, screen: Screen) -> LoadedData[TextAssets]:
         """Load the texts; the seed selects the training texts held out for validation."""
-        reviews, fitted, held_out = load_and_split_reviews(config, context)
+        reviews, fitted, held_out = load_and_split_reviews(config, data_dir, screen)
         return LoadedData(
             self.batches(config, reviews.train, fitted),
             self.batches(config, reviews.train, held_out),

@@ -1,6 +1,7 @@
 """Define an experiment that classifies handwritten digits, 8 x 8 pixels, by a small network."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -11,7 +12,7 @@ from dlrun.plugin import (
     LoadedData,
     NetworkAssets,
     NetworkExperiment,
-    RunContext,
+    Screen,
     TensorBatches,
     TrainingObjective,
     classification,
@@ -30,7 +31,7 @@ class MyExperiment(NetworkExperiment[Config, DigitAssets]):
 
     assets_class = DigitAssets
 
-    def load(self, config: Config, context: RunContext) -> LoadedData[DigitAssets]:
+    def load(self, config: Config, data_dir: Path, screen: Screen) -> LoadedData[DigitAssets]:
         """Load the images that scikit-learn ships; the seed splits them."""
         digits = load_digits()
         pixels = (digits.data / 16).astype(np.float32)  # (1797, 64) in [0, 1]

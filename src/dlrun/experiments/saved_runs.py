@@ -1,0 +1,132 @@
+"""Use saved runs by their experiments: config, network, predictions, test, figures.
+
+`dlrun.Run` offers these functions as methods.
+"""
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.validation import validate_layer
+from dlrun.config.yaml_loader import Values, config_layer_from_values
+from dlrun.errors import DataError, DlrunError, name_and_first_line
+from dlrun.experiments import registry
+from dlrun.runs.checkpoint import checkpoint_files
+from dlrun.runs.folder import CONFIG
+from dlrun.runs.options import resolve_data_dir
+from dlrun.runs.results import DrawnFigures
+from dlrun.runs.run import Run
+from dlrun.system.console import Screen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dlrun.experiments.experiment_base import AnyExperiment, Network
+    from dlrun.experiments.predictors import Input, Prediction, Predictor
+    from dlrun.runs.predictions import Predictions
+
+T = TypeVar("T")
+
+
+def experiment_of(run: Run) -> "AnyExperiment":
+    """Return a run's experiment; raise ConfigError if it is not installed."""
+    return registry.load_experiment(run.record.experiment)
+
+
+def config_of(run: Run) -> ExperimentConfig:
+    """Return the config of a run; raise ConfigError if its experiment has other keys now."""
+    layer = config_layer_from_values(run.record.config, str(run.folder / CONFIG))
+    name = run.record.experiment
+    return validate_layer(registry.load_config_class(name), layer, name)
+
+
+def changed_settings(run: Run) -> Values:
+    """Return the dotted keys that differ from the shipped config, with the run's values.
+
+    Raises ConfigError if the experiment is not installed.
+    """
+    return registry.changed_from_shipped(run.record.experiment, run.record.config)
+
+
+def resume_command(run: Run) -> str | None:
+    """Return the command that continues a run, or None; of a finished run, in a new run."""
+    try:
+        schema = registry.load_config_class(run.record.experiment)
+    except DlrunError:  # not installed
+        return None
+    state = run.state
+    if not schema.resumable or state == "running":
+        return None
+    has_checkpoint = bool(checkpoint_files(run.folder))
+    command = f"dlrun resume {shlex.quote(str(run.folder))}{run.place_options}"
+    if state != "finished":
+        return command if has_checkpoint or not run.record.steps else None
+    can_be_longer = EPOCHS in schema.changeable_by_resume(run.settings)
+    stopped_early = run.record.stopped_epoch is not None
+    continues = has_checkpoint and can_be_longer and not stopped_early
+    return f"{command} {EPOCHS}={2 * (run.record.steps or 1)}" if continues else None
+
+
+def network_of(run: Run) -> "Network":
+    """Return a run's network in eval mode on the CPU; raise DlrunError if the run trained none."""
+    return _call_experiment(run, experiment_of(run).network)
+
+
+def predictor_of(run: Run) -> "Predictor":
+    """Return a run's predictor for new inputs; raise DlrunError if the run cannot predict."""
+    run.check_has_result()
+    return _call_experiment(run, experiment_of(run).predictor)
+
+
+def predict(
+    predictor: "Predictor",
+    inputs: "Input | Iterable[Input] | pd.DataFrame",
+    text_column: str = "text",
+) -> "list[Prediction]":
+    """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
+
+    A row is a mapping from columns to values, or one of a pandas DataFrame. The prediction of an
+    image or a row may be an error. text_column: of rows of which a text is read. Raises DlrunError
+    if the predictor does not read this kind of input.
+    """
+    from dlrun.experiments.predictors import read_input  # slow: Pillow
+
+    if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
+        frame: Any = inputs
+        inputs = frame.astype(object).where(frame.notna(), "").to_dict("records")
+    if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
+        inputs = [inputs]
+    values = cast("Iterable[Input]", inputs)
+    read = [read_input(value, predictor.reads, text_column) for value in values]
+    return predictor.predict(read) if read else []
+
+
+def test_again(
+    run: Run, data_dir: Path | None = None, screen: Screen | None = None
+) -> "Predictions":
+    """Predict a run's test set again on the CPU; raise DlrunError if it cannot be predicted."""
+    run.check_has_result()
+    experiment = experiment_of(run)
+    folder = resolve_data_dir(data_dir)
+    shown = screen or Screen(quiet=True)
+    return _call_experiment(run, lambda run, config: experiment.test(run, config, folder, shown))
+
+
+def draw_again(run: Run) -> DrawnFigures:
+    """Return a run's figures by their file names, drawn again from the run's files."""
+    return _call_experiment(run, experiment_of(run).draw)
+
+
+def _call_experiment(run: Run, method: Callable[[Run, Any], T]) -> T:
+    """Call a method of a run's experiment; any exception is a DataError: a file is damaged."""
+    try:
+        return method(run, config_of(run))
+    except DlrunError:
+        raise
+    except Exception as error:
+        problem = f"{run.folder}: not as {run.record.experiment} writes a run: "
+        problem += name_and_first_line(error)
+        check = shlex.join(["dlrun", "runs", "check", str(run.folder)])
+        raise DataError(problem, f"`{check}` names damaged files") from error

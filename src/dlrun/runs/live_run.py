@@ -1,0 +1,373 @@
+"""Write a run: LiveRun alone writes a run's folder while the run goes on.
+
+    with LiveRun.begin(folder, record, config, settings, package) as run:
+        checkpoint = run.begin_steps(columns, data_digest)
+        run.finish_step(row, line, state)  # each epoch, lasso penalty or batch of photographs
+        run.finish(results, published, draw)
+
+Whatever else ends the block is recorded as well: an error, a signal, a full disk.
+"""
+
+import contextlib
+import logging
+import shlex
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.yaml_loader import Values
+from dlrun.errors import DlrunError, Stopped, first_line, run_error_to_show
+from dlrun.runs import checkpoint
+from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
+from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, Row, RunFolder
+from dlrun.runs.metrics_csv import MetricsFile, newest_metrics
+from dlrun.runs.new_run import write_first_files
+from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.ranked_metrics import best_epoch
+from dlrun.runs.record import RunRecord, Status, write_run_record
+from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.run import Run
+from dlrun.runs.trackers import Trackers
+from dlrun.system.console import ProgressHandle
+from dlrun.system.files import check_regular_file, file_digest
+from dlrun.system.resources import choose_thread_count
+from dlrun.system.signals import StopRequest
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+log = logging.getLogger("dlrun")
+
+
+class LiveRun:
+    """Represents a run that goes on: what an experiment uses as it runs, and writes its files by.
+
+    record: results.json as it was written last. data_dir: the folder of the data. threads: the
+    number of threads of the CPU. rows: those of metrics.csv, one for each finished step.
+    data_digest: the fingerprint of the data, once the steps have begun. package: the one that the
+    experiment's code is in. stop: says whether to stop after a step. kept: see `keep`.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        record: RunRecord,
+        config: ExperimentConfig,
+        settings: RunSettings,
+        package: str,
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.settings = settings
+        self.package = package
+        self.screen = settings.console()
+        self.stop = StopRequest()
+        self.data_dir = resolve_data_dir(settings.data_dir)
+        limits = filter(None, (config.max_threads, settings.max_threads))
+        most = min(limits, default=None)
+        self.threads = record.threads or choose_thread_count(config.threads, most)
+        self.rows: list[dict[str, float]] = []
+        self.data_digest: str | None = None
+        self.is_resumed = record.status != "waiting"
+        self.record = record.model_copy(
+            update={
+                "status": "running",
+                "run": str(folder.path),
+                "resumed" if self.is_resumed else "started": _now(),
+                "threads": self.threads,
+                "config": config.model_dump(mode="json"),
+            }
+        )
+        self._trackers = Trackers(config, record.experiment, folder, self.screen)
+        self._bar: ProgressHandle | None = None
+        self.kept: dict[str, bytes] = {}
+        self._seconds = dict(record.seconds)  # of each phase, with the earlier parts of the run
+        self._started = time.perf_counter() - self._seconds.pop("total", 0.0)
+
+    @classmethod
+    @contextlib.contextmanager
+    def begin(
+        cls,
+        folder: RunFolder,
+        record: RunRecord,
+        config: ExperimentConfig,
+        settings: RunSettings,
+        package: str,
+        continued: Run | None = None,
+    ) -> "Iterator[LiveRun]":
+        """Begin or continue a run for a `with` block, at whose end the run's end is recorded.
+
+        The caller has locked the folder. continued: the earlier run whose last checkpoint a new run
+        continues. An error of the block is recorded, and raised as the user is to see it.
+        """
+        run = cls(folder, record, config, settings, package)
+        with _log_to_file(folder), run.stop.handle_signals():
+            try:
+                run._write_first_files(continued)
+                yield run
+            except BaseException as error:
+                shown = run._end_early(error)
+                if shown is error:
+                    raise
+                raise shown from error
+
+    def _write_first_files(self, continued: Run | None) -> None:
+        """Write the first files of a new run; a stop signal waits: a resume needs all of them."""
+        with self.stop.delay_first_signal(lambda: None):
+            self.folder.remove_temporary_files()
+            self.screen.note(f"run folder: {self.folder.path}")
+            if continued is not None:
+                after = f"after epoch {continued.record.steps}; {continued.name} stays as it is"
+                self.screen.note(f"a new run, which continues {continued.name} {after}")
+            if not self.is_resumed:
+                write_first_files(self.folder, self.record, self.settings, self.package, continued)
+        self.stop.raise_if_received()
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the seconds that a `with` block takes, and add them to those of the phase."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0) + time.perf_counter() - started
+
+    def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
+        """Start metrics.csv, and return the checkpoint that a resumed run continues from.
+
+        A second call discards all steps, so that the run starts again from the seed. Without
+        columns they are those of the rows, and a later row may have more. Raises DataError if the
+        data have changed since the run began.
+        """
+        found = None
+        if self.data_digest is None:
+            self._checkpoints = CheckpointFile(self.folder, self.record.id, data_digest)
+            found = self._checkpoints.load(self.screen)
+        else:
+            self._checkpoints.discard()
+        self.data_digest = data_digest
+        self.rows = list(found.rows) if found else []
+        if self.is_resumed:  # only now: data that have changed leave the record as it was
+            write_run_record(self.folder, self.record)
+        self._metrics = MetricsFile(self.folder, columns, self.rows)
+        self._trackers.begin(self.rows)
+        return found
+
+    @contextlib.contextmanager
+    def progress_bar(self, what: str, total: int, noun: str) -> Iterator[None]:
+        """Draw a progress bar during the steps; after a first stop signal the run ends in order."""
+        notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
+        with (
+            self.screen.progress(what, total, f"{noun}s") as self._bar,
+            self.stop.delay_first_signal(lambda: self.screen.note(notice)),
+        ):
+            self.move_bar(len(self.rows))
+            yield
+
+    def move_bar(self, done: float) -> None:
+        """Move the progress bar to a number of steps."""
+        if self._bar is not None:
+            self._bar.to(done)
+
+    def finish_step(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
+        """Record a finished step; the checkpoint comes first and holds the row too.
+
+        A run that is killed in between loses nothing. `row` goes into metrics.csv, NaN as an empty
+        cell, and `line` (at most 80 columns) on the screen. `state` is all that the next step
+        needs. `part` holds data that this step adds for good; later checkpoints do not repeat them.
+        """
+        self.rows = self._metrics.widen(self.rows, row)
+        rows = [*self.rows, dict(row)]
+        self._checkpoints.save(rows, state, part)
+        self._metrics.append(row)
+        self.rows = rows
+        if self._bar is not None:
+            self._bar.step(len(rows), line)
+        self._trackers.log(len(rows), row)
+
+    def write_summary(self, text: str) -> None:
+        """Write the summary of the model to summary.txt, and show it if the user asked for it."""
+        self.folder.write(SUMMARY, f"{text}\n".encode("utf-8", "backslashreplace"))
+        if self.settings.summary:
+            with contextlib.suppress(OSError, SystemExit):  # of rich: nobody reads the output
+                self.screen.show(text)
+
+    def write_layers(self, network: "nn.Module", example: "Tensor") -> int:
+        """Write the layers of a network to summary.txt; return the number of its parameters."""
+        from torchinfo import summary  # slow
+
+        columns = ("input_size", "output_size", "num_params")
+        layers = summary(network, input_data=example, col_names=columns, col_width=20, verbose=0)
+        # torchinfo writes the name of its constant instead of the letter.
+        text = str(layers).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
+        self.write_summary(text)
+        return int(layers.total_params)
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Write a file that later commands need, such as the weights, once the run has finished."""
+        self.kept[name] = content
+
+    def finish(
+        self, results: Results, published: Values, draw: Callable[[Run], DrawnFigures]
+    ) -> None:
+        """Write the files that the experiment keeps, the figures and the record.
+
+        published: the fields of the record that compare the results with published numbers. draw:
+        returns the figures of the run, of which only this record is not written yet.
+        """
+        changes = self._fields_of_results(results) | published
+        for file, content in self.kept.items():
+            self.folder.write(file, content)
+        changes["files"] = self._digests_of_files()  # the figures are drawn from these files
+        with self.phase("figures"):
+            drawn_from = Run(self.folder.path, self.record.model_copy(update=changes))
+            figures = self._draw_figures(lambda: draw(drawn_from))
+        self._seconds["total"] = time.perf_counter() - self._started
+        for file, content in figures.items():
+            self.folder.write(file, content)
+        changes["figures"] = list(figures)
+        changes["files"] = self._digests_of_files()
+        self.folder.sync_metrics()
+        self.stop.ignore_signals()
+        self._save_record("finished", seconds=self._seconds, **changes)
+
+    def _fields_of_results(self, results: Results) -> dict[str, object]:
+        """Return the fields of the record that an experiment's results fill."""
+        if taken := results.extra.keys() & RunRecord.model_fields.keys():
+            raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
+        return {
+            "ended": _now(),
+            "steps": len(self.rows) or None,
+            "data": results.origin.text,
+            "split": results.split,
+            "data_digest": self.data_digest,
+            "metrics": _as_numbers(results.metrics),
+            "test_rows": results.test_rows,
+            "stopped_epoch": results.stopped_epoch,
+            "weights_epoch": results.weights_epoch,
+            "best_epoch": best_epoch(self.rows, self.config.metrics),
+            "classes": results.classes,
+            "accelerator": results.accelerator,
+            "error": None,
+            **results.extra,
+        }
+
+    def _digests_of_files(self) -> dict[str, str]:
+        names = sorted({ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG})
+        return self.record.files | {name: file_digest(self.folder.path / name) for name in names}
+
+    def _draw_figures(self, draw: Callable[[], DrawnFigures]) -> dict[str, bytes]:
+        """Return the run's figures as PNG files by name; only warn if drawing fails.
+
+        A first stop signal waits: Python drops an exception that is raised while matplotlib removes
+        an object that nobody needs.
+        """
+        from dlrun.plots import figure_to_png  # slow: matplotlib
+
+        figures: dict[str, bytes] = {}
+        notice = "stopping once the figures are drawn; a second signal stops at once"
+        with self.stop.delay_first_signal(lambda: self.screen.note(notice)):
+            try:
+                figures = {name: figure_to_png(figure) for name, figure in draw().items()}
+            except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
+                if (cause := self.stop.cause_of(error)) is not error:
+                    raise cause from error
+                log.exception("the figures")
+                self.screen.warn(f"the figures could not be drawn: {first_line(error)}")
+        self.stop.raise_if_received()
+        return figures
+
+    def _save_record(self, status: Status, **changes: object) -> None:
+        record = self.record.model_copy(update={"status": status, **changes})
+        write_run_record(self.folder, record)
+        self.record = record
+        self._trackers.end(record.metrics, status)
+
+    def _end_early(self, error: BaseException) -> BaseException:
+        """Write the record of a run that ended early, and return the error to show to the user.
+
+        On a full disk the older checkpoint is removed to make room.
+        """
+        if self.record.status == "finished":  # a finished run never changes
+            return error
+        self.stop.ignore_signals()
+        error = self.stop.cause_of(error)
+        stopped = isinstance(error, Stopped | KeyboardInterrupt)
+        log.error("%s", "".join(traceback.format_exception(error)))
+        shown = run_error_to_show(error, self.folder.path, self.package)
+        is_refused_resume = self.is_resumed and self.data_digest is None
+        if not is_refused_resume:  # which changes nothing
+            self._save_early_end("interrupted" if stopped else "failed", shown)
+            resumable = self.config.resumable and not self.settings.temporary
+            if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
+                self._warn_how_to_continue()
+        return shown
+
+    def _save_early_end(self, status: Status, shown: BaseException) -> None:
+        """Save the record with an error, if the disk allows it: that error is not the first."""
+        self._seconds["total"] = time.perf_counter() - self._started
+        changes: dict[str, object] = {
+            "ended": _now(),
+            "error": str(shown) or type(shown).__name__,
+            "steps": len(self.rows) or self.record.steps,
+            "seconds": self._seconds,
+            "metrics": newest_metrics(self.rows),
+        }
+        with contextlib.suppress(OSError):
+            try:
+                self._save_record(status, **changes)
+            except OSError:
+                checkpoint.remove_previous_checkpoint(self.folder)
+                self._save_record(status, **changes)
+            self.folder.sync_metrics()
+
+    def _warn_how_to_continue(self) -> None:
+        before = "" if self.rows else " before the first step was finished"
+        words = ["dlrun", "resume", str(self.folder.path)]
+        if self.settings.data_dir:
+            words += ["--data-dir", str(self.settings.data_dir)]
+        self.screen.warn(f"stopped{before}; continue with: {shlex.join(words)}")
+
+
+def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
+    """Return metrics as numbers of Python. Raises DlrunError if one is no number."""
+    numbers: dict[str, int | float | None] = {}
+    for name, value in metrics.items():
+        plain = value.item() if hasattr(value, "item") else value
+        if not (plain is None or isinstance(plain, int | float)):
+            raise DlrunError(f"the metric {name!r} is not a number: {value!r}")
+        numbers[str(name)] = plain
+    return numbers
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextlib.contextmanager
+def _log_to_file(folder: RunFolder) -> Iterator[None]:
+    """Write log messages and warnings to the run's log.txt during a block."""
+    check_regular_file(folder.path / LOG)
+    handler = logging.FileHandler(folder.path / LOG, "a", "utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    level = log.level
+    raises = logging.raiseExceptions
+    root.addHandler(handler)
+    log.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # on a full disk: no traceback for each line of the log
+    is_captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by the caller
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(is_captured)
+        logging.raiseExceptions = raises
+        log.setLevel(level)
+        root.removeHandler(handler)
+        with contextlib.suppress(OSError):  # NFS says only now that lines could not be written
+            handler.close()

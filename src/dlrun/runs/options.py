@@ -1,0 +1,52 @@
+"""Define the options of a command that runs an experiment, and find the folders that they name."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlrun.config.yaml_loader import ConfigLayer
+from dlrun.runs.notes import RunNotes
+from dlrun.runs.record import SweepMembership
+from dlrun.system.console import Screen
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Holds the options of a command that runs an experiment, or the arguments of `dlrun.run`."""
+
+    config: Sequence[Path] = ()  # YAML files over the defaults
+    overrides: Sequence[str] = ()  # `--set` texts
+    values: Sequence[ConfigLayer] = ()  # values from Python, or the command's arguments; they win
+    runs_dir: Path | None = None
+    data_dir: Path | None = None
+    name: str | None = None
+    note: str = ""
+    tags: Sequence[str] = ()
+    summary: bool = False
+    dry_run: bool = False
+    force: bool = False  # resume even if code or packages have changed
+    temporary: bool = False  # the folder is removed afterwards, however the run ends
+    max_threads: int | None = None  # maximum number of threads of the CPU; None: as many as help
+    json: bool = False
+    quiet: bool = False
+    screen: Screen | None = None  # where to print instead of the terminal's own screen
+    sweep: SweepMembership | None = None  # the sweep that the run belongs to
+
+    def notes(self) -> RunNotes:
+        """Return the note and tags of a new run. Raises ConfigError if one of them is invalid."""
+        return RunNotes().changed(self.note, add=self.tags)
+
+    def console(self) -> Screen:
+        """Return the screen to which the run prints its results, notes and progress."""
+        return self.screen or Screen(quiet=self.quiet, shows_results=not self.json)
+
+
+def resolve_data_dir(option: Path | None = None) -> Path:
+    """Return the data folder: the option, DLRUN_DATA_DIR, or `data` in the working folder."""
+    return option or Path(os.environ.get("DLRUN_DATA_DIR") or "data")
+
+
+def resolve_runs_dir(option: Path | None = None) -> Path:
+    """Return the runs folder: the option, DLRUN_RUNS_DIR, or `runs` in the working folder."""
+    return option or Path(os.environ.get("DLRUN_RUNS_DIR") or "runs")

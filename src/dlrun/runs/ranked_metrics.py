@@ -1,0 +1,85 @@
+"""Choose by metrics: the main one of a run, the one that selects a config, the best epoch."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric
+from dlrun.runs.metrics_csv import STEP
+from dlrun.runs.record import BestEpoch, RunRecord
+
+
+def main_metric(record: RunRecord) -> str | None:
+    """Return the name of a run's main metric: the first test metric that is no loss."""
+    tested = (name for name in record.metrics if name.startswith(TESTED))
+    return min(tested, key=lambda name: record.metric(name).is_loss, default=None)
+
+
+def selection_metric(record: RunRecord, among: Iterable[str] | None = None) -> Metric | None:
+    """Return the validation metric by which a sweep selects its best config, or None.
+
+    It is the first with a direction that is no loss, or the loss. among: the names to choose from;
+    None: those of the record's metrics.
+    """
+    names = record.metrics if among is None else among
+    return _first_ranked_metric(record.metric(name) for name in names)
+
+
+def _first_ranked_metric(metrics: Iterable[Metric]) -> Metric | None:
+    validated = (metric for metric in metrics if metric.name.startswith(VALID) and metric.sign)
+    return min(validated, key=lambda metric: metric.is_loss, default=None)
+
+
+def best_epoch(
+    rows: Sequence[Mapping[str, float]],
+    directions: Directions,
+    *,
+    by: str | None = None,
+) -> BestEpoch | None:
+    """Return the epoch with the best validation metric, or None if no epoch was validated.
+
+    directions: those that the config declares. by: the metric; None: the one by which a sweep
+    selects.
+    """
+    if not rows or STEP not in rows[0]:
+        return None
+    names = [by] if by else rows[0]
+    metric = _first_ranked_metric(describe_metric(name, directions) for name in names)
+    validated = _rows_with(metric.name, rows) if metric else []
+    if metric is None or not validated:
+        return None
+    best = max(validated, key=lambda row: metric.sign * row[metric.name])
+    value = best[metric.name]
+    return BestEpoch(metric=metric.name, epoch=int(best[STEP]), value=value)
+
+
+def kept_epoch(rows: Sequence[Mapping[str, float]], directions: Directions, by: str | None) -> int:
+    """Return the epoch whose weights are kept: the best by a validation metric, or the last."""
+    best = best_epoch(rows, directions, by=by) if by else None
+    return best.epoch if best else len(rows)
+
+
+def is_stopped_early(
+    rows: Sequence[Mapping[str, float]],
+    metric: Metric,
+    patience: int,
+    min_delta: float,
+) -> bool:
+    """Return whether early stopping ends the training after these epochs.
+
+    The rows alone decide, so that a resumed run ends where it would have ended.
+    """
+    best = -math.inf
+    waited = 0
+    for row in _rows_with(metric.name, rows):
+        value = metric.sign * row[metric.name]
+        if value - best > min_delta:
+            best = value
+            waited = 0
+        else:
+            waited += 1
+    return waited >= patience
+
+
+def _rows_with(metric: str, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """Return the rows that have a metric: not every epoch is validated."""
+    return [row for row in rows if math.isfinite(row.get(metric, math.nan))]

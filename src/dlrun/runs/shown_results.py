@@ -1,0 +1,112 @@
+"""Show the results of a run: its metrics beside the published ones, and remarks on them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.metrics import TESTED, VALID, format_interval, format_metric
+from dlrun.runs.folder import RESULTS
+from dlrun.runs.published import published_metrics
+from dlrun.runs.ranked_metrics import main_metric
+from dlrun.runs.record import ACCURACY, RunRecord
+from dlrun.system.console import Screen, pluralize, printable
+
+NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
+HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
+
+
+def add_accuracy_of_largest_class(
+    record: RunRecord, metrics: Mapping[str, object]
+) -> dict[str, object]:
+    """Add the accuracy of always predicting the largest class of the training rows to metrics."""
+    if ACCURACY not in metrics or not record.classes:
+        return dict(metrics)
+    *_, last = (number for number, name in enumerate(metrics, 1) if name.startswith(TESTED))
+    items = [*metrics.items()]
+    return dict([*items[:last], ("always the largest class", record.classes.share), *items[last:]])
+
+
+def metrics_table(record: RunRecord) -> Table:
+    """Return a table of a run's metrics beside its confidence interval and ISLP's metrics."""
+    table = Table(box=None, pad_edge=False)
+    references: dict[str, Mapping[str, object]] = {}
+    if record.accuracy_interval:
+        references["interval of a test set"] = {ACCURACY: format_interval(record.accuracy_interval)}
+    references |= published_metrics(record)
+    for column in ("metric", record.experiment, *references):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for metric, value in add_accuracy_of_largest_class(record, record.metrics).items():
+        others = [format_metric(values.get(metric)) for values in references.values()]
+        table.add_row(Text(printable(metric)), format_metric(value), *others)
+    return table
+
+
+def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
+    """Return (label, remark) pairs on a run's metrics, such as that an earlier epoch was better."""
+    lines = []
+    best = record.best_epoch
+    if record.stopped_epoch:
+        lines.append(("ended", f"the training stopped early, after epoch {record.stopped_epoch}"))
+    if record.earlier_epoch:
+        lines.append(("kept", f"the weights of epoch {record.earlier_epoch}, not of the last one"))
+    last = record.metrics.get(best.metric) if best else None
+    if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
+        name = best.metric.removeprefix(VALID).replace("_", " ")
+        epoch = f"epoch {record.earlier_epoch}" if record.earlier_epoch else "the last epoch"
+        values = f"{format_metric(last)} at {epoch}, best {format_metric(best.value)}"
+        same = " (of the test rows: they validate too)" if record.validates_on_test else ""
+        lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}{same}"))
+    for metric, expected in record.expected.items():
+        name = metric.replace("_", " ")
+        ends = format_interval((expected.low, expected.high))
+        seeds = f"{pluralize(expected.seeds, 'seed')} of the experiment's makers"
+        lines.append(("seeds", f"the range of runs is {ends} in {name} ({seeds})"))
+    editions = published_metrics(record, ignoring_differences=True)
+    metric = main_metric(record) or ""
+    if metric and (why := record.metric(metric).not_ranked):
+        lines.append(("metric", why))
+    if record.reference_differs:
+        value = editions.get("book", {}).get(metric)
+        theirs = "" if value is None else f" (its {metric} {format_metric(value)})"
+        lines.append(("book", f"not compared{theirs}: {record.reference_differs}"))
+    return lines
+
+
+def too_good_by_test_rows(what: str) -> str:
+    """Return the warning that a metric is too good, as the test rows were used to validate."""
+    return f"the validation rows are the test rows: {what} is too good; {HOLD_OUT}"
+
+
+def show_results(
+    record: RunRecord, folder: Path, screen: Screen, before: Iterable[RenderableType]
+) -> None:
+    """Print the results of a finished run; a closed terminal or pipe is only a warning.
+
+    before: what the experiment shows before the metrics.
+    """
+    try:
+        for part in before:
+            screen.show(part)
+        if any(isinstance(value, float) for value in record.metrics.values()):
+            screen.show(metrics_table(record))
+        else:  # photographs: their labels were printed above
+            counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
+            screen.show(counts)
+        screen.show_labelled(
+            ("data", record.data_and_split),
+            *remarks_on_metrics(record),
+            ("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"),
+            *[("figure", str(folder / figure)) for figure in record.figures],
+            ("run", str(folder)),
+        )
+    except OSError as error:
+        why = f"the result is not shown ({error.strerror})"
+        screen.warn(f"{why}: see {folder / RESULTS}")
+
+
+def print_results_json(folder: Path, screen: Screen) -> None:
+    """Print a run's results.json on stdout."""
+    screen.print_raw((folder / RESULTS).read_text(encoding="utf-8"))

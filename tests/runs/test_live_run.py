@@ -1,0 +1,71 @@
+"""Steps: each finished by the same function, in the same order."""
+
+from pathlib import Path
+
+import pytest
+
+from dlrun.errors import DlrunError
+from dlrun.runs.live_run import LiveRun
+from dlrun.training.epoch_recorder import check_metrics_finite
+from tests.conftest import Out, Patch
+from tests.runs.making import a_live_run
+
+COLUMNS = ["epoch", "loss"]
+
+
+@pytest.fixture
+def live_run(tmp_path: Path) -> LiveRun:
+    """Of a run whose steps begin."""
+    live_run = a_live_run(tmp_path)
+    assert live_run.begin_steps(COLUMNS, "data") is None
+    return live_run
+
+
+def do(live_run: LiveRun, *epochs: int, total: int = 9) -> None:
+    with live_run.progress_bar("training", total, "epoch"):
+        for epoch in epochs:
+            row = {"epoch": epoch, "loss": 1 / epoch}
+            live_run.finish_step(
+                row, f"epoch {epoch}/{total}", b"state %d" % epoch, b"part %d" % epoch
+            )
+
+
+def test_a_step_is_on_disk_and_shown(tmp_path: Path, live_run: LiveRun, capsys: Out) -> None:
+    do(live_run, 1, 2)
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n2,0.5\n"
+    assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
+
+
+def test_another_attempt_begins_from_nothing(tmp_path: Path, live_run: LiveRun) -> None:
+    do(live_run, 1, 2)
+    assert live_run.begin_steps(COLUMNS, "data") is None
+    assert live_run.rows == []
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+    do(live_run, 1)
+    found = a_live_run(tmp_path).begin_steps(COLUMNS, "data")
+    assert found is not None and found.parts == [b"part 1"]
+
+
+def test_a_step_that_could_not_be_written_is_not_finished(
+    tmp_path: Path, live_run: LiveRun, monkeypatch: Patch
+) -> None:
+    do(live_run, 1)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr("os.fsync", full)
+        do(live_run, 2)
+    assert [row["epoch"] for row in live_run.rows] == [1]
+    found = a_live_run(tmp_path).begin_steps(COLUMNS, "data")
+    assert found is not None
+    assert (found.state, found.parts) == (b"state 1", [b"part 1"])
+
+
+def test_a_loss_that_is_no_number_ends_the_run() -> None:
+    check_metrics_finite({"train_loss": 0.5, "valid_loss": 1e300}, "epoch 1")
+    for loss in (float("nan"), float("inf")):
+        with pytest.raises(DlrunError, match=f"^epoch 3: train_loss is {loss}$") as caught:
+            check_metrics_finite({"train_loss": loss}, "epoch 3")
+        assert "optimizer.lr" in caught.value.hint
