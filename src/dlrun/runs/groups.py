@@ -237,23 +237,19 @@ class _SameData:
     A run that has not finished says nothing.
     """
 
-    description: str | None = None
-    rows_digest: str | None = None  # of all rows, or of all data if the rows are not known
+    all_rows: str | None = None  # see `RunRecord.all_rows`
     splits: dict[Division, Split] = field(default_factory=dict)
 
     def add_if_same(self, record: RunRecord) -> bool:
         """Add what a run says of its data, unless that differs; return whether it is added."""
         split = record.split
-        if not record.data:
+        if record.all_rows is None:
             return True
-        rows_digest = record.data_digest if split is None else split.rows_digest
-        known = (self.description, self.rows_digest)
-        if known not in ((None, None), (record.data, rows_digest)):
+        if self.all_rows not in (None, record.all_rows):
             return False
         if split is not None and self.splits.setdefault(split.division, split) != split:
             return False
-        self.description = record.data
-        self.rows_digest = rows_digest
+        self.all_rows = record.all_rows
         return True
 
 

@@ -195,6 +195,13 @@ class RunRecord(BaseModel):
             words.append(f"fold {self.split.fold} of {self.split.folds}")
         return ", ".join(words)
 
+    @property
+    def all_rows(self) -> str | None:
+        """Return what identifies the data, however they are divided; None if they are unknown."""
+        if self.split is not None:
+            return self.split.rows_digest
+        return f"{self.data} {self.data_digest}" if self.data else None
+
     def rows_of(self, metric: str) -> str | None:
         """Return what identifies the rows on which a metric was computed; None if unknown.
 
