@@ -10,10 +10,10 @@ from dlrun.config.sections import BaselineExperiment
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments import registry
 from dlrun.reports.group_rows import position_relative_to
-from dlrun.reproduction import Reproduction
 from dlrun.runs.recorded_metrics import EDITIONS
 from dlrun.runs.run import Run
 from dlrun.runs.run_context import RunSettings
+from dlrun.sweeps.reproduce import Reproduction
 from tests.conftest import ROOT
 from tests.runs.making import a_run
 

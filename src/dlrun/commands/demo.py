@@ -19,7 +19,6 @@ from dlrun.experiments import registry
 from dlrun.experiments.running import run_experiment
 from dlrun.metrics import TESTED
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reproduction import Reproduction, prepare_reproductions
 from dlrun.runs import run_context
 from dlrun.runs.folder import LATEST
 from dlrun.runs.recorded_metrics import (
@@ -30,6 +29,7 @@ from dlrun.runs.recorded_metrics import (
 )
 from dlrun.runs.run import Run
 from dlrun.runs.run_context import RunSettings
+from dlrun.sweeps.reproduce import Reproduction, prepare_reproductions
 from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]

@@ -30,7 +30,7 @@ def reproduce(
     dlrun reproduce imdb-dense imdb-lasso --seeds 10
     dlrun reproduce --jobs 1 --out chapter-10.html
     """
-    from dlrun.reproduction import reproduce_published_numbers  # slow: a sweep's modules
+    from dlrun.sweeps.reproduce import reproduce_published_numbers  # slow: a sweep's modules
 
     command = shlex.join(["dlrun", *sys.argv[1:]])
     return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)
