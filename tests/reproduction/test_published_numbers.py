@@ -11,9 +11,9 @@ from dlrun.config.sections import BaselineExperiment
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments import registry
 from dlrun.reports.group_rows import position_relative_to
-from dlrun.reproduction import Reproduction
 from dlrun.runs.options import RunSettings
 from dlrun.runs.published import EDITIONS
+from dlrun.sweeps.reproduce import Reproduction
 from tests.conftest import ROOT
 from tests.runs.making import a_run
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from dlrun.data.download import forbid_downloads, packaged_paths
-from dlrun.reproduction import prepare_reproductions
 from dlrun.runs.options import RunSettings
+from dlrun.sweeps.reproduce import prepare_reproductions
 from dlrun.system.console import Screen
 from dlrun.system.files import fingerprint_files
 from tests import harness

@@ -14,7 +14,6 @@ import pytest
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.system.console import Screen
 from tests.conftest import Out, clean_environment, smoke
 from tests.sweeps.use import SAMPLE, planned
@@ -31,10 +30,9 @@ def finished(accuracy: float) -> Run:
 
 @pytest.mark.usefixtures("terminal")
 def test_a_terminal_has_a_bar_and_lines_of_what_ended(capsys: Out) -> None:
-    state = SweepState({})
     grid = ["optimizer.lr=0.1,0.2", f"model.hidden=[16,16],[{','.join(['32'] * 20)}]"]
     sweep = planned(SAMPLE, experiment=NAME, seeds="2", grid=grid)
-    view = SweepProgress(sweep, Screen(), state, len(sweep.points))
+    view = SweepProgress(sweep, Screen(), len(sweep.points))
     with view.drawn():
         for number, point in enumerate(sweep.points[:5]):
             view.begin(point)
@@ -49,7 +47,7 @@ def test_a_terminal_has_a_bar_and_lines_of_what_ended(capsys: Out) -> None:
 
 def test_elsewhere_each_run_has_two_lines(capsys: Out) -> None:
     sweep = planned(SAMPLE, experiment=NAME, seeds="1", grid=["optimizer.lr=0.1,0.2"])
-    view = SweepProgress(sweep, Screen(), SweepState({}), 2)
+    view = SweepProgress(sweep, Screen(), 2)
     with view.drawn():
         view.begin(sweep.points[0])
         view.end(sweep.points[0], finished(0.7), "")

@@ -10,8 +10,6 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from dlrun.sweeps.sweep_folder import Sweep
-from dlrun.sweeps.sweep_plan import read_sweep_plan
 from tests import harness
 from tests.conftest import ROOT, setting, smoke
 from tests.experiments.test_resume import outcome
@@ -65,16 +63,14 @@ def test_a_sweep_without_validation_rows_says_how_to_compare_its_configs(tmp_pat
     assert_it_prints_a_command_that_works(tmp_path, done.stderr)
 
 
-def test_a_renamed_run_of_a_sweep_is_found_again(tmp_path: Path) -> None:
+def test_a_renamed_run_of_a_sweep_goes_on(tmp_path: Path) -> None:
     harness.run(tmp_path, *words("--seeds", "2", "--name", "s")).is_told(0)
-    renamed = runs(tmp_path)[1].rename(tmp_path / "runs" / QUICK / "mine")
-    folder = tmp_path / "runs" / "sweeps" / "s"
-    plan = read_sweep_plan(folder)
-    sweep = Sweep(plan, folder)
-    known = sweep.find_runs()[1]
-    assert known.folder == renamed
-    found = sweep.find_run_of_point(plan.points[0], known)
-    assert found is not None and found.folder == renamed
+    before = outcome(runs(tmp_path)[1])
+    renamed = runs(tmp_path)[1].rename(tmp_path / "runs" / QUICK / "20260101T000000Z-mine")
+    change_record(renamed, status="interrupted")
+    harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)
+    assert runs(tmp_path)[1] == renamed and status(renamed) == "finished"
+    assert outcome(renamed) == before
 
 
 def test_what_cannot_be_read_of_one_run_ends_no_sweep(tmp_path: Path) -> None:

@@ -19,12 +19,12 @@ from dlrun.experiments import registry
 from dlrun.experiments.running import run_experiment
 from dlrun.metrics import TESTED, format_metric
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reproduction import Reproduction, prepare_reproductions
 from dlrun.runs.folder import LATEST
 from dlrun.runs.options import RunSettings, resolve_runs_dir
 from dlrun.runs.published import ABOUT_EDITIONS, EDITIONS
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
+from dlrun.sweeps.reproduce import Reproduction, prepare_reproductions
 from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]

@@ -32,7 +32,7 @@ def reproduce(
     dlrun reproduce imdb-dense imdb-lasso --seeds 10
     dlrun reproduce --jobs 1 --out chapter-10.html
     """
-    from dlrun.reproduction import reproduce_published_numbers  # slow: a sweep's modules
+    from dlrun.sweeps.reproduce import reproduce_published_numbers  # slow: a sweep's modules
 
     settings = RunSettings(
         overrides=opt.join_overrides(None, None, accelerator, no_fallback=no_fallback),

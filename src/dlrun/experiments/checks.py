@@ -143,7 +143,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     name = run.record.experiment
     again = f"`{run.repeat_command}` starts another run"
     schema = registry.load_config_class(name)
-    if not schema.resumable:
+    if not schema.resumable and run.record.status != "waiting":
         raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
     file = run.folder / CONFIG
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})

@@ -1,7 +1,8 @@
 """Run an experiment from its command to the finished run folder, or resume a run.
 
-`dlrun EXPERIMENT`, `dlrun.run`, sweeps, verify and demo begin a run by `run_experiment`.
-`resume_run` continues one; a SLURM job begins with it too.
+`dlrun EXPERIMENT`, `dlrun.run`, verify and demo begin a run by `run_experiment`. A sweep and
+`--slurm` make a run that waits, by `make_waiting_run`. `resume_run` begins such a run, or continues
+another.
 """
 
 import contextlib
@@ -20,12 +21,11 @@ from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
 from dlrun.runs.find import find_run, repair_latest_link
 from dlrun.runs.folder import METRICS, SWEEPS, RunFolder, check_runs_folder_writable
 from dlrun.runs.live_run import LiveRun
-from dlrun.runs.new_run import new_record
+from dlrun.runs.new_run import new_record, write_first_files
 from dlrun.runs.options import RunSettings, resolve_runs_dir
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
 from dlrun.runs.shown_results import print_results_json, show_results
-from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 
 
@@ -37,11 +37,36 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     return _run_in_new_folder(checks.import_experiment_to_run(name, config), config, settings)
 
 
-def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
-    """Continue a stopped run, or a finished one with more epochs; return exit code and folder.
+def make_waiting_run(experiment: str, config: ExperimentConfig, settings: RunSettings) -> Run:
+    """Make the folder of a new run that waits until `resume_run` begins it; return the run.
 
-    A run continues in its own folder, but with more epochs than it was to have in a new one. The
-    overrides in the settings can change only a few other keys.
+    If the files cannot be written, no folder is left.
+    """
+    record = new_record(experiment, config, settings)
+    package = registry.experiment_entry(experiment).package
+    runs_dir = resolve_runs_dir(settings.runs_dir)
+    folder = RunFolder.claim(runs_dir, experiment, settings.name)
+    try:
+        with folder.locked():
+            write_first_files(folder, record, settings, package)
+    except BaseException:  # also a signal
+        remove_new_run(folder.path)
+        raise
+    return Run(folder.path, record)
+
+
+def remove_new_run(folder: Path) -> None:
+    """Remove the folder of a run that has finished no step."""
+    shutil.rmtree(folder)
+    repair_latest_link(folder.parents[1], folder.parent.name)
+
+
+def resume_run(run: str, settings: RunSettings) -> tuple[int, Path]:
+    """Begin a run that waits, or continue another; return the exit code and the run's folder.
+
+    A finished run continues only with more epochs. A run continues in its own folder; with more
+    epochs than it was to have, in a new one. The overrides in the settings can change only a few
+    other keys.
     """
     folder = RunFolder(find_run(run, resolve_runs_dir(settings.runs_dir)))
     is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
@@ -124,19 +149,18 @@ def _run_in_new_folder(
         with folder.locked():
             code = _run_in_folder(experiment, config, settings, folder, record, continued)
     except DlrunError as error:
-        if continued is not None or error.exit_code == ConfigError.exit_code:
-            _remove_if_without_steps(folder, settings.console())
+        is_refused = continued is not None or error.exit_code == ConfigError.exit_code
+        if is_refused and not has_finished_step(folder.path):
+            remove_new_run(folder.path)
+            settings.console().note(f"{folder.path}: removed, it has no finished step")
         raise
     return code, folder.path
 
 
-def _remove_if_without_steps(folder: RunFolder, screen: Screen) -> None:
-    """Remove the new folder of a refused run that finished no epoch, penalty or batch."""
-    metrics = folder.path / METRICS
-    if not metrics.exists() or read_regular_file(metrics).count(b"\n") < 2:  # its header is a line
-        shutil.rmtree(folder.path)
-        repair_latest_link(folder.path.parents[1], folder.path.parent.name)
-        screen.note(f"{folder.path}: removed, it has no finished step")
+def has_finished_step(folder: Path) -> bool:
+    """Return whether the run in a folder has finished an epoch, a penalty or a batch."""
+    metrics = folder / METRICS
+    return metrics.exists() and read_regular_file(metrics).count(b"\n") > 1  # its header is a line
 
 
 def _run_in_folder(

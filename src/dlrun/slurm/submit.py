@@ -1,4 +1,4 @@
-"""Submit runs to SLURM: parse `--slurm`, create waiting runs, and hand their jobs to sbatch."""
+"""Submit runs that wait to SLURM: parse `--slurm`, and hand their jobs to sbatch."""
 
 import contextlib
 import io
@@ -7,22 +7,20 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.sections import ExperimentConfig, PositiveInt, Section
+from dlrun.config.sections import PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
-from dlrun.experiments import checks, registry
-from dlrun.runs import new_run
-from dlrun.runs.find import repair_latest_link
-from dlrun.runs.folder import RunFolder
-from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.experiments import checks
+from dlrun.experiments.running import make_waiting_run, remove_new_run
+from dlrun.runs.options import RunSettings
+from dlrun.runs.run import Run
 from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job
 from dlrun.slurm.watch import wait_for_job
 from dlrun.system.extras import require_extra
@@ -88,8 +86,14 @@ def submit_run(
     config = checks.check_new_run(experiment, settings, is_local=False)
     if config is None:  # a dry run
         return 0
-    planned = [RunToSubmit(config, settings)]
-    ((run_folder, job_id),) = submit_jobs(experiment, planned, options, job_name=experiment).items()
+    run = make_waiting_run(experiment, config, settings)
+    try:
+        submitted = submit_runs([run], settings, options, job_name=experiment)
+    except BaseException:  # SLURM has no job of it
+        remove_new_run(run.folder)
+        raise
+    write_job_ids(submitted)
+    ((run_folder, job_id),) = submitted.items()
     if wait:
         screen.note(f"submitted {experiment}/{run_folder.name} as job {job_id}")
         return wait_for_job(run_folder, job_id, screen, as_json=settings.json)
@@ -109,56 +113,30 @@ def require_slurm() -> None:
         raise ConfigError("--slurm: no sbatch on the PATH", "submit on a login node of SLURM")
 
 
-@dataclass(frozen=True)
-class RunToSubmit:
-    """Holds the config and settings of a run to submit, and its folder if the run continues."""
-
-    config: ExperimentConfig
-    settings: RunSettings
-    folder: Path | None = None
-
-
-def submit_jobs(
-    experiment: str,
-    planned: Sequence[RunToSubmit],
+def submit_runs(
+    runs: Sequence[Run],
+    settings: RunSettings,
     options: SlurmOptions,
     job_name: str,
     array_folder: Path | None = None,
 ) -> dict[Path, str]:
-    """Create waiting runs, submit their SLURM jobs, and return the id of each run folder's job.
+    """Submit a SLURM job that resumes each run, and return the id of the job by the run's folder.
 
-    submitit's files are in `array_folder`; None: in the folder of the only run. Raises ConfigError
-    if SLURM refuses them; then all new runs are removed.
+    submitit's files are in `array_folder`; None: in the folder of the only run. If SLURM refuses
+    the jobs, ConfigError is raised.
     """
-    runs_dir = resolve_runs_dir(planned[0].settings.runs_dir).absolute()
-    jobs: list[ResumeJob] = []
-    with contextlib.ExitStack() as undo:
-        undo.callback(repair_latest_link, runs_dir, experiment)
-        for run in planned:
-            run_folder = run.folder or _claim_waiting_run(runs_dir, experiment, run, undo)
-            jobs.append(make_resume_job(run_folder.absolute(), run.settings))
-        slurm_folder = (array_folder or Path(jobs[0].run)) / SLURM_FOLDER
-        job_ids = _call_sbatch(jobs, slurm_folder, options.submitit_parameters(job_name))
-        undo.pop_all()  # SLURM has accepted the jobs
-    submitted = {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
+    jobs = [make_resume_job(run.folder.absolute(), settings) for run in runs]
+    slurm_folder = (array_folder or Path(jobs[0].run)) / SLURM_FOLDER
+    job_ids = _call_sbatch(jobs, slurm_folder, options.submitit_parameters(job_name))
+    return {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
+
+
+def write_job_ids(submitted: Mapping[Path, str]) -> None:
+    """Write the id of each run's SLURM job into the run's folder."""
     for run_folder, job_id in submitted.items():
         job_folder = run_folder / SLURM_FOLDER
         job_folder.mkdir(exist_ok=True)
         (job_folder / JOB_ID_FILE).write_text(f"{job_id}\n", encoding="utf-8")
-    return submitted
-
-
-def _claim_waiting_run(
-    runs_dir: Path, experiment: str, run: RunToSubmit, undo: contextlib.ExitStack
-) -> Path:
-    """Create a run that waits for its SLURM job, and return its folder, which `undo` removes."""
-    claimed = RunFolder.claim(runs_dir, experiment, run.settings.name)
-    undo.callback(shutil.rmtree, claimed.path)
-    with claimed.locked():
-        record = new_run.new_record(experiment, run.config, run.settings)
-        package = registry.experiment_entry(experiment).package
-        new_run.write_first_files(claimed, record, run.settings, package)
-    return claimed.path
 
 
 def _call_sbatch(

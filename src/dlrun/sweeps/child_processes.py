@@ -1,8 +1,9 @@
 """Execute the runs of a sweep in child processes, and exchange messages with them.
 
-Each process executes one run. On Linux they are forked from a server that has imported the
-packages that the runs need; elsewhere they are spawned. A process whose connection closes exits,
-even if the sweep was killed; its run continues later from the last finished step.
+Each process executes one run, as `dlrun resume FOLDER` does. On Linux the processes are forked from
+a server that has imported the packages that the runs need; elsewhere they are spawned. A process
+whose connection closes exits, even if the sweep was killed; its run continues later from the last
+finished step.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from typing import TypeAlias
 from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError, Terminated, name_and_first_line
 from dlrun.experiments import registry
-from dlrun.experiments.running import resume_run, run_experiment
+from dlrun.experiments.running import resume_run
 from dlrun.runs.options import RunSettings
 from dlrun.system import resources
 from dlrun.system.console import MoveBar, Screen
@@ -69,13 +70,11 @@ SweepConnection: TypeAlias = "Connection[ProcessMessage, int]"  # it receives nu
 class ChildProcess:
     """Executes one run of a sweep in a child process; its messages arrive at `connection`."""
 
-    def __init__(
-        self, log: Path, experiment: str, settings: RunSettings, continued_run: Path | None
-    ) -> None:
+    def __init__(self, log: Path, run_folder: Path, settings: RunSettings) -> None:
         check_regular_file(log)
         self.connection, theirs = CONTEXT.Pipe()
-        arguments = theirs, log, experiment, settings, continued_run
-        self._process = CONTEXT.Process(target=run_point_in_child_process, args=arguments)
+        arguments = theirs, log, run_folder, settings
+        self._process = CONTEXT.Process(target=resume_in_child_process, args=arguments)
         _start_isolated(self._process)
         theirs.close()
 
@@ -147,12 +146,8 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     CONTEXT.set_forkserver_preload(modules)
 
 
-def run_point_in_child_process(
-    connection: SweepConnection,
-    log: Path,
-    experiment: str,
-    settings: RunSettings,
-    continued_run: Path | None,  # the run's folder; None: a new run
+def resume_in_child_process(
+    connection: SweepConnection, log: Path, run_folder: Path, settings: RunSettings
 ) -> None:
     """Execute one run in this child process, send messages about it to the sweep, and exit."""
     if sys.platform == "win32":
@@ -165,7 +160,7 @@ def run_point_in_child_process(
     gc.set_threshold(resources.GARBAGE_THRESHOLD)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
-    message = _execute(connection, experiment, settings, continued_run)
+    message = _execute(connection, run_folder, settings)
     ignore_signals_until_exit()
     _send(connection, message)
     sys.stderr.flush()
@@ -173,7 +168,7 @@ def run_point_in_child_process(
 
 
 def _execute(
-    connection: SweepConnection, experiment: str, settings: RunSettings, continued_run: Path | None
+    connection: SweepConnection, run_folder: Path, settings: RunSettings
 ) -> ProcessMessage:
     """Execute a run, stopped by the signals that the sweep sends; return how the run ended."""
     try:
@@ -181,10 +176,7 @@ def _execute(
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
         settings = replace(settings, screen=_ForwardingScreen(connection))
-        if continued_run is not None:
-            code, _ = resume_run(str(continued_run), settings)
-        else:
-            code, _ = run_experiment(experiment, settings)
+        code, _ = resume_run(str(run_folder), settings)
         return ProcessMessage(exit_code=code)
     except BaseException as error:
         return _message_of_error(error)

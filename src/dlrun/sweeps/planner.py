@@ -61,7 +61,9 @@ def make_sweep_plan(
         note=run_settings.note,
         tags=list(run_settings.tags),
     )
-    plan.add_points(points)
+    for settings, config in points:
+        plan.keep_config(settings, config)
+    plan.add_points(settings for settings, _ in points)
     return plan
 
 
@@ -144,8 +146,8 @@ def _keys_and_points(
     searched_keys: Sequence[str],
     adaptive: AdaptiveSearch | None,
     screen: Screen,
-) -> tuple[list[str], list[Settings]]:
-    """Return the keys that vary or are searched, and the settings of each distinct point."""
+) -> tuple[list[str], list[tuple[Settings, ExperimentConfig]]]:
+    """Return the keys that vary or are searched; of each distinct point the settings and config."""
     if adaptive is not None:  # adds its points later: each depends on the results of earlier ones
         return [space.key for space in adaptive.spaces], []
     # The valid configs have absolute paths, and their numbers have the types of their keys.
@@ -153,7 +155,8 @@ def _keys_and_points(
     searched = [key for key in searched_keys if key in flat_configs[0]]
     keys = [*dict.fromkeys([*varied_keys(flat_configs), *searched])]
     points = ({key: flat[key] for key in keys if key in flat} for flat in flat_configs)
-    distinct = list({repr(point): point for point in points}.values())
+    pairs = zip(points, configs, strict=True)
+    distinct = list({repr(settings): (settings, config) for settings, config in pairs}.values())
     if len(distinct) < len(configs):
         counts = f"{len(distinct)} of {len(configs)}"
         screen.note(f"{counts} points are distinct; equal ones run once")

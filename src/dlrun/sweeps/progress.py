@@ -8,24 +8,23 @@ from dlrun.metrics import format_metrics_line
 from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
-from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 from dlrun.system.console import MoveBar, Screen, format_position, printable
 
 
 @dataclass
 class SweepProgress:
-    """Shows how many runs of a sweep have ended, and how.
+    """Shows how many points of a sweep have ended, and how.
 
-    ended: how many of all `total` runs have ended. shares: the share of its work that each running
-    run has done.
+    ended: how many of all `total` points have ended. failed: how many of them have failed since
+    this process began. shares: the share of its work that each running run has done, by point.
     """
 
     plan: SweepPlan
     screen: Screen
-    state: SweepState
     total: int
     ended: int = 0
+    failed: int = 0
     shares: dict[int, float] = field(default_factory=dict)
     move_bar: MoveBar | None = None
 
@@ -48,18 +47,16 @@ class SweepProgress:
         self._draw()
 
     def end(self, point: SweepPoint, run: Run | None, error: str) -> None:
-        """Store and show how a planned run has ended: finished or not, by its record.
+        """Show how the run of a point has ended: finished or not, by its record.
 
         error: why it has failed, if it has not finished; empty if it was stopped.
         """
         self.shares.pop(point.number, None)
         self.ended += 1
-        if run is not None:
-            self.state.runs[point.number] = run
         if run is not None and run.is_finished:
             line = self._line(point, "done") + _describe_result(run.record)
         elif error:
-            self.state.failed[point.number] = error
+            self.failed += 1
             line = self._line(point, "FAILED")
         else:
             line = self._line(point, "ended")
@@ -67,7 +64,7 @@ class SweepProgress:
         self._draw()
 
     def _draw(self) -> None:
-        failed = f", {len(self.state.failed)} failed" if self.state.failed else ""
+        failed = f", {self.failed} failed" if self.failed else ""
         if self.move_bar is not None:
             done = self.ended + sum(self.shares.values())
             self.move_bar(done, f"{self.ended}/{self.total}{failed}")

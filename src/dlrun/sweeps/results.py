@@ -127,9 +127,9 @@ class SweepResults:
         command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment
         note = f"The sweep: {command}."
         finished = sum(run.is_finished for run in self.runs)
-        if finished < plan.size:
-            note += f" {finished} of {plan.size} points have finished; {self.sweep.resume_command} "
-            note += f"runs the rest{', unless a config was chosen twice' if plan.search else ''}."
+        if finished < plan.run_count:
+            count = f"{finished} of {plan.run_count} points have finished"
+            note += f" {count}; {self.sweep.resume_command} runs the rest."
         shown: dict[str, str] = {}
         if self.best and self.best.settings and self.best.validation_spread:
             shown["the best config by validation"] = selection.describe_config_result(self.best)

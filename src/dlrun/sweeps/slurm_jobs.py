@@ -1,88 +1,126 @@
-"""Submit the runs of a sweep to SLURM as a job array, and wait until their jobs have ended."""
+"""Execute the runs of a sweep in SLURM jobs, which are one job array."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dlrun.errors import Interrupted
+from dlrun.errors import DlrunError, Interrupted, Stopped
+from dlrun.experiments.running import remove_new_run
 from dlrun.runs.options import RunSettings
-from dlrun.slurm.submit import RunToSubmit, SlurmOptions, submit_jobs
+from dlrun.runs.record import read_run_record
+from dlrun.runs.run import Run
+from dlrun.slurm.submit import SlurmOptions, submit_runs, write_job_ids
 from dlrun.slurm.watch import jobs_in_queue, read_job_id, watch_jobs
+from dlrun.sweeps.execute import EndedPoint
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_plan import SweepPoint
 from dlrun.system.console import Screen, pluralize
 
-JobIds = Mapping[Path, str]  # ids of SLURM jobs, such as `17_2`, by the folder of their run
 
+@dataclass
+class SlurmJobs:
+    """Executes runs in SLURM jobs. A signal ends the waiting for them, not the jobs.
 
-def submit_points(
-    sweep: Sweep, options: SlurmOptions, settings: RunSettings, screen: Screen
-) -> JobIds:
-    """Submit all runs that are neither finished nor queued; return the jobs of all unfinished."""
-    plan = sweep.plan
-    settings = replace(settings, runs_dir=sweep.runs_dir)
-    runs = sweep.find_runs()
-    queued = jobs_in_queue()
-    waiting: dict[Path, str] = {}
-    planned: list[RunToSubmit] = []
-    for point, config in zip(plan.points, plan.validate_points(), strict=True):
-        run = runs.get(point.number)
-        if run is not None and run.is_finished:
-            continue
-        job_id = read_job_id(run.folder) if run else None
-        if run is not None and job_id and (queued is None or job_id in queued):
-            waiting[run.folder.absolute()] = job_id
-        else:
-            of_point = plan.run_settings(point, settings)
-            planned.append(RunToSubmit(config, of_point, run.folder if run else None))
-    if not planned:
-        return waiting
-    name = f"{plan.experiment} {plan.name}"
-    submitted = submit_jobs(plan.experiment, planned, options, name, sweep.folder.absolute())
-    others = f"; {len(waiting)} are in the queue" if waiting else ""
-    screen.note(f"submitted {pluralize(len(planned), 'point')} as SLURM jobs{others}")
-    return waiting | submitted
-
-
-def show_submission(sweep: Sweep, jobs: JobIds, again: str, screen: Screen, *, json: bool) -> None:
-    """Print the submitted jobs of a sweep, and the command that continues it later."""
-    folder = str(sweep.folder)
-    if json:
-        ids = {str(run_folder): job_id for run_folder, job_id in jobs.items()}
-        about = {"status": "waiting", "sweep": sweep.plan.name, "folder": folder}
-        screen.print_json(about | {"jobs": ids})
-        return
-    screen.note(f"`{again}` submits what is missing by then, and shows the table")
-    screen.show_labelled(("sweep", folder), ("jobs", _arrays(jobs)))
-
-
-def _arrays(jobs: JobIds) -> str:
-    """Return the ids of the job arrays."""
-    return ", ".join(sorted({job_id.partition("_")[0] for job_id in jobs.values()}))
-
-
-def wait_for_jobs(sweep: Sweep, jobs: JobIds, screen: Screen) -> SweepState:
-    """Wait until the SLURM jobs of all runs have ended, and return the state of the sweep.
-
-    Ctrl-C ends the waiting, not the jobs.
+    job_ids: the ids of the jobs, such as `17_2`, by the folder of their run.
     """
-    plan = sweep.plan
-    state = SweepState(sweep.find_runs())
-    runs = {run.folder.resolve(): (number, run) for number, run in state.runs.items()}
-    done = len(plan.points) - len(jobs)
-    progress = SweepProgress(plan, screen, state, len(plan.points), done)
-    try:
-        with progress.drawn():
-            for exit_codes in watch_jobs(jobs):
-                for folder, code in exit_codes.items():
-                    number, known = runs[folder.resolve()]
-                    point = plan.points[number - 1]
-                    run = sweep.find_run_of_point(point, known)
-                    how = "left SLURM's queue" if code is None else "ended"
-                    error = f"job {jobs[folder]} {how} without a result"
-                    progress.end(point, run, (run and run.record.error) or error)
-    except Interrupted:
-        screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
-        raise
-    state.runs = sweep.find_runs()
-    return state
+
+    sweep: Sweep
+    state: SweepState
+    screen: Screen
+    options: SlurmOptions
+    settings: RunSettings
+    job_ids: dict[Path, str] = field(default_factory=dict)
+    _points: dict[Path, SweepPoint] = field(default_factory=dict)  # those that have not ended
+    _exit_codes: Iterator[Mapping[Path, int | None]] = field(default_factory=lambda: iter(()))
+
+    @contextlib.contextmanager
+    def opened(self, progress: SweepProgress) -> Iterator[None]:
+        """Do nothing: SLURM is ready, and shows by itself which jobs have begun."""
+        yield
+
+    @property
+    def has_room(self) -> bool:
+        """Return whether nothing is submitted yet: all points are one job array."""
+        return not self.job_ids
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether all jobs have ended."""
+        return not self._points
+
+    def submit(self, points: Sequence[SweepPoint]) -> None:
+        """Submit a job for each point, unless one is in the queue; ConfigError if SLURM refuses."""
+        queued = jobs_in_queue()
+        to_submit: list[SweepPoint] = []
+        for point in points:
+            run = self.state.runs.get(point.number)
+            job_id = read_job_id(run.folder) if run else None
+            if run is not None and job_id and (queued is None or job_id in queued):
+                self._watch(point, run.folder.absolute(), job_id)
+            else:
+                to_submit.append(point)
+        if to_submit:
+            others = f"; {len(self.job_ids)} are in the queue" if self.job_ids else ""
+            self._submit_array(to_submit)
+            self.screen.note(
+                f"submitted {pluralize(len(to_submit), 'point')} as SLURM jobs{others}"
+            )
+        self._exit_codes = watch_jobs(self.job_ids)
+
+    def _submit_array(self, points: Sequence[SweepPoint]) -> None:
+        """Submit a job array with a job for each point; if that fails, no new run is left."""
+        plan = self.sweep.plan
+        name = f"{plan.experiment} {plan.name}"
+        runs: list[Run] = []
+        with contextlib.ExitStack() as undo:
+            for point in points:
+                known = self.state.runs.get(point.number)
+                run = self.sweep.run_to_resume(point, known)
+                runs.append(run)
+                if run is not known:
+                    undo.callback(remove_new_run, run.folder)
+            folder = self.sweep.folder.absolute()
+            submitted = submit_runs(runs, self.settings, self.options, name, folder)
+            undo.pop_all()  # SLURM has accepted the jobs
+        write_job_ids(submitted)
+        for point, (run_folder, job_id) in zip(points, submitted.items(), strict=True):
+            self._watch(point, run_folder, job_id)
+
+    def _watch(self, point: SweepPoint, run_folder: Path, job_id: str) -> None:
+        self.job_ids[run_folder] = job_id
+        self._points[run_folder] = point
+
+    def wait_for_ended(self) -> list[EndedPoint]:
+        """Wait a moment, and return the points whose jobs have ended meanwhile."""
+        ended: list[EndedPoint] = []
+        for run_folder, code in next(self._exit_codes, {}).items():
+            how = "left SLURM's queue" if code is None else "ended"
+            error = f"job {self.job_ids[run_folder]} {how} without a result"
+            with contextlib.suppress(DlrunError):  # a damaged record
+                error = read_run_record(run_folder).error or error
+            ended.append(EndedPoint(self._points.pop(run_folder), run_folder, error))
+        return ended
+
+    def stop(self, stopped: Stopped) -> None:
+        """End the waiting, and say how to end the jobs."""
+        if isinstance(stopped, Interrupted):
+            self.screen.note(f"the jobs continue; `scancel {self._arrays}` ends them")
+        raise stopped
+
+    def show_submission(self, again: str, *, json: bool) -> None:
+        """Print the submitted jobs, and the command that continues the sweep later."""
+        folder = str(self.sweep.folder)
+        if json:
+            ids = {str(run_folder): job_id for run_folder, job_id in self.job_ids.items()}
+            about = {"status": "waiting", "sweep": self.sweep.plan.name, "folder": folder}
+            self.screen.print_json(about | {"jobs": ids})
+            return
+        self.screen.note(f"`{again}` submits what is missing by then, and shows the table")
+        self.screen.show_labelled(("sweep", folder), ("jobs", self._arrays))
+
+    @property
+    def _arrays(self) -> str:
+        """Return the ids of the job arrays."""
+        return ", ".join(sorted({job_id.partition("_")[0] for job_id in self.job_ids.values()}))

@@ -4,21 +4,21 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 
-from dlrun.errors import ConfigError, DlrunError, Stopped
+from dlrun.errors import DlrunError, Stopped
 from dlrun.runs.find import find_sweep
 from dlrun.runs.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.runs.options import RunSettings, resolve_runs_dir
 from dlrun.slurm.submit import SlurmOptions, require_slurm
-from dlrun.sweeps import slurm_jobs
 from dlrun.sweeps.child_processes import preload_fork_server
+from dlrun.sweeps.execute import Executor, execute_sweep, hand_out_points
 from dlrun.sweeps.planner import make_sweep_plan
+from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.results import SweepResults
-from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.slurm_jobs import SlurmJobs
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
 from dlrun.system.console import Screen, pluralize
-from dlrun.system.extras import require_extra
 
 
 def run_sweep(
@@ -52,7 +52,7 @@ def run_sweep(
             if plan.note_on_rows:
                 screen.warn(plan.note_on_rows)
             folder = runs_dir / experiment
-            checked = "points" if plan.search is None else "ends of spaces"
+            checked = "points" if plan.points else "ends of spaces"
             screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
             return 0, None
         sweep = Sweep(plan, RunFolder.claim_sweep(runs_dir, plan.name).path, options.data_dir)
@@ -63,15 +63,19 @@ def run_sweep(
         screen.note(f"sweep folder: {sweep.folder}")
         if sweep.plan.note_on_rows:
             screen.warn(sweep.plan.note_on_rows)
+        state = SweepState(sweep.find_runs())
+        executor: Executor
         if slurm_options is None:
             preload_fork_server([sweep.plan.experiment])
-            state = run_sweep_points(sweep, screen, jobs=jobs, force=options.force)
+            executor = Processes(sweep, state, screen, jobs, options.force)
         else:
-            submitted = slurm_jobs.submit_points(sweep, slurm_options, options, screen)
-            if submitted and not wait:
-                slurm_jobs.show_submission(sweep, submitted, again, screen, json=options.json)
-                return 0, None
-            state = slurm_jobs.wait_for_jobs(sweep, submitted, screen)
+            executor = SlurmJobs(sweep, state, screen, slurm_options, options)
+            if not wait:
+                hand_out_points(sweep, state, executor)
+                if executor.job_ids:
+                    executor.show_submission(again, json=options.json)
+                    return 0, None
+        execute_sweep(sweep, state, executor, screen)
         return _finish(sweep, state, options, screen)
 
 
@@ -80,7 +84,7 @@ def _open_sweep(name: str, options: RunSettings, *, on_slurm: bool) -> Sweep:
     folder = find_sweep(name, resolve_runs_dir(options.runs_dir))
     plan = read_sweep_plan(folder, force=options.force)
     plan.check_data_unchanged(folder, options.data_dir)
-    _check_search_can_run(plan, on_slurm=on_slurm)
+    plan.check_can_run(on_slurm=on_slurm)
     return Sweep(plan, folder, options.data_dir)
 
 
@@ -91,16 +95,8 @@ def _plan_sweep(
     check_runs_folder_writable(resolve_runs_dir(options.runs_dir))
     name = options.name or secrets.token_hex(4)
     plan = make_sweep_plan(name, experiment, options, search, screen, is_local=not on_slurm)
-    _check_search_can_run(plan, on_slurm=on_slurm)
+    plan.check_can_run(on_slurm=on_slurm)
     return plan
-
-
-def _check_search_can_run(plan: SweepPlan, *, on_slurm: bool) -> None:
-    """Raise ConfigError if Optuna, which is to choose the configs, is missing, or on SLURM."""
-    if plan.search is not None:
-        require_extra("--sampler tpe", "optuna", "optuna")
-        if on_slurm:
-            raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
 
 
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:

@@ -1,18 +1,18 @@
-"""Find the runs of a sweep, and which of its planned runs are done."""
+"""Find the runs of a sweep, make new ones that wait, and tell which of its points are done."""
 
 import contextlib
 import re
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError
+from dlrun.experiments.running import make_waiting_run
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.find import runs_newest_first
 from dlrun.runs.folder import CONFIG, PLAN, RunFolder
-from dlrun.runs.options import resolve_runs_dir
+from dlrun.runs.options import RunSettings, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 
@@ -39,19 +39,20 @@ class Sweep:
         return shlex.join(["dlrun", "sweep", "--resume", name, *data_option])
 
     def write_plan(self) -> None:
-        """Write the plan into the sweep's folder; the caller holds the sweep's lock."""
-        RunFolder(self.folder).write_text(PLAN, to_checksummed_json(self.plan))
+        """Write the plan into the sweep's folder, if it has changed; the caller holds the lock."""
+        content = to_checksummed_json(self.plan).encode("utf-8", "backslashreplace")
+        file = self.folder / PLAN
+        if not file.is_file() or file.read_bytes() != content:
+            RunFolder(self.folder).write(PLAN, content)
 
-    def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
+    def find_runs(self) -> dict[int, Run]:
         """Return the runs of the sweep by their numbers in its plan, without copies.
 
-        Of several runs of a point it is the most advanced one. folders: the only ones to search.
+        Of several runs of a point it is the most advanced one.
         """
         plan = self.plan
-        if folders is None:
-            folders = runs_newest_first(self.runs_dir, plan.experiment)
         found: list[tuple[int, Run]] = []
-        for folder in sorted(folders):
+        for folder in sorted(runs_newest_first(self.runs_dir, plan.experiment)):
             with contextlib.suppress(DlrunError):  # damaged: `describe_damaged` names it
                 run = Run.in_folder(folder)
                 member = run.record.sweep
@@ -62,13 +63,16 @@ class Sweep:
         found.sort(key=lambda pair: (pair[1].is_finished, pair[1].record.steps or 0))
         return {point: run for point, run in found if run.folder not in copies}
 
-    def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
-        """Return the planned run whose process has just ended; None if it left none.
+    def run_to_resume(self, point: SweepPoint, known: Run | None) -> Run:
+        """Return the run of a point that `dlrun resume` is to begin or continue.
 
-        known: the run before its process began; its folder may have been renamed.
+        It is a new one, which waits, if none is known, or if the known one can only be repeated.
         """
-        folders = self._point_folders(str(point.number)) + ([known.folder] if known else [])
-        return self.find_runs(folders).get(point.number, known)
+        config = self.plan.config_of(point.settings)
+        if known is not None and (known.record.status == "waiting" or config.resumable):
+            return known
+        settings = self.plan.run_settings(point, RunSettings(runs_dir=self.runs_dir))
+        return make_waiting_run(self.plan.experiment, config, settings)
 
     def describe_damaged(self) -> list[str]:
         """Return a sentence for each damaged run, which is left out of all results."""
@@ -82,9 +86,9 @@ class Sweep:
                 problems.append(f"left out: {folder.name}: {why}")
         return problems
 
-    def _point_folders(self, number: str = r"\d+") -> list[Path]:
-        """Return the folders whose names are those of a planned run, or of any planned run."""
-        name = rf"\d{{8}}T\d{{6}}Z-{re.escape(self.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
+    def _point_folders(self) -> list[Path]:
+        """Return the folders whose names are those of a planned run."""
+        name = rf"\d{{8}}T\d{{6}}Z-{re.escape(self.plan.name)}-\d+(-[0-9a-f]{{4}})?"
         folders = (self.runs_dir / self.plan.experiment).glob("*Z-*")
         return sorted(
             path for path in folders if re.fullmatch(name, path.name) and not path.is_symlink()
@@ -93,12 +97,16 @@ class Sweep:
 
 @dataclass
 class SweepState:
-    """Holds the runs of a sweep so far, and the errors of its failed runs, by number."""
+    """Holds the runs of a sweep so far, and the errors of its failed points, by number.
+
+    taken: the numbers of the points that were handed out, or that nobody asks for.
+    """
 
     runs: dict[int, Run]
     failed: dict[int, str] = field(default_factory=dict)
+    taken: set[int] = field(default_factory=set)
 
     def is_done(self, point: SweepPoint) -> bool:
-        """Return whether a planned run has finished."""
+        """Return whether the run of a point has finished."""
         run = self.runs.get(point.number)
         return run is not None and run.is_finished

@@ -1,18 +1,18 @@
-"""Define and read the plan of a sweep: its planned runs, and how a search chooses more of them."""
+"""Define and read the plan of a sweep, which says the points to run next, searched ones too."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, format_settings_briefly
 from dlrun.data.user_data import hash_user_data
-from dlrun.errors import DataError, DlrunError
+from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.checks import validate_config
 from dlrun.runs import environment
@@ -20,7 +20,9 @@ from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.runs.folder import PLAIN_NAME, PLAN, SWEEPS
 from dlrun.runs.options import RunSettings, resolve_data_dir
 from dlrun.runs.record import SweepMembership
+from dlrun.runs.run import Run
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
+from dlrun.system.extras import require_extra
 
 FORMAT = 2
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
@@ -63,12 +65,18 @@ class SweepPlan(BaseModel):
     data: dict[str, str] = Field(default_factory=dict)  # hashes of the files of the data
     note: str = ""  # note with which its runs begin
     tags: list[str] = Field(default_factory=list)
+    _configs: dict[str, ExperimentConfig] = PrivateAttr(default_factory=dict)  # see `config_of`
 
     @property
     def size(self) -> int:
         """Return the number of planned runs, with those that a search will choose."""
         search = self.search
         return search.trials * len(search.repeats) if search else len(self.points)
+
+    @property
+    def run_count(self) -> int:
+        """Return the number of planned runs; configs that a search chose again are not counted."""
+        return len(self.points) + self.runs_to_choose
 
     @property
     def note_on_rows(self) -> str:
@@ -92,6 +100,32 @@ class SweepPlan(BaseModel):
             by_config.setdefault(repr(point.config), []).append(point)
         return list(by_config.values())
 
+    def next_points(self, runs: Mapping[int, Run], taken: Collection[int]) -> list[SweepPoint]:
+        """Return the points to run next: of a grid all at once, of a search those of one config.
+
+        There are none once all have finished. runs: the runs so far, by the points' numbers.
+        taken: the numbers of points that are not to be returned. A search adds what it chooses to
+        the plan.
+        """
+        points = [
+            point
+            for point in self.points
+            if point.number not in taken
+            and not (point.number in runs and runs[point.number].is_finished)
+        ]
+        if points or not self.runs_to_choose:
+            return points
+        from dlrun.sweeps.optuna_search import choose_next_config  # slow: optuna, an extra
+
+        return choose_next_config(self, runs)
+
+    def check_can_run(self, *, on_slurm: bool) -> None:
+        """Raise ConfigError if a search cannot choose the configs, or not on SLURM."""
+        if self.search is not None:
+            require_extra("--sampler tpe", "optuna", "optuna")
+            if on_slurm:
+                raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
+
     @property
     def runs_to_choose(self) -> int:
         """Return the number of runs whose configs a search has not chosen yet."""
@@ -109,23 +143,33 @@ class SweepPlan(BaseModel):
         return self.add_points(settings | repeat for repeat in self.search.repeats)
 
     def add_points(self, settings: Iterable[Settings]) -> list[SweepPoint]:
-        """Add a point with each of the settings, and return these points."""
+        """Add a point with each of the settings, and return the new points."""
         numbered = enumerate(settings, start=len(self.points) + 1)
         added = [SweepPoint(number=number, settings=values) for number, values in numbered]
         self.points.extend(added)
         return added
 
-    def validate_points(self) -> list[ExperimentConfig]:
+    def keep_config(self, settings: Settings, config: ExperimentConfig) -> None:
+        """Keep the valid config of a point with these settings for `config_of`."""
+        self._configs[repr(settings)] = config
+
+    def config_of(self, settings: Settings) -> ExperimentConfig:
+        """Return the config of a point with these settings, which is validated only once."""
+        if repr(settings) not in self._configs:
+            layer = add_settings(self.base_layer, settings)
+            self.keep_config(settings, validate_config(self.experiment, layer))
+        return self._configs[repr(settings)]
+
+    def all_configs(self) -> list[ExperimentConfig]:
         """Return the config of each point; of a search, also those at the ends of its spaces."""
-        points = [point.settings for point in self.points]
+        settings = [point.settings for point in self.points]
         if self.search is not None:
-            points += settings_to_check_ends(self.search.spaces)
-        layers = (add_settings(self.base_layer, settings) for settings in points)
-        return [validate_config(self.experiment, layer) for layer in layers]
+            settings += settings_to_check_ends(self.search.spaces)
+        return [self.config_of(one) for one in settings]
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
         """Raise DataError if a file of the data has changed since the sweep was planned."""
-        digests = digests_of_data(self.experiment, self.validate_points(), data_dir)
+        digests = digests_of_data(self.experiment, self.all_configs(), data_dir)
         for file, digest in self.data.items():
             if digests.get(file, digest) != digest:
                 name = file.partition(" ")[2]
@@ -133,11 +177,10 @@ class SweepPlan(BaseModel):
                 raise DataError(problem, "put the data back, or start a new sweep")
 
     def run_settings(self, point: SweepPoint, common: RunSettings) -> RunSettings:
-        """Return the options to run a point, from those of all points."""
+        """Return the options with which a point's run is made, from those of all points."""
         digits = len(str(self.size))
         return replace(
             common,
-            values=[add_settings(self.base_layer, point.settings)],
             name=f"{self.name}-{point.number:0{digits}}",
             note=self.note,
             tags=self.tags,

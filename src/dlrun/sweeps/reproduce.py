@@ -34,10 +34,11 @@ from dlrun.runs.published import ABOUT_EDITIONS
 from dlrun.runs.run import Run
 from dlrun.runs.tables import RANGE_OF_RUNS, Column, table_lines
 from dlrun.sweeps.child_processes import preload_fork_server
+from dlrun.sweeps.execute import execute_sweep
 from dlrun.sweeps.planner import make_sweep_plan
-from dlrun.sweeps.runner import run_sweep_points
+from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, parse_seeds
-from dlrun.sweeps.sweep_folder import Sweep
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint, read_sweep_plan
 from dlrun.system.console import LINE_WIDTH, Screen, pluralize, printable
 
@@ -112,8 +113,10 @@ class Reproduction:
             RunFolder.claim_sweep(runs_dir, plan.name)
         with RunFolder(folder).locked(SWEEP_LOCK):
             sweep.write_plan()
+            of_other_seeds = {point.number for point in plan.points if point not in points}
+            state = SweepState(sweep.find_runs(), taken=of_other_seeds)
             try:
-                state = run_sweep_points(sweep, screen, points=points, jobs=jobs)
+                execute_sweep(sweep, state, Processes(sweep, state, screen, jobs), screen)
             finally:  # also the seeds that ended before an error
                 self._find_runs(sweep, points)
         # Also the runs without a record of the error, such as those whose process was killed.

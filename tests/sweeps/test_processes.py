@@ -10,9 +10,9 @@ from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.running import run_experiment
 from dlrun.runs.options import RunSettings
-from dlrun.sweeps import runner
+from dlrun.sweeps import processes
 from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
-from dlrun.sweeps.runner import choose_jobs_and_threads
+from dlrun.sweeps.processes import choose_jobs_and_threads
 from tests.conftest import Patch
 
 
@@ -24,8 +24,8 @@ def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None
 @pytest.fixture(autouse=True)
 def _four_cores(monkeypatch: Patch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(runner, "usable_cores", lambda: 4)
-    monkeypatch.setattr(runner, "available_memory", lambda: 10**12)
+    monkeypatch.setattr(processes, "usable_cores", lambda: 4)
+    monkeypatch.setattr(processes, "available_memory", lambda: 10**12)
     monkeypatch.setattr("dlrun.system.resources.usable_cores", lambda: 4)
 
 

@@ -1,0 +1,216 @@
+"""Execute the runs of a sweep on this machine, several at a time, each in a child process."""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+
+from dlrun.config.network_sections import LightningConfig
+from dlrun.config.sections import ExperimentConfig
+from dlrun.errors import ConfigError, DlrunError, Stopped, as_known_error
+from dlrun.experiments import registry
+from dlrun.experiments.running import has_finished_step, remove_new_run
+from dlrun.runs.folder import RunFolder
+from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.record import read_run_record
+from dlrun.runs.run import Run
+from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
+from dlrun.sweeps.execute import EndedPoint
+from dlrun.sweeps.progress import SweepProgress
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.system.accelerator import select_accelerator
+from dlrun.system.console import Screen, pluralize
+from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
+from dlrun.system.signals import SIGNALS, STOP_SIGNAL_EXIT_CODES, StopRequest
+
+TICK = 0.2  # seconds between two looks at signals
+RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less
+
+
+def choose_jobs_and_threads(
+    configs: Sequence[ExperimentConfig], jobs: int | None
+) -> tuple[int, int | None]:
+    """Choose how many runs execute in parallel, and the number of CPU threads of each run.
+
+    `jobs` is the user's number; None: as many as the cores and the free memory allow. A run has
+    fewer threads than it would take alone (None) only if that changes none of its bits.
+    """
+    cores = usable_cores()
+    share_cores = all(config.threads == "auto" and config.thread_invariant for config in configs)
+    if jobs is None:
+        counts = (choose_thread_count(config.threads, config.max_threads) for config in configs)
+        jobs = cores // (1 if share_cores else max(counts))
+        jobs = max(1, min(jobs, int(available_memory() / RUN_MEMORY)))
+    return jobs, max(1, cores // jobs) if share_cores else None
+
+
+def _train_on_accelerator(configs: Sequence[ExperimentConfig]) -> bool:
+    """Return whether a run with one of the configs would train on an accelerator."""
+    names = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
+    return any(select_accelerator(name)[0] != "cpu" for name in names)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Holds the run of a point, and the process that executes it."""
+
+    point: SweepPoint
+    run: Run
+    process: ChildProcess
+
+
+@dataclass
+class Processes:
+    """Executes runs in child processes, `jobs` at once; None: as many as cores and memory allow.
+
+    A first signal lets each run end its step, a second one ends all at once; no more runs begin.
+    """
+
+    sweep: Sweep
+    state: SweepState
+    screen: Screen
+    jobs: int | None = None
+    force: bool = False
+    _progress: SweepProgress = field(init=False)
+    _settings: RunSettings = field(init=False)
+    _at_once: int = field(init=False)  # number of runs that execute at once
+    _queue: deque[SweepPoint] = field(default_factory=deque)
+    _begun: dict[int, _Begun] = field(default_factory=dict)  # by point
+    _stop: StopRequest = field(default_factory=StopRequest)
+    _is_ending: bool = False  # no more runs are begun
+    _warnings: set[str] = field(default_factory=set)
+
+    @contextlib.contextmanager
+    def opened(self, progress: SweepProgress) -> Iterator[None]:
+        """Download the data, and handle signals during a `with` block; then all processes end.
+
+        Raises Interrupted or Terminated at the end, if there was a signal.
+        """
+        self._prepare(progress)
+        stopping = "stopping; what each run has finished is kept; a second signal stops at once"
+        announcing = self._stop.delay_first_signal(lambda: self.screen.note(stopping))
+        try:
+            with self._stop.handle_signals(), announcing:
+                yield
+        finally:
+            for begun in list(self._begun.values()):
+                self._end_process(begun)
+        if self._stop.received:
+            raise SIGNALS[self._stop.received]
+
+    def _prepare(self, progress: SweepProgress) -> None:
+        """Choose how many runs share the machine, and download the data of all."""
+        self._progress = progress
+        sweep = self.sweep
+        configs = sweep.plan.all_configs()
+        jobs = self.jobs
+        if jobs is None and _train_on_accelerator(configs):
+            jobs = 1
+            alone = "one run at a time, because they would share an accelerator (--jobs: more)"
+            self.screen.note(alone)
+        self._at_once, threads = choose_jobs_and_threads(configs, jobs)
+        self._settings = RunSettings(
+            runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=self.force, max_threads=threads
+        )
+        if dataset := registry.experiment_dataset(sweep.plan.experiment):
+            sections = {repr(config.data_section): config.data_section for config in configs}
+            for section in sections.values():  # nearly always one
+                dataset.download(section, resolve_data_dir(sweep.data_dir), self.screen)
+        left = pluralize(progress.total - progress.ended, "run")
+        before = f", {progress.ended} done before" if progress.ended else ""
+        self.screen.note(f"{left} to do{before}, {self._at_once} at once")
+
+    @property
+    def has_room(self) -> bool:
+        """Return whether a process is free for another point."""
+        return not self._is_ending and len(self._queue) + len(self._begun) < self._at_once
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether no run is executed, and none waits."""
+        return not self._queue and not self._begun
+
+    def submit(self, points: Sequence[SweepPoint]) -> None:
+        """Take points to be executed, as soon as a process is free for each."""
+        self._queue.extend(points)
+
+    def wait_for_ended(self) -> list[EndedPoint]:
+        """Begin what can begin, wait for messages, and return the points whose runs have ended."""
+        if self._stop.received and not self._is_ending:
+            self._stop_runs(self._stop.received)
+        ended: list[EndedPoint] = []
+        while self._queue and len(self._begun) < self._at_once:
+            point = self._queue.popleft()
+            try:
+                run = self.sweep.run_to_resume(point, self.state.runs.get(point.number))
+            except (DlrunError, OSError) as error:  # such as a full disk: only this point fails
+                known = as_known_error(error)
+                assert known is not None
+                ended.append(EndedPoint(point, None, known.message, known.hint))
+            else:
+                self._begin(point, run)
+        if ended:
+            return ended
+        ready = wait([begun.process.connection for begun in self._begun.values()], TICK)
+        for begun in list(self._begun.values()):
+            if begun.process.connection in ready:
+                message = begun.process.receive()
+                self._show(begun.point, message)
+                if message.exit_code is not None:
+                    ended.append(self._end(begun, message, message.exit_code))
+        return ended
+
+    def stop(self, stopped: Stopped) -> None:
+        """Pass a second signal on to all runs, which end at once."""
+        self._stop_runs(stopped.exit_code - 128)
+
+    def _stop_runs(self, signal_number: int) -> None:
+        """Stop all runs with a signal; runs that have not started yet never start."""
+        self._is_ending = True
+        self._queue.clear()
+        for begun in self._begun.values():
+            begun.process.send_signal(signal_number)
+
+    def _begin(self, point: SweepPoint, run: Run) -> None:
+        """Hand the run of a point out to a new process, which resumes it."""
+        self._progress.begin(point)
+        try:
+            process = ChildProcess(self.sweep.folder / LOG, run.folder, self._settings)
+        except BaseException:  # also a signal
+            _remove_if_not_begun(run)
+            raise
+        self._begun[point.number] = _Begun(point, run, process)
+
+    def _show(self, point: SweepPoint, message: ProcessMessage) -> None:
+        """Show the warning and the progress in a message."""
+        if message.warning and message.warning not in self._warnings and not self._is_ending:
+            self._warnings.add(message.warning)
+            self.screen.warn(f"point {point.number}: {message.warning}")
+        if message.share is not None:
+            self._progress.move(point, message.share)
+
+    def _end(self, begun: _Begun, message: ProcessMessage, exit_code: int) -> EndedPoint:
+        """End the process of a run, and return how the run has ended."""
+        self._end_process(begun, is_refused=exit_code == ConfigError.exit_code)
+        was_stopped = self._is_ending and exit_code in STOP_SIGNAL_EXIT_CODES
+        error = "" if was_stopped else message.error or "its run is no longer there"
+        return EndedPoint(begun.point, begun.run.folder, error, message.hint)
+
+    def _end_process(self, begun: _Begun, *, is_refused: bool = False) -> None:
+        """Wait until a process has ended, and leave no folder of a run that has not begun."""
+        begun.process.end()
+        del self._begun[begun.point.number]
+        if begun.run.record.status == "waiting":
+            _remove_if_not_begun(begun.run, is_refused=is_refused)
+
+
+def _remove_if_not_begun(run: Run, *, is_refused: bool = False) -> None:
+    """Remove a run that still waits, or was refused before its first finished step."""
+    with contextlib.suppress(DlrunError, OSError):  # another process has it, or removed it
+        with RunFolder(run.folder).locked():
+            status = read_run_record(run.folder).status
+            has_ended_early = status == "failed" and not has_finished_step(run.folder)
+        if status == "waiting" or (is_refused and has_ended_early):
+            remove_new_run(run.folder)
