@@ -9,13 +9,13 @@ import pytest
 from scipy import sparse
 
 from dlrun import ConfigError, DataError, datasets
-from dlrun.config.yaml_loader import Values
+from dlrun.config.yaml_loader import Values, parse_set_overrides
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.experiment_base import load_data
 from dlrun.experiments.network_experiment import NetworkExperiment
 from dlrun.experiments.table_common import divide_rows
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.system.console import Screen
 
 Loader = Callable[..., Any]
@@ -33,8 +33,8 @@ LOADERS: list[tuple[Loader, Values, str, list[str]]] = [
 
 def loaded_by(experiment: str, folder: Path, values: list[str]) -> dict[str, Any]:
     """The data sets of a network's run on generated data, by their part."""
-    settings = RunSettings(overrides=["data.source=sample", *values])
-    config: Any = load_experiment_config(experiment, settings)
+    options = RunOptions(values=parse_set_overrides(["data.source=sample", *values]))
+    config: Any = load_experiment_config(experiment, options)
     network = registry.load_experiment(experiment)
     assert isinstance(network, NetworkExperiment)
     data = network.load(config, folder, Screen(quiet=True))
@@ -70,7 +70,9 @@ def test_a_table_has_names_and_a_frame(tmp_path: Path) -> None:
 
 
 def test_the_linear_fits_have_the_rows_of_the_networks(tmp_path: Path) -> None:
-    config = load_experiment_config("hitters-lasso", RunSettings(overrides=["data.source=sample"]))
+    config = load_experiment_config(
+        "hitters-lasso", RunOptions(values=parse_set_overrides(["data.source=sample"]))
+    )
     screen = Screen(quiet=True)
     parts = divide_rows(config, load_data(config, tmp_path, screen), screen)
     players = datasets.hitters(sample=True, data_dir=tmp_path)

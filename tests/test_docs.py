@@ -15,10 +15,11 @@ import typer
 from typer.main import get_command
 
 from dlrun.cli.command_list import app
+from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.reports import warning_tags
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from tests.conftest import NAMES, ROOT, python
 
 PATTERNS = (
@@ -186,7 +187,7 @@ def test_commands_can_be_entered() -> None:
             name = values.get("experiment") or context.info_name
             if name in NAMES and words[:1] != ["sweep"]:
                 overrides = [one for one in one_value if re.match(r"[\w.]+=", one)]
-                load_experiment_config(name, RunSettings(overrides=overrides))
+                load_experiment_config(name, RunOptions(values=parse_set_overrides(overrides)))
             elif name in NAMES:
                 several = [*(values.get("grid") or ()), *(values.get("space") or ())]
                 keys = {one.partition("=")[0] for one in (*one_value, *several) if "=" in one}

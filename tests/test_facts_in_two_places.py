@@ -42,7 +42,7 @@ from dlrun.metrics import KNOWN
 from dlrun.reports.group_rows import group_row
 from dlrun.runs.groups import group_runs
 from dlrun.runs.notes import RunNotes
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.predictions import PredictedClasses, PredictedValues
 from dlrun.runs.published import EDITIONS
 from dlrun.runs.record import Status
@@ -122,13 +122,13 @@ def test_the_direction_of_each_metric_that_dlrun_computes_is_known() -> None:
     assert all(KNOWN[name].sign for name in KNOWN)
 
 
-# Fields of RunSettings that dlrun sets by itself.
+# Fields of RunOptions that dlrun sets by itself.
 SET_BY_CODE = {"values", "temporary", "max_threads", "screen", "sweep"}
 RUNNING_COMMANDS = [
     (make_experiment_command("imdb-dense"), {"force"}),
     (sweep, {"summary"}),
     (resume, {"config", "name", "note", "tags", "dry_run"}),
-    (reproduce, {"config", "overrides", "name", "note", "tags", "summary", "dry_run"}),
+    (reproduce, {"config", "name", "note", "tags", "summary", "dry_run"}),
 ]
 
 
@@ -138,7 +138,7 @@ def test_the_settings_of_a_run_are_options_of_the_commands_that_run(
 ) -> None:
     """Ruff's ARG001 says which option a command does not use."""
     options = inspect.signature(command).parameters.keys()
-    settings = RunSettings.__dataclass_fields__.keys() - SET_BY_CODE
+    settings = RunOptions.__dataclass_fields__.keys() - SET_BY_CODE
     assert settings - options == without
     assert options >= {"accelerator", "no_fallback"}
 

@@ -18,7 +18,7 @@ from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  
 from dlrun.experiments import registry, saved_runs
 from dlrun.experiments.arguments import config_layer_of_arguments
 from dlrun.experiments.running import resume_run, run_experiment
-from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run as SavedRun
 from dlrun.runs.run import scan_runs
@@ -136,9 +136,9 @@ def run(
     Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
     interrupted, at the end of an epoch or lasso penalty, from which `dlrun.resume` continues.
     """
-    settings = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
+    options = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
     with _RUNNING:
-        _, folder = run_experiment(experiment, replace(settings, name=name, note=note))
+        _, folder = run_experiment(experiment, replace(options, name=name, note=note))
     assert folder is not None  # no dry run
     return Run.open(folder)
 
@@ -165,10 +165,10 @@ def resume(
 
     Raises the same as `dlrun.run`.
     """
-    settings = _settings("", (), (), (), values, runs_dir, data_dir, quiet)
-    settings = replace(settings, force=force)
+    options = _settings("", (), (), (), values, runs_dir, data_dir, quiet)
+    options = replace(options, force=force)
     with _RUNNING:
-        _, folder = resume_run(str(run.folder if isinstance(run, Run) else run), settings)
+        _, folder = resume_run(str(run.folder if isinstance(run, Run) else run), options)
     return Run.open(folder)
 
 
@@ -220,10 +220,10 @@ def sweep(
         sampler=sampler,
         folds=folds,
     )
-    settings = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
-    settings = replace(settings, name=name, note=note)
+    options = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
+    options = replace(options, name=name, note=note)
     with _RUNNING:
-        _, results = run_sweep(experiment, settings, search, jobs=jobs)
+        _, results = run_sweep(experiment, options, search, jobs=jobs)
     assert results is not None  # no dry run, no jobs of SLURM
     state = results.state
     opened = {number: Run.of(run) for number, run in state.runs.items()}
@@ -275,10 +275,10 @@ def _settings(
     runs_dir: PathLike | None,
     data_dir: PathLike | None,
     quiet: bool,
-) -> RunSettings:
+) -> RunOptions:
     """Return what functions share as the options of a command."""
     layers = config_layers_from_settings(flatten_keys(_plain(values)))
-    return RunSettings(
+    return RunOptions(
         config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
         values=[*layers, config_layer_of_arguments(experiment, [*map(str, inputs)])],
         runs_dir=_path(runs_dir),

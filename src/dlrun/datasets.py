@@ -33,7 +33,7 @@ from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
 from dlrun.errors import with_short_errors
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _load_data(
     if sample:
         settings = settings | {"data.source": GENERATED}
     values = config_layers_from_settings(settings)
-    config = load_experiment_config(experiment, RunSettings(values=values))
+    config = load_experiment_config(experiment, RunOptions(values=values))
     section = config.data_section
     assert isinstance(section, kind)
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))

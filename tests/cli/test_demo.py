@@ -9,7 +9,7 @@ from PIL import Image
 
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from tests.conftest import Dlrun, Hide
 from tests.experiments.plugins import WORKING, Plugins, plugin
 from tests.reproduction.lab import published
@@ -51,7 +51,7 @@ def test_the_reviews_of_the_demo_are_the_same_for_all_their_experiments() -> Non
     sizes = set()
     for name in ("imdb-dense", "imdb-lasso", "imdb-lstm"):
         overlays = registry.experiment_entry(name).overlays("smoke", "demo")
-        data = load_experiment_config(name, RunSettings(config=overlays)).data_section
+        data = load_experiment_config(name, RunOptions(config=overlays)).data_section
         sizes.add((data.source, data.sample_reviews))
     assert len(sizes) == 1
 

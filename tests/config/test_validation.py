@@ -5,11 +5,11 @@ import pytest
 from pydantic import ValidationError
 
 from dlrun.config.validation import config_to_yaml
-from dlrun.config.yaml_loader import config_layer_from_values
+from dlrun.config.yaml_loader import config_layer_from_values, parse_set_overrides
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from tests.conftest import NAMES, NETWORKS, ROOT, Patch
 
 CONFIGS = ROOT / "configs"
@@ -17,13 +17,17 @@ OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
 def dense(*overrides: str, files: tuple[Path, ...] = ()) -> Any:
-    return load_experiment_config("imdb-dense", RunSettings(config=files, overrides=overrides))
+    return load_experiment_config(
+        "imdb-dense", RunOptions(config=files, values=parse_set_overrides(overrides))
+    )
 
 
 def problems(*overrides: str, files: tuple[Path, ...] = (), name: str = "imdb-dense") -> list[str]:
     """Return the sentences of the error, without what stands before the origin of each."""
     with pytest.raises(ConfigError) as caught:
-        load_experiment_config(name, RunSettings(config=files, overrides=overrides))
+        load_experiment_config(
+            name, RunOptions(config=files, values=parse_set_overrides(overrides))
+        )
     assert caught.value.exit_code == 2
     assert f"dlrun config {name}" in caught.value.hint
     assert all(problem in caught.value.message for problem in caught.value.problems)
@@ -39,19 +43,19 @@ def problem(override: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_default_is_frozen_and_repeated_by_its_yaml(name: str, tmp_path: Path) -> None:
-    config = load_experiment_config(name, RunSettings(overrides=["seed=7"]))
+    config = load_experiment_config(name, RunOptions(values=parse_set_overrides(["seed=7"])))
     assert isinstance(config, registry.load_config_class(name))
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
     file = tmp_path / "config.yaml"
     file.write_text(config_to_yaml(config), encoding="utf-8")
-    assert load_experiment_config(name, RunSettings(config=[file])) == config
+    assert load_experiment_config(name, RunOptions(config=[file])) == config
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_shipped_overlay_is_valid_and_keeps_the_network(overlay: Path) -> None:
-    small = load_experiment_config(overlay.stem, RunSettings(config=[overlay]))
-    full = load_experiment_config(overlay.stem, RunSettings())
+    small = load_experiment_config(overlay.stem, RunOptions(config=[overlay]))
+    full = load_experiment_config(overlay.stem, RunOptions())
     assert small != full
     if overlay.stem in NETWORKS:
         assert getattr(small, "model", None) == getattr(full, "model", None)
@@ -67,7 +71,8 @@ def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
     assert (config.seed, config.batch_size, config.optimizer.lr) == (2, 10, 0.5)
     assert config.optimizer.name == "rmsprop"
     values = [config_layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
-    options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
+    given = parse_set_overrides(["seed=2", "optimizer.lr=0.5"])
+    options = RunOptions(values=[*given, *values])
     with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
         load_experiment_config("imdb-dense", options)
 

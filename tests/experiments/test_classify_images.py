@@ -13,7 +13,7 @@ from dlrun.api import Run
 from dlrun.data import photographs
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.reports.report_section import ReportSection
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from tests.conftest import Dlrun, Patch, setting, smoke
 from tests.experiments.use import latest, moved, results, table
 
@@ -109,7 +109,7 @@ def test_without_images_it_takes_the_books(
     forked: Dlrun, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     """Those of the data folder. In the authors' package the same photographs have other names."""
-    config: Any = load_experiment_config(NAME, RunSettings())
+    config: Any = load_experiment_config(NAME, RunOptions())
     reference = config.reference
     monkeypatch.setattr(photographs, "packaged_paths", lambda path: [])  # as if not installed
     files, origin = config.find_photographs(tmp_path / "data")

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from dlrun.config.yaml_loader import format_override
+from dlrun.config.yaml_loader import format_override, parse_set_overrides
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import NOT_THE_BOOKS, compare_with_published
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.results import Results
 from dlrun.system.accelerator import AcceleratorChoice
 from tests.conftest import LAB
@@ -17,7 +17,7 @@ PUBLISHED, OTHER = DataOrigin("reviews", is_book=True), DataOrigin("reviews")
 
 
 def compared(name: str, *overrides: str, origin: DataOrigin = PUBLISHED) -> dict[str, Any]:
-    config: Any = load_experiment_config(name, RunSettings(overrides=[*overrides]))
+    config: Any = load_experiment_config(name, RunOptions(values=parse_set_overrides(overrides)))
     results = Results({}, AcceleratorChoice("cpu", "cpu", None), origin)
     return compare_with_published(name, config, results)
 
@@ -113,12 +113,12 @@ def test_own_numbers_are_not_taken_for_published_ones(override: str) -> None:
 
 @pytest.mark.parametrize("name", LAB)
 def test_each_shipped_variant_and_baseline_exists(name: str) -> None:
-    reference = load_experiment_config(name, RunSettings()).reference  # type: ignore[attr-defined]
+    reference = load_experiment_config(name, RunOptions()).reference  # type: ignore[attr-defined]
     assert reference.place[:2] == [10, 9]
     for variant in getattr(reference, "variants", []):
         assert why(name, *(format_override(*item) for item in variant.set.items())) is None
     if baseline := getattr(reference, "baseline", None):
-        other: Any = load_experiment_config(baseline.experiment, RunSettings()).reference
+        other: Any = load_experiment_config(baseline.experiment, RunOptions()).reference
         numbers = [other, *(one for one in other.variants if one.set == baseline.set)]
         assert baseline.metric in numbers[-1].book | numbers[-1].notebook
         assert bool(baseline.set) == (len(numbers) == 2)

@@ -13,7 +13,7 @@ from dlrun.api import Run
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.metrics import STAGES, describe_metric
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.predictions import read_predictions
 from dlrun.runs.record import FORMAT
 from dlrun.stats import wilson_interval
@@ -40,7 +40,7 @@ def test_run_leaves_everything_and_says_where(done: Done, name: str) -> None:
     found = results(folder)
     assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
     overlays = registry.experiment_entry(name).overlays("smoke")
-    config = load_experiment_config(name, RunSettings(config=overlays))
+    config = load_experiment_config(name, RunOptions(config=overlays))
     assert config.total_steps in (None, found["steps"])
     assert found["accelerator"].keys() == {"requested", "used", "reason", "agreement"}
     assert found["seconds"]["total"] > 0

@@ -11,7 +11,7 @@ from dlrun.config.sections import BaselineExperiment
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments import registry
 from dlrun.reports.group_rows import position_relative_to
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.published import EDITIONS
 from dlrun.sweeps.reproduce import Reproduction
 from tests.conftest import ROOT
@@ -87,7 +87,7 @@ def a_part(
         place = folder / "runs" / name / f"20261125T12000{seed}Z-0000"
         about |= {"config": shipped | {"seed": seed}, "metrics": {"test_mae": value}, "seed": seed}
         runs.append(Run.open(a_run(place, **about)))
-    return Reproduction(name, RunSettings(), [*range(len(mae))], runs=runs, **fields)
+    return Reproduction(name, RunOptions(), [*range(len(mae))], runs=runs, **fields)
 
 
 def test_a_fit_is_compared_with_its_baseline(tmp_path: Path) -> None:

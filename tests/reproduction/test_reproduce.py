@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dlrun.data.download import forbid_downloads, packaged_paths
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.sweeps.reproduce import prepare_reproductions
 from dlrun.system.console import Screen
 from dlrun.system.files import fingerprint_files
@@ -172,7 +172,7 @@ def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
 
 
 def test_five_seeds_are_run_but_of_a_long_fit_one(tmp_path: Path) -> None:
-    options = RunSettings(data_dir=tmp_path)
+    options = RunOptions(data_dir=tmp_path)
     with forbid_downloads():
         parts = prepare_reproductions(["imdb-lasso", "cifar100"], None, options, Screen(quiet=True))
     assert [part.seeds for part in parts] == [[0, 1, 2, 3, 4], [0]]

@@ -12,7 +12,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
 from dlrun.runs.live_run import LiveRun
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.record import FORMAT, RunRecord, write_run_record
 from dlrun.system.console import Screen
 
@@ -48,8 +48,8 @@ def a_live_run(folder: Path) -> LiveRun:
     record = RunRecord(id="a run", experiment="hitters-linear", status="waiting")
     shipped = registry.experiment_entry(record.experiment).shipped.values
     config = registry.load_config_class(record.experiment).model_validate(shipped)
-    settings = RunSettings(data_dir=folder, screen=Screen())
-    return LiveRun(RunFolder(folder), record, config, settings, "dlrun")
+    options = RunOptions(data_dir=folder, screen=Screen())
+    return LiveRun(RunFolder(folder), record, config, options, "dlrun")
 
 
 def seal(path: Path, value: dict[str, Any]) -> None:

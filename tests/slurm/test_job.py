@@ -13,7 +13,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.runs.folder import RunFolder
 from dlrun.runs.new_run import new_record, write_first_files
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.slurm import watch
 from dlrun.slurm.job import ResumeJob, make_resume_job
 from dlrun.system.console import Screen
@@ -23,7 +23,7 @@ from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import results
 
 NAME, _, SMOKE = smoke(NETWORK)
-OPTIONS = RunSettings(config=[Path(SMOKE)])
+OPTIONS = RunOptions(config=[Path(SMOKE)])
 
 
 def waiting(folder: Path) -> Run:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.running import run_experiment
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.sweeps import processes
 from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
 from dlrun.sweeps.processes import choose_jobs_and_threads
@@ -17,7 +18,9 @@ from tests.conftest import Patch
 
 
 def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
-    config = load_experiment_config(name, RunSettings(overrides=["accelerator=cpu", *overrides]))
+    config = load_experiment_config(
+        name, RunOptions(values=parse_set_overrides(["accelerator=cpu", *overrides]))
+    )
     return choose_jobs_and_threads([config], jobs)
 
 
@@ -46,7 +49,7 @@ def run_and_note_imports(name: str, folder: Path) -> None:
     """In a process of its own: which modules a run had to import."""
     overlays = registry.experiment_entry(name).overlays("smoke")
     before = set(sys.modules)
-    run_experiment(name, RunSettings(config=overlays, runs_dir=folder, quiet=True))
+    run_experiment(name, RunOptions(config=overlays, runs_dir=folder, quiet=True))
     (folder / "imported").write_text("\n".join(set(sys.modules) - before))
 
 

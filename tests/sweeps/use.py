@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dlrun.runs.options import RunSettings
+from dlrun.config.yaml_loader import parse_set_overrides
+from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.search_space import parse_search_space
@@ -39,7 +40,7 @@ def planned(
     **search: Any,
 ) -> SweepPlan:
     """The plan of a sweep called s; of a search space by its fields."""
-    options = RunSettings(overrides=overrides, runs_dir=runs_dir)
+    options = RunOptions(values=parse_set_overrides(overrides), runs_dir=runs_dir)
     screen = Screen(quiet=True)
     space = parse_search_space(**search)
     return make_sweep_plan("s", experiment, options, space, screen, is_local=is_local)
@@ -64,7 +65,7 @@ def scored_runs(
         if (score := scores[rate][seed]) is not None:
             place = folder / EXPERIMENT / f"20260101T00000{point.number}Z-{point.number}"
             metrics = {"valid_loss": 1, f"valid_{metric}": score, f"test_{metric}": score - 0.01}
-            about = {"metrics": metrics, "sweep": plan.run_settings(point, RunSettings()).sweep}
+            about = {"metrics": metrics, "sweep": plan.run_options(point, RunOptions()).sweep}
             a_whole_run(place, seed=seed, lr=rate, **(about | record))
             found[point.number] = Run.in_folder(place)
     return found

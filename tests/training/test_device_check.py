@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.system.accelerator import DeviceComparison
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
@@ -73,7 +74,9 @@ def shipped(folder: Path, name: str, precision: str) -> Training:
     files = [Path(word) for word in smoke(name) if word.endswith(".yaml")]
     settings = [word for word in smoke(name) if word.startswith("data.path=")]
     settings += [f"trainer.precision={precision}", "threads=1"]
-    config: Any = load_experiment_config(name, RunSettings(config=files, overrides=settings))
+    config: Any = load_experiment_config(
+        name, RunOptions(config=files, values=parse_set_overrides(settings))
+    )
     live_run, network = a_live_run(folder), registry.load_experiment(name)
     loaded = network.load(config, live_run.data_dir, live_run.screen)
     build, objective = partial(network.build, config, loaded.assets), network.objective

@@ -11,10 +11,11 @@ from lightning.pytorch.accelerators import AcceleratorRegistry, CPUAccelerator
 from torch import Tensor, nn
 
 from dlrun.config.network_sections import NetworkConfig
+from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.errors import AcceleratorError
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.runs.checkpoint import checkpoint_files
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
@@ -62,7 +63,9 @@ class Network(nn.Module):
 def network_config(accelerator: str, *, fallback: bool = True, **trainer: Any) -> NetworkConfig:
     """A small network's config; the keywords are keys of its trainer."""
     settings = ["threads=1", "batch_size=8", "optimizer={name: sgd, lr: 0.1}"]
-    config: Any = load_experiment_config("imdb-dense", RunSettings(overrides=settings))
+    config: Any = load_experiment_config(
+        "imdb-dense", RunOptions(values=parse_set_overrides(settings))
+    )
     keys = {"max_epochs": 4, **trainer}
     return config.model_copy(
         update={

@@ -8,7 +8,7 @@ from dlrun.cli import options as opt
 from dlrun.config.validation import config_to_yaml
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 
 
 def print_config(
@@ -23,9 +23,8 @@ def print_config(
     dlrun config imdb-lstm batch_size=100 > mine.yaml
     """
     named, layer = divide_arguments(experiment, words)
-    settings = RunSettings(
+    options = RunOptions(
         config=config or (),
-        overrides=opt.join_overrides(named, overrides),
-        values=[layer],
+        values=[*opt.parse_values(named, overrides), layer],
     )
-    typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)
+    typer.echo(config_to_yaml(load_experiment_config(experiment, options)), nl=False)

@@ -9,7 +9,7 @@ from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.system.console import Screen
 
 DECLARED = [data for data in vars(dataset_catalog).values() if isinstance(data, Dataset)]
@@ -39,9 +39,9 @@ def fetch_dataset(
     folder = resolve_data_dir(data_dir)
     dataset, experiment = _find_dataset_and_experiment(name, screen)
     named, layer = divide_arguments(experiment, words)
-    values = opt.join_overrides(named, overrides)
-    settings = RunSettings(overrides=values, values=[layer], data_dir=data_dir)
-    config: Any = load_experiment_config(experiment, settings)
+    values = [*opt.parse_values(named, overrides), layer]
+    options = RunOptions(values=values, data_dir=data_dir)
+    config: Any = load_experiment_config(experiment, options)
     context = dataset.obtain_files(config.data, folder, config.split_seed, screen)
     data = dataset.make(context)
     are_published = True

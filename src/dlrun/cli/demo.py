@@ -20,7 +20,7 @@ from dlrun.experiments.running import run_experiment
 from dlrun.metrics import TESTED, format_metric
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.runs.folder import LATEST
-from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.published import ABOUT_EDITIONS, EDITIONS
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
@@ -39,7 +39,7 @@ class _Fit:
 
     name: str
     title: str
-    settings: RunSettings
+    options: RunOptions
     is_real: bool
     lacks_data: bool = False  # on generated data, though the real ones would take seconds
     run: Run | None = None
@@ -47,7 +47,7 @@ class _Fit:
     def execute(self, screen: Screen) -> None:
         """Run the fit; if it fails, show the reason."""
         try:
-            _, folder = run_experiment(self.name, self.settings)
+            _, folder = run_experiment(self.name, self.options)
             assert folder is not None  # not a dry run
             self.run = Run.open(folder)
         except Exception as error:  # also a bug, which hides no other experiment
@@ -65,7 +65,7 @@ class _Fit:
         metric = main_metric(record) or next(iter(record.metrics), "")
         row: Values = {"metric": metric, "mean": record.metrics.get(metric)}
         if self.is_real:
-            rows = Reproduction(self.name, self.settings, [0], runs=[self.run]).rows
+            rows = Reproduction(self.name, self.options, [0], runs=[self.run]).rows
             row = next((other for other in rows if other["metric"] == metric), (rows or [row])[0])
         note = " (*)" if self.is_real and record.reference_differs else ""
         if not self.is_real and record.source == GENERATED:
@@ -92,7 +92,7 @@ def run_demo(
     screen = Screen()
     muted = Screen()
     muted.err.quiet = True
-    settings = RunSettings(
+    options = RunOptions(
         runs_dir=runs_dir,
         data_dir=data_dir,
         screen=Screen(quiet=True, shows_results=False),
@@ -101,7 +101,7 @@ def run_demo(
     for name in names:
         _check_is_not_on_own_data(name)
     with forbid_downloads():
-        fits = [fit for name in names for fit in _plan_fits(name, settings, muted)]
+        fits = [fit for name in names for fit in _plan_fits(name, options, muted)]
         for number, fit in enumerate(fits, start=1):
             screen.note(f"[{format_position(number, len(fits))}] {fit.title}")
             fit.execute(screen)
@@ -131,25 +131,25 @@ def _check_is_not_on_own_data(name: str) -> None:
         raise ConfigError(problem, f"name them, as in `dlrun {name} {example}`")
 
 
-def _plan_fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
+def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
     """Return an experiment and its variants as the demo runs them; none without a small config."""
     prepared: list[Reproduction] = []
     epochs: list[ConfigLayer] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
-            prepared = prepare_reproductions([name], [0], settings, screen)
+            prepared = prepare_reproductions([name], [0], options, screen)
             if schema.epochs_in_demo:
                 epochs = [config_layer_from_setting(EPOCHS, schema.epochs_in_demo, "demo")]
     if prepared and not prepared[0].missing:
         fits = []
         for reproduction in prepared:
-            own = reproduction.run_settings
+            own = reproduction.run_options
             with_epochs = replace(own, values=[*own.values, *epochs])
             fits.append(_Fit(name, reproduction.title, with_epochs, is_real=True))
         return fits
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
-    small = replace(settings, config=overlays)
+    small = replace(options, config=overlays)
     lacks_data = bool(prepared and prepared[0].missing)
     return [_Fit(name, name, small, is_real=False, lacks_data=lacks_data)] if overlays else []
 

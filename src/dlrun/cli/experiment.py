@@ -7,8 +7,8 @@ from dlrun.cli import options as opt
 from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.running import run_experiment
-from dlrun.runs.options import RunSettings
-from dlrun.slurm.submit import submit_run
+from dlrun.runs.options import RunOptions
+from dlrun.slurm.submit import parse_slurm_options, submit_run
 
 
 def make_experiment_command(experiment: str) -> Callable[..., int]:
@@ -42,10 +42,12 @@ def make_experiment_command(experiment: str) -> Callable[..., int]:
         quiet: opt.Quiet = False,
     ) -> int:
         named, layer = divide_arguments(experiment, words)
-        settings = RunSettings(
+        options = RunOptions(
             config=config or (),
-            overrides=opt.join_overrides(named, overrides, accelerator, no_fallback=no_fallback),
-            values=[layer],
+            values=[
+                *opt.parse_values(named, overrides, accelerator, no_fallback=no_fallback),
+                layer,
+            ],
             runs_dir=runs_dir,
             data_dir=data_dir,
             name=name,
@@ -57,8 +59,8 @@ def make_experiment_command(experiment: str) -> Callable[..., int]:
             quiet=quiet,
         )
         if opt.is_for_slurm(slurm, wait):
-            return submit_run(experiment, settings, slurm or [], wait=wait)
-        return run_experiment(experiment, settings)[0]
+            return submit_run(experiment, options, parse_slurm_options(slurm or []), wait=wait)
+        return run_experiment(experiment, options)[0]
 
     run.__doc__ = registry.experiment_entry(experiment).help
     return run

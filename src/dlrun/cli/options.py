@@ -6,6 +6,12 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    Values,
+    config_layers_from_settings,
+    parse_set_overrides,
+)
 from dlrun.errors import ConfigError
 from dlrun.experiments.registry import experiment_names
 from dlrun.system.accelerator import RequestedAccelerator
@@ -80,23 +86,23 @@ Jobs = Annotated[
 ]
 
 
-def join_overrides(
+def parse_values(
     words: Sequence[str] | None,
     overrides: Sequence[str] | None,
     accelerator: str | None = None,
     *,
     no_fallback: bool = False,
-) -> list[str]:
-    """Return the config values of a command line as texts of `--set`, of which a later one wins.
+) -> list[ConfigLayer]:
+    """Return the config values of a command line, of which a later one wins.
 
-    words: arguments KEY=VALUE.
+    words: arguments KEY=VALUE. overrides: the texts of `--set`. Raises ConfigError with an error
+    for each text that is not KEY=VALUE.
     """
-    joined = [*(words or ()), *(overrides or ())]
-    if no_fallback:
-        joined.append("fallback=false")
+    layers = parse_set_overrides([*(words or ()), *(overrides or ())])
+    chosen: Values = {"fallback": False} if no_fallback else {}
     if accelerator is not None:
-        joined.append(f"accelerator={accelerator}")
-    return joined
+        chosen["accelerator"] = accelerator
+    return layers + config_layers_from_settings(chosen)
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:

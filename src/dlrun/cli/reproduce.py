@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dlrun.cli import options as opt
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 
 
 def reproduce(
@@ -34,8 +34,8 @@ def reproduce(
     """
     from dlrun.sweeps.reproduce import reproduce_published_numbers  # slow: a sweep's modules
 
-    settings = RunSettings(
-        overrides=opt.join_overrides(None, None, accelerator, no_fallback=no_fallback),
+    options = RunOptions(
+        values=opt.parse_values(None, None, accelerator, no_fallback=no_fallback),
         runs_dir=runs_dir,
         data_dir=data_dir,
         force=force,
@@ -43,4 +43,4 @@ def reproduce(
         quiet=quiet,
     )
     command = shlex.join(["dlrun", *sys.argv[1:]])
-    return reproduce_published_numbers(experiments or [], seeds, jobs, out, settings, command)
+    return reproduce_published_numbers(experiments or [], seeds, jobs, out, options, command)

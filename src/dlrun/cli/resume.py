@@ -4,7 +4,7 @@ from typing import Annotated
 
 from dlrun.cli import options as opt
 from dlrun.experiments.running import resume_run
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
 
@@ -28,8 +28,8 @@ def resume(
     dlrun resume latest
     dlrun resume imdb-lstm/latest trainer.max_epochs=40
     """
-    settings = RunSettings(
-        overrides=opt.join_overrides(words, overrides, accelerator, no_fallback=no_fallback),
+    options = RunOptions(
+        values=opt.parse_values(words, overrides, accelerator, no_fallback=no_fallback),
         runs_dir=runs_dir,
         data_dir=data_dir,
         summary=summary,
@@ -37,4 +37,4 @@ def resume(
         json=json,
         quiet=quiet,
     )
-    return resume_run(run, settings)[0]
+    return resume_run(run, options)[0]

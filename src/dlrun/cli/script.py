@@ -15,7 +15,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import WITHOUT_EFFECT
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.output_paths import check_output_path
 from dlrun.runs.record import SPLIT_SEED
 from dlrun.system.commit import PACKAGE
@@ -55,16 +55,15 @@ def print_plain_script(
     dlrun script hitters-dense model.hidden=[100] seed=3 --out own.py
     """
     named, layer = divide_arguments(experiment, words)
-    settings = RunSettings(
+    options = RunOptions(
         config=config or (),
-        overrides=opt.join_overrides(named, overrides),
-        values=[layer],
+        values=[*opt.parse_values(named, overrides), layer],
     )
     scripts = find_scripts()
     if experiment not in scripts:
         raise ConfigError(f"{experiment} has no script", f"these have one: {', '.join(scripts)}")
     text = scripts[experiment].read_text(encoding="utf-8")
-    text = insert_values(text, experiment, settings)
+    text = insert_values(text, experiment, options)
     if out is None:
         typer.echo(text, nl=False)
     else:
@@ -72,13 +71,13 @@ def print_plain_script(
         write_file_atomically(out, text.encode())
 
 
-def insert_values(script: str, experiment: str, settings: RunSettings) -> str:
+def insert_values(script: str, experiment: str, options: RunOptions) -> str:
     """Return a plain script with the values of a config that differ from the shipped ones.
 
     Keys that change no number are left out. Raises ConfigError if the script has no constant for
     another one.
     """
-    config = load_experiment_config(experiment, settings)
+    config = load_experiment_config(experiment, options)
     values = config.model_dump(mode="json")
     model = getattr(config, "model", None)
     if isinstance(model, HiddenLayersConfig):

@@ -8,7 +8,7 @@ from dlrun.cli import options as opt
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, divide_settings, parse_search_space
 from dlrun.sweeps.sweep import run_sweep
@@ -79,10 +79,9 @@ def sweep(
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
     named, layer = divide_arguments(experiment, words) if experiment else ([], ConfigLayer({}))
     single, several = divide_settings(named)
-    settings = RunSettings(
+    options = RunOptions(
         config=config or (),
-        overrides=opt.join_overrides(single, overrides, accelerator, no_fallback=no_fallback),
-        values=[layer],
+        values=[*opt.parse_values(single, overrides, accelerator, no_fallback=no_fallback), layer],
         runs_dir=runs_dir,
         data_dir=data_dir,
         name=name,
@@ -103,7 +102,7 @@ def sweep(
         slurm_options = parse_slurm_options(slurm or [])
     code, _ = run_sweep(
         experiment or "",
-        settings,
+        options,
         parse_search_space(seeds, several, space or (), trials, sampler, folds),
         resume=resume,
         jobs=jobs,

@@ -26,7 +26,7 @@ from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.folder import CONFIG, ENVIRONMENT
 from dlrun.runs.metrics_csv import SECONDS
-from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
 from dlrun.runs.tables import Column
@@ -139,7 +139,7 @@ def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
     provenance = run_provenance(run)
     stop = StopRequest()
     with stop.handle_signals(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
-        settings = RunSettings(
+        options = RunOptions(
             values=_layers_of_repetition(run, replaced),
             runs_dir=Path(runs),
             data_dir=data_dir,
@@ -147,7 +147,7 @@ def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
             screen=Screen(quiet=True, shows_results=False),
         )
         try:
-            _, folder = run_experiment(run.record.experiment, settings)
+            _, folder = run_experiment(run.record.experiment, options)
             assert folder is not None  # not a dry run
             repetition = Run.open(folder)
             differences = _find_differences(original, _comparable_values(repetition, ignored))

@@ -40,10 +40,10 @@ FOREIGN_NAMES = {
 }
 
 
-def read_and_merge_layers(sources: Sequence[Path | str | ConfigLayer]) -> ConfigLayer:
-    """Read YAML files, `--set` texts and config layers; merge them in this order, later ones win.
+def read_and_merge_layers(sources: Sequence[Path | ConfigLayer]) -> ConfigLayer:
+    """Read YAML files, and merge them with config layers in this order; later ones win.
 
-    Raises ConfigError with an error for every source that cannot be read.
+    Raises ConfigError with an error for every file that cannot be read.
     """
     layers: list[ConfigLayer] = []
     collector = ErrorCollector()
@@ -52,7 +52,7 @@ def read_and_merge_layers(sources: Sequence[Path | str | ConfigLayer]) -> Config
             if isinstance(source, Path):
                 layers += read_config_file(source)
             else:
-                layers.append(parse_set_override(source) if isinstance(source, str) else source)
+                layers.append(source)
     collector.raise_all(" in the config")
     return merge_config_layers(layers)
 

@@ -8,14 +8,14 @@ numbers (`1e-3` is a number, `010` is ten, `no` and `off` are words).
 import contextlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dlrun.errors import ConfigError, first_line
+from dlrun.errors import ConfigError, ErrorCollector, first_line
 from dlrun.system.console import cut
 from dlrun.system.files import MOST_TEXT, read_regular_file
 
@@ -121,6 +121,17 @@ def parse_set_override(text: str) -> ConfigLayer:
     if not equals or not all(names):
         raise ConfigError(f"{text}: expected KEY=VALUE, such as seed=3")
     return config_layer_from_setting(key.strip(), _parse(value_text, text)[0], text)
+
+
+def parse_set_overrides(texts: Iterable[str]) -> list[ConfigLayer]:
+    """Parse several `--set` texts; raise ConfigError with an error for each invalid one."""
+    layers: list[ConfigLayer] = []
+    collector = ErrorCollector()
+    for text in texts:
+        with collector.collected():
+            layers.append(parse_set_override(text))
+    collector.raise_all(" in the config")
+    return layers
 
 
 def config_layer_from_setting(key: str, value: object, origin: str) -> ConfigLayer:

@@ -17,7 +17,7 @@ from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.experiments.saved_runs import config_of
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.folder import CONFIG, check_run_name, check_runs_folder_writable
-from dlrun.runs.options import RunSettings, resolve_data_dir, resolve_runs_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.system import accelerator
 from dlrun.system.console import Screen, pluralize, to_json
@@ -26,9 +26,9 @@ from dlrun.system.library_imports import import_matplotlib
 from dlrun.system.workarounds import scipy_signal_on_use
 
 
-def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig:
+def load_experiment_config(name: str, options: RunOptions) -> ExperimentConfig:
     """Read and validate the config of an experiment; raise ConfigError with every error."""
-    return validate_config(name, merge_experiment_config(name, settings))
+    return validate_config(name, merge_experiment_config(name, options))
 
 
 def validate_config(name: str, layer: ConfigLayer) -> ExperimentConfig:
@@ -37,26 +37,26 @@ def validate_config(name: str, layer: ConfigLayer) -> ExperimentConfig:
     return config
 
 
-def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
+def merge_experiment_config(name: str, options: RunOptions) -> ConfigLayer:
     """Merge an experiment's default config with the user's; raise ConfigError if one is invalid."""
     shipped = registry.experiment_entry(name).shipped
-    return read_and_merge_layers([shipped, *settings.config, *settings.overrides, *settings.values])
+    return read_and_merge_layers([shipped, *options.config, *options.values])
 
 
-def check_new_run(name: str, settings: RunSettings, *, is_local: bool) -> ExperimentConfig | None:
+def check_new_run(name: str, options: RunOptions, *, is_local: bool) -> ExperimentConfig | None:
     """Check a new run, and return its config; a dry run prints the config and returns None.
 
     Raises ConfigError with every error of the config, then DlrunError with all else that is wrong;
     see `check_run_can_start`.
     """
-    config = load_experiment_config(name, settings)
-    runs_dir = resolve_runs_dir(settings.runs_dir)
+    config = load_experiment_config(name, options)
+    runs_dir = resolve_runs_dir(options.runs_dir)
     check_runs_folder_writable(runs_dir)
-    check_run_can_start(name, config, settings, is_local=is_local)
-    if not settings.dry_run:
+    check_run_can_start(name, config, options, is_local=is_local)
+    if not options.dry_run:
         return config
-    screen = settings.console()
-    text = to_json(config.model_dump(mode="json")) if settings.json else config_to_yaml(config)
+    screen = options.console()
+    text = to_json(config.model_dump(mode="json")) if options.json else config_to_yaml(config)
     screen.print_lines(text.rstrip().split("\n"))  # with whole paths
     screen.note(f"dry run: the config is valid; a run's folder would be in {runs_dir / name}")
     return None
@@ -65,7 +65,7 @@ def check_new_run(name: str, settings: RunSettings, *, is_local: bool) -> Experi
 def check_run_can_start(
     name: str,
     config: ExperimentConfig,
-    settings: RunSettings,
+    options: RunOptions,
     *,
     is_local: bool = True,
     reads_data: bool = True,
@@ -78,11 +78,11 @@ def check_run_can_start(
     """
     Path.cwd()
     collector = ErrorCollector()
-    data_dir = resolve_data_dir(settings.data_dir)
+    data_dir = resolve_data_dir(options.data_dir)
     with collector.collected():
-        check_run_name(settings.name)
+        check_run_name(options.name)
     with collector.collected():
-        settings.notes()
+        options.notes()
     for logger in config.logger:
         with collector.collected():
             require_extra(f"logger: {logger}", logger, logger)
@@ -135,7 +135,7 @@ def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperime
     return registry.load_experiment(name)
 
 
-def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
+def resumed_config(run: Run, options: RunOptions) -> ExperimentConfig:
     """Return the config of a resumed run.
 
     Raises ConfigError if a key changes that must not, DlrunError if there is nothing to resume.
@@ -147,7 +147,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
         raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
     file = run.folder / CONFIG
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
-    layer = read_and_merge_layers([recorded, *settings.overrides, *settings.values])
+    layer = read_and_merge_layers([recorded, *options.values])
     config = validate_config(name, layer)
     before = flatten_keys(config_of(run).model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))
@@ -162,7 +162,7 @@ def resumed_config(run: Run, settings: RunSettings) -> ExperimentConfig:
     return config
 
 
-def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings) -> None:
+def check_can_continue(run: Run, config: ExperimentConfig, options: RunOptions) -> None:
     """Raise DlrunError if a run cannot be resumed, or if a resume would change its numbers.
 
     With --force, changed numbers are only a warning.
@@ -185,9 +185,9 @@ def check_can_continue(run: Run, config: ExperimentConfig, settings: RunSettings
     changes = environment.describe_environment_changes(earlier.code, earlier.packages, package)
     if changes:
         problem = f"{path}: a resumed run would get other numbers: {'; '.join(changes)}"
-        if not settings.force:
+        if not options.force:
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
-        settings.console().warn(problem)
+        options.console().warn(problem)
     if record.steps and not checkpoint.checkpoint_files(path):
         remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
         raise DataError(f"{path}: its checkpoints are missing", remove if record.sweep else again)

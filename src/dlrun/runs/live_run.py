@@ -1,6 +1,6 @@
 """Write a run: LiveRun alone writes a run's folder while the run goes on.
 
-    with LiveRun.begin(folder, record, config, settings, package) as run:
+    with LiveRun.begin(folder, record, config, options, package) as run:
         checkpoint = run.begin_steps(columns, data_digest)
         run.finish_step(row, line, state)  # each epoch, lasso penalty or batch of photographs
         run.finish(results, published, draw)
@@ -26,7 +26,7 @@ from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, Row, RunFolder
 from dlrun.runs.metrics_csv import MetricsFile, newest_metrics
 from dlrun.runs.new_run import write_first_files
-from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.ranked_metrics import best_epoch
 from dlrun.runs.record import RunRecord, Status, write_run_record
 from dlrun.runs.results import DrawnFigures, Results
@@ -57,17 +57,17 @@ class LiveRun:
         folder: RunFolder,
         record: RunRecord,
         config: ExperimentConfig,
-        settings: RunSettings,
+        options: RunOptions,
         package: str,
     ) -> None:
         self.folder = folder
         self.config = config
-        self.settings = settings
+        self.options = options
         self.package = package
-        self.screen = settings.console()
+        self.screen = options.console()
         self.stop = StopRequest()
-        self.data_dir = resolve_data_dir(settings.data_dir)
-        limits = filter(None, (config.max_threads, settings.max_threads))
+        self.data_dir = resolve_data_dir(options.data_dir)
+        limits = filter(None, (config.max_threads, options.max_threads))
         most = min(limits, default=None)
         self.threads = record.threads or choose_thread_count(config.threads, most)
         self.rows: list[dict[str, float]] = []
@@ -95,7 +95,7 @@ class LiveRun:
         folder: RunFolder,
         record: RunRecord,
         config: ExperimentConfig,
-        settings: RunSettings,
+        options: RunOptions,
         package: str,
         continued: Run | None = None,
     ) -> "Iterator[LiveRun]":
@@ -104,7 +104,7 @@ class LiveRun:
         The caller has locked the folder. continued: the earlier run whose last checkpoint a new run
         continues. An error of the block is recorded, and raised as the user is to see it.
         """
-        run = cls(folder, record, config, settings, package)
+        run = cls(folder, record, config, options, package)
         with _log_to_file(folder), run.stop.handle_signals():
             try:
                 run._write_first_files(continued)
@@ -124,7 +124,7 @@ class LiveRun:
                 after = f"after epoch {continued.record.steps}; {continued.name} stays as it is"
                 self.screen.note(f"a new run, which continues {continued.name} {after}")
             if not self.is_resumed:
-                write_first_files(self.folder, self.record, self.settings, self.package, continued)
+                write_first_files(self.folder, self.record, self.options, self.package, continued)
         self.stop.raise_if_received()
 
     @contextlib.contextmanager
@@ -192,7 +192,7 @@ class LiveRun:
     def write_summary(self, text: str) -> None:
         """Write the summary of the model to summary.txt, and show it if the user asked for it."""
         self.folder.write(SUMMARY, f"{text}\n".encode("utf-8", "backslashreplace"))
-        if self.settings.summary:
+        if self.options.summary:
             with contextlib.suppress(OSError, SystemExit):  # of rich: nobody reads the output
                 self.screen.show(text)
 
@@ -302,7 +302,7 @@ class LiveRun:
         is_refused_resume = self.is_resumed and self.data_digest is None
         if not is_refused_resume:  # which changes nothing
             self._save_early_end("interrupted" if stopped else "failed", shown)
-            resumable = self.config.resumable and not self.settings.temporary
+            resumable = self.config.resumable and not self.options.temporary
             if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
                 self._warn_how_to_continue()
         return shown
@@ -328,8 +328,8 @@ class LiveRun:
     def _warn_how_to_continue(self) -> None:
         before = "" if self.rows else " before the first step was finished"
         words = ["dlrun", "resume", str(self.folder.path)]
-        if self.settings.data_dir:
-            words += ["--data-dir", str(self.settings.data_dir)]
+        if self.options.data_dir:
+            words += ["--data-dir", str(self.options.data_dir)]
         self.screen.warn(f"stopped{before}; continue with: {shlex.join(words)}")
 
 

@@ -9,13 +9,13 @@ from dlrun.runs import checkpoint, environment
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, RunFolder
 from dlrun.runs.notes import RunNotes, change_notes
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.record import RunRecord, write_run_record
 from dlrun.runs.run import Run
 
 
 def new_record(
-    experiment: str, config: ExperimentConfig, settings: RunSettings, continued: Run | None = None
+    experiment: str, config: ExperimentConfig, options: RunOptions, continued: Run | None = None
 ) -> RunRecord:
     """Return the record of a run that has not begun yet, new or continuing another."""
     record = RunRecord(
@@ -26,7 +26,7 @@ def new_record(
         is_stochastic=config.stochastic,
         depends_on_seed=config.depends_on_seed,
         source=config.source,
-        sweep=settings.sweep,
+        sweep=options.sweep,
         config=config.model_dump(mode="json"),
     )
     record.files[CONFIG] = hashlib.sha256(_config_yaml(record)).hexdigest()
@@ -39,7 +39,7 @@ def new_record(
 def write_first_files(
     folder: RunFolder,
     record: RunRecord,
-    settings: RunSettings,
+    options: RunOptions,
     package: str,
     continued: Run | None = None,
 ) -> None:
@@ -54,9 +54,9 @@ def write_first_files(
     if (folder.path / CONFIG).exists():
         return  # it waited: its config and notes are written
     if continued is not None:
-        screen = settings.console()
+        screen = options.console()
         checkpoint.copy_checkpoint(continued.folder, continued.record.id, folder, record.id, screen)
-    if (notes := settings.notes()) != RunNotes():
+    if (notes := options.notes()) != RunNotes():
         change_notes(folder.path, lambda _: notes)
     # Last: a folder with a config.yaml is a run, and has the others.
     folder.write(CONFIG, _config_yaml(record))

@@ -12,12 +12,11 @@ from dlrun.system.console import Screen
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunOptions:
     """Holds the options of a command that runs an experiment, or the arguments of `dlrun.run`."""
 
     config: Sequence[Path] = ()  # YAML files over the defaults
-    overrides: Sequence[str] = ()  # `--set` texts
-    values: Sequence[ConfigLayer] = ()  # values from Python, or the command's arguments; they win
+    values: Sequence[ConfigLayer] = ()  # from the command line or from Python; a later one wins
     runs_dir: Path | None = None
     data_dir: Path | None = None
     name: str | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dlrun.errors import DlrunError, OutOfTime
 from dlrun.runs.folder import RunFolder
-from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import read_run_record, write_run_record
 
 SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder
@@ -83,9 +83,9 @@ def _mark_waiting_run_failed(run_folder: Path) -> None:
             write_run_record(RunFolder(run_folder), failed)
 
 
-def make_resume_job(run_folder: Path, settings: RunSettings) -> ResumeJob:
+def make_resume_job(run_folder: Path, options: RunOptions) -> ResumeJob:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
-    data_dir = resolve_data_dir(settings.data_dir).absolute()
+    data_dir = resolve_data_dir(options.data_dir).absolute()
     places = ["--runs-dir", str(run_folder.parents[1]), "--data-dir", str(data_dir)]
-    flags = [f"--{flag}" for flag in ("quiet", "summary", "force") if getattr(settings, flag)]
+    flags = [f"--{flag}" for flag in ("quiet", "summary", "force") if getattr(options, flag)]
     return ResumeJob(str(run_folder), ("resume", str(run_folder), *places, *flags))

@@ -19,7 +19,7 @@ from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
 from dlrun.experiments import checks
 from dlrun.experiments.running import make_waiting_run, remove_new_run
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
 from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job
 from dlrun.slurm.watch import wait_for_job
@@ -77,18 +77,17 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
 
 
 def submit_run(
-    experiment: str, settings: RunSettings, slurm_texts: list[str], *, wait: bool
+    experiment: str, options: RunOptions, slurm_options: SlurmOptions, *, wait: bool
 ) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
-    screen = settings.console()
-    options = parse_slurm_options(slurm_texts)
+    screen = options.console()
     require_slurm()
-    config = checks.check_new_run(experiment, settings, is_local=False)
+    config = checks.check_new_run(experiment, options, is_local=False)
     if config is None:  # a dry run
         return 0
-    run = make_waiting_run(experiment, config, settings)
+    run = make_waiting_run(experiment, config, options)
     try:
-        submitted = submit_runs([run], settings, options, job_name=experiment)
+        submitted = submit_runs([run], options, slurm_options, job_name=experiment)
     except BaseException:  # SLURM has no job of it
         remove_new_run(run.folder)
         raise
@@ -96,8 +95,8 @@ def submit_run(
     ((run_folder, job_id),) = submitted.items()
     if wait:
         screen.note(f"submitted {experiment}/{run_folder.name} as job {job_id}")
-        return wait_for_job(run_folder, job_id, screen, as_json=settings.json)
-    if settings.json:
+        return wait_for_job(run_folder, job_id, screen, as_json=options.json)
+    if options.json:
         screen.print_json({"status": "waiting", "run": str(run_folder), "job": job_id})
     else:
         commands = f"`squeue --job {job_id}` shows it, `scancel {job_id}` ends it"
@@ -115,8 +114,8 @@ def require_slurm() -> None:
 
 def submit_runs(
     runs: Sequence[Run],
-    settings: RunSettings,
-    options: SlurmOptions,
+    options: RunOptions,
+    slurm_options: SlurmOptions,
     job_name: str,
     array_folder: Path | None = None,
 ) -> dict[Path, str]:
@@ -125,9 +124,9 @@ def submit_runs(
     submitit's files are in `array_folder`; None: in the folder of the only run. If SLURM refuses
     the jobs, ConfigError is raised.
     """
-    jobs = [make_resume_job(run.folder.absolute(), settings) for run in runs]
+    jobs = [make_resume_job(run.folder.absolute(), options) for run in runs]
     slurm_folder = (array_folder or Path(jobs[0].run)) / SLURM_FOLDER
-    job_ids = _call_sbatch(jobs, slurm_folder, options.submitit_parameters(job_name))
+    job_ids = _call_sbatch(jobs, slurm_folder, slurm_options.submitit_parameters(job_name))
     return {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
 
 

@@ -30,7 +30,7 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError, Terminated, name_and_first_line
 from dlrun.experiments import registry
 from dlrun.experiments.running import resume_run
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.system import resources
 from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_regular_file
@@ -70,10 +70,10 @@ SweepConnection: TypeAlias = "Connection[ProcessMessage, int]"  # it receives nu
 class ChildProcess:
     """Executes one run of a sweep in a child process; its messages arrive at `connection`."""
 
-    def __init__(self, log: Path, run_folder: Path, settings: RunSettings) -> None:
+    def __init__(self, log: Path, run_folder: Path, options: RunOptions) -> None:
         check_regular_file(log)
         self.connection, theirs = CONTEXT.Pipe()
-        arguments = theirs, log, run_folder, settings
+        arguments = theirs, log, run_folder, options
         self._process = CONTEXT.Process(target=resume_in_child_process, args=arguments)
         _start_isolated(self._process)
         theirs.close()
@@ -147,7 +147,7 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
 
 
 def resume_in_child_process(
-    connection: SweepConnection, log: Path, run_folder: Path, settings: RunSettings
+    connection: SweepConnection, log: Path, run_folder: Path, options: RunOptions
 ) -> None:
     """Execute one run in this child process, send messages about it to the sweep, and exit."""
     if sys.platform == "win32":
@@ -160,23 +160,21 @@ def resume_in_child_process(
     gc.set_threshold(resources.GARBAGE_THRESHOLD)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
-    message = _execute(connection, run_folder, settings)
+    message = _execute(connection, run_folder, options)
     ignore_signals_until_exit()
     _send(connection, message)
     sys.stderr.flush()
     os._exit(0)  # a normal exit takes 0.7 s to unload torch
 
 
-def _execute(
-    connection: SweepConnection, run_folder: Path, settings: RunSettings
-) -> ProcessMessage:
+def _execute(connection: SweepConnection, run_folder: Path, options: RunOptions) -> ProcessMessage:
     """Execute a run, stopped by the signals that the sweep sends; return how the run ended."""
     try:
         if sys.platform != "win32":  # a signal that has come already stops the run here
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
-        settings = replace(settings, screen=_ForwardingScreen(connection))
-        code, _ = resume_run(str(run_folder), settings)
+        options = replace(options, screen=_ForwardingScreen(connection))
+        code, _ = resume_run(str(run_folder), options)
         return ProcessMessage(exit_code=code)
     except BaseException as error:
         return _message_of_error(error)

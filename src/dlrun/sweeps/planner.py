@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from dlrun.config.data_sections import FOLDS, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_setting, parse_set_override
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_setting
 from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.experiments import registry
 from dlrun.experiments.checks import check_run_can_start, merge_experiment_config, validate_config
 from dlrun.runs import environment
 from dlrun.runs.groups import varied_keys
-from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import SPLIT_SEED
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
 from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, digests_of_data
@@ -24,7 +24,7 @@ ERRORS_SHOWN = 20
 def make_sweep_plan(
     name: str,
     experiment: str,
-    run_settings: RunSettings,
+    run_options: RunOptions,
     search_space: SearchSpace,
     screen: Screen,
     *,
@@ -32,34 +32,34 @@ def make_sweep_plan(
 ) -> SweepPlan:
     """Return the plan of a sweep, after validating the config of every planned run.
 
-    `run_settings` are the options of a single run; `is_local`: the runs use this machine's devices.
+    `run_options` are the options of a single run; `is_local`: the runs use this machine's devices.
     Raises ConfigError for an invalid `--set` or KEY=VALUES text, or with all errors of all points.
     """
-    base = merge_experiment_config(experiment, run_settings)
+    base = merge_experiment_config(experiment, run_options)
     base_seed = flatten_keys(base.values).get(SEED)
     seed = base_seed if isinstance(base_seed, int) else 0
-    layers, searched_keys = _planned_layers(experiment, base, search_space, seed, run_settings)
-    configs = _validate_points(experiment, layers, run_settings, is_local=is_local)
+    layers, searched_keys = _planned_layers(experiment, base, search_space, seed, run_options)
+    configs = _validate_points(experiment, layers, run_options, is_local=is_local)
     adaptive = search_space.adaptive_search(seed)
     keys, points = _keys_and_points(configs, searched_keys, adaptive, screen)
     if adaptive is not None:
         _refuse_search_of_rows(experiment, keys)
-    if search_space.folds is not None and is_local and not run_settings.dry_run:
-        _check_folds(experiment, configs, run_settings)
+    if search_space.folds is not None and is_local and not run_options.dry_run:
+        _check_folds(experiment, configs, run_options)
     plan = SweepPlan(
         id=uuid.uuid4().hex,
         name=name,
         experiment=experiment,
-        command=sys.argv[1:] if run_settings.screen is None else [],
+        command=sys.argv[1:] if run_options.screen is None else [],
         code=environment.code_hashes(registry.experiment_entry(experiment).package),
         packages=environment.package_versions(["optuna"] if adaptive else []),
         base=configs[0].model_dump(mode="json"),  # every point sets all keys that vary
         keys=[key for key in keys if key not in REPEATS],
         points=[],
         search=adaptive,
-        data=digests_of_data(experiment, configs, run_settings.data_dir),
-        note=run_settings.note,
-        tags=list(run_settings.tags),
+        data=digests_of_data(experiment, configs, run_options.data_dir),
+        note=run_options.note,
+        tags=list(run_options.tags),
     )
     for settings, config in points:
         plan.keep_config(settings, config)
@@ -72,7 +72,7 @@ def _planned_layers(
     base: ConfigLayer,
     search_space: SearchSpace,
     seed: int,
-    run_settings: RunSettings,
+    run_options: RunOptions,
 ) -> tuple[list[ConfigLayer], list[str]]:
     """Return the config of each point, not yet validated, and the keys that the points set."""
     point_settings = search_space.points(seed)  # with the sampler tpe only the spaces' ends
@@ -81,7 +81,7 @@ def _planned_layers(
     if search_space.folds is not None:
         base = _with_folds(experiment, base, search_space.folds, seed)
         keys_not_to_override = [*searched_keys, FOLDS]
-    _refuse_values_of(keys_not_to_override, run_settings)
+    _refuse_values_of(keys_not_to_override, run_options)
     return [add_settings(base, settings) for settings in point_settings], searched_keys
 
 
@@ -102,13 +102,12 @@ def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> Co
     return add_settings(base, settings)
 
 
-def _refuse_values_of(keys: Sequence[str], run_settings: RunSettings) -> None:
+def _refuse_values_of(keys: Sequence[str], run_options: RunOptions) -> None:
     """Raise ConfigError if a value that all runs share is of a varied key, or in a varied section.
 
     A value in a YAML file, of which it may be one of many, is only replaced.
     """
-    layers = [*map(parse_set_override, run_settings.overrides), *run_settings.values]
-    for layer in layers:
+    for layer in run_options.values:
         for set_key, value in flatten_keys(layer.values).items():
             for key in keys:
                 if f"{set_key}.".startswith(f"{key}."):
@@ -119,7 +118,7 @@ def _refuse_values_of(keys: Sequence[str], run_settings: RunSettings) -> None:
 def _validate_points(
     experiment: str,
     layers: Iterable[ConfigLayer],
-    run_settings: RunSettings,
+    run_options: RunOptions,
     *,
     is_local: bool,
 ) -> list[ExperimentConfig]:
@@ -134,7 +133,7 @@ def _validate_points(
             is_new = section not in checked_sections  # the files of equal sections are read once
             checked_sections.add(section)
             check_run_can_start(
-                experiment, config, run_settings, is_local=is_local, reads_data=is_new
+                experiment, config, run_options, is_local=is_local, reads_data=is_new
             )
             configs.append(config)
     collector.raise_all(" in the sweep", ERRORS_SHOWN)
@@ -171,12 +170,12 @@ def _refuse_search_of_rows(experiment: str, keys: Iterable[str]) -> None:
 
 
 def _check_folds(
-    experiment: str, configs: Sequence[ExperimentConfig], run_settings: RunSettings
+    experiment: str, configs: Sequence[ExperimentConfig], run_options: RunOptions
 ) -> None:
     """Load the data, which raises DlrunError if they cannot be divided into `folds` parts."""
     if (dataset := registry.experiment_dataset(experiment)) is None:
         return
-    data_dir = resolve_data_dir(run_settings.data_dir)
+    data_dir = resolve_data_dir(run_options.data_dir)
     by_data = {repr(_without_fold(config)): config for config in configs}  # nearly always one
     for config in by_data.values():
         dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))

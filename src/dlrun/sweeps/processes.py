@@ -12,7 +12,7 @@ from dlrun.errors import ConfigError, DlrunError, Stopped, as_known_error
 from dlrun.experiments import registry
 from dlrun.experiments.running import has_finished_step, remove_new_run
 from dlrun.runs.folder import RunFolder
-from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import read_run_record
 from dlrun.runs.run import Run
 from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
@@ -74,7 +74,7 @@ class Processes:
     jobs: int | None = None
     force: bool = False
     _progress: SweepProgress = field(init=False)
-    _settings: RunSettings = field(init=False)
+    _options: RunOptions = field(init=False)
     _at_once: int = field(init=False)  # number of runs that execute at once
     _queue: deque[SweepPoint] = field(default_factory=deque)
     _begun: dict[int, _Begun] = field(default_factory=dict)  # by point
@@ -111,7 +111,7 @@ class Processes:
             alone = "one run at a time, because they would share an accelerator (--jobs: more)"
             self.screen.note(alone)
         self._at_once, threads = choose_jobs_and_threads(configs, jobs)
-        self._settings = RunSettings(
+        self._options = RunOptions(
             runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=self.force, max_threads=threads
         )
         if dataset := registry.experiment_dataset(sweep.plan.experiment):
@@ -177,7 +177,7 @@ class Processes:
         """Hand the run of a point out to a new process, which resumes it."""
         self._progress.begin(point)
         try:
-            process = ChildProcess(self.sweep.folder / LOG, run.folder, self._settings)
+            process = ChildProcess(self.sweep.folder / LOG, run.folder, self._options)
         except BaseException:  # also a signal
             _remove_if_not_begun(run)
             raise

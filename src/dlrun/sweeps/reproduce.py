@@ -28,7 +28,7 @@ from dlrun.reports.report_section import ReportSection
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.runs.groups import Group, group_runs
-from dlrun.runs.options import RunSettings, resolve_data_dir, resolve_runs_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir, resolve_runs_dir
 from dlrun.runs.output_paths import check_output_path
 from dlrun.runs.published import ABOUT_EDITIONS
 from dlrun.runs.run import Run
@@ -69,7 +69,7 @@ class Reproduction:
     """
 
     name: str
-    options: RunSettings
+    options: RunOptions
     seeds: list[int]
     variant: Settings = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Reproduction:
         return f"{self.name} {format_settings_briefly(self.variant)}".rstrip()
 
     @property
-    def run_settings(self) -> RunSettings:
+    def run_options(self) -> RunOptions:
         """Return the options of the experiment's runs, with the values of `settings`."""
         layers = config_layers_from_settings(self.settings)
         return replace(self.options, values=[*self.options.values, *layers])
@@ -94,7 +94,7 @@ class Reproduction:
         """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
         slug = re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
         search = SearchSpace(seeds=self.seeds)
-        return make_sweep_plan(f"reproduce-{slug}", self.name, self.run_settings, search, screen)
+        return make_sweep_plan(f"reproduce-{slug}", self.name, self.run_options, search, screen)
 
     def run(self, plan: SweepPlan, screen: Screen, jobs: int | None) -> None:
         """Run the seeds without a finished run; if all have finished, nothing is written."""
@@ -259,7 +259,7 @@ def reproduce_published_numbers(
     seeds: str | None,
     jobs: int | None,
     out: Path,
-    options: RunSettings,
+    options: RunOptions,
     command: str,
 ) -> int:
     """Reproduce published numbers, write an HTML page that compares them; return the exit code.
@@ -315,7 +315,7 @@ def _choose_experiments(names: Sequence[str]) -> list[str]:
 
 
 def prepare_reproductions(
-    names: Sequence[str], seeds: Sequence[int] | None, options: RunSettings, screen: Screen
+    names: Sequence[str], seeds: Sequence[int] | None, options: RunOptions, screen: Screen
 ) -> list[Reproduction]:
     """Prepare the experiments that reproduce the book ISLP's numbers; download their missing data.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlrun.errors import DlrunError, Interrupted, Stopped
 from dlrun.experiments.running import remove_new_run
-from dlrun.runs.options import RunSettings
+from dlrun.runs.options import RunOptions
 from dlrun.runs.record import read_run_record
 from dlrun.runs.run import Run
 from dlrun.slurm.submit import SlurmOptions, submit_runs, write_job_ids
@@ -29,8 +29,8 @@ class SlurmJobs:
     sweep: Sweep
     state: SweepState
     screen: Screen
-    options: SlurmOptions
-    settings: RunSettings
+    slurm_options: SlurmOptions
+    options: RunOptions
     job_ids: dict[Path, str] = field(default_factory=dict)
     _points: dict[Path, SweepPoint] = field(default_factory=dict)  # those that have not ended
     _exit_codes: Iterator[Mapping[Path, int | None]] = field(default_factory=lambda: iter(()))
@@ -82,7 +82,7 @@ class SlurmJobs:
                 if run is not known:
                     undo.callback(remove_new_run, run.folder)
             folder = self.sweep.folder.absolute()
-            submitted = submit_runs(runs, self.settings, self.options, name, folder)
+            submitted = submit_runs(runs, self.options, self.slurm_options, name, folder)
             undo.pop_all()  # SLURM has accepted the jobs
         write_job_ids(submitted)
         for point, (run_folder, job_id) in zip(points, submitted.items(), strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dlrun.errors import DlrunError, Stopped
 from dlrun.runs.find import find_sweep
 from dlrun.runs.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
-from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.slurm.submit import SlurmOptions, require_slurm
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.execute import Executor, execute_sweep, hand_out_points
@@ -23,7 +23,7 @@ from dlrun.system.console import Screen, pluralize
 
 def run_sweep(
     experiment: str,
-    options: RunSettings,
+    options: RunOptions,
     search: SearchSpace,
     *,
     resume: str | None = None,
@@ -79,7 +79,7 @@ def run_sweep(
         return _finish(sweep, state, options, screen)
 
 
-def _open_sweep(name: str, options: RunSettings, *, on_slurm: bool) -> Sweep:
+def _open_sweep(name: str, options: RunOptions, *, on_slurm: bool) -> Sweep:
     """Return the sweep with a name, or raise DlrunError if it cannot be continued."""
     folder = find_sweep(name, resolve_runs_dir(options.runs_dir))
     plan = read_sweep_plan(folder, force=options.force)
@@ -89,7 +89,7 @@ def _open_sweep(name: str, options: RunSettings, *, on_slurm: bool) -> Sweep:
 
 
 def _plan_sweep(
-    experiment: str, options: RunSettings, search: SearchSpace, screen: Screen, *, on_slurm: bool
+    experiment: str, options: RunOptions, search: SearchSpace, screen: Screen, *, on_slurm: bool
 ) -> SweepPlan:
     """Return the plan of a new sweep, or raise DlrunError if it cannot be run."""
     check_runs_folder_writable(resolve_runs_dir(options.runs_dir))
@@ -119,7 +119,7 @@ def _telling_how_to_continue(command: str, screen: Screen) -> Iterator[None]:
 
 
 def _finish(
-    sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen
+    sweep: Sweep, state: SweepState, options: RunOptions, screen: Screen
 ) -> tuple[int, SweepResults]:
     """Write and show the results of a sweep; return them, and 1 if they are not complete."""
     results = SweepResults(sweep, state)

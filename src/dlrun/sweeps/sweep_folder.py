@@ -12,7 +12,7 @@ from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.find import runs_newest_first
 from dlrun.runs.folder import CONFIG, PLAN, RunFolder
-from dlrun.runs.options import RunSettings, resolve_runs_dir
+from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 
@@ -71,8 +71,8 @@ class Sweep:
         config = self.plan.config_of(point.settings)
         if known is not None and (known.record.status == "waiting" or config.resumable):
             return known
-        settings = self.plan.run_settings(point, RunSettings(runs_dir=self.runs_dir))
-        return make_waiting_run(self.plan.experiment, config, settings)
+        options = self.plan.run_options(point, RunOptions(runs_dir=self.runs_dir))
+        return make_waiting_run(self.plan.experiment, config, options)
 
     def describe_damaged(self) -> list[str]:
         """Return a sentence for each damaged run, which is left out of all results."""

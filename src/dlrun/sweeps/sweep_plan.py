@@ -18,7 +18,7 @@ from dlrun.experiments.checks import validate_config
 from dlrun.runs import environment
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.runs.folder import PLAIN_NAME, PLAN, SWEEPS
-from dlrun.runs.options import RunSettings, resolve_data_dir
+from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import SweepMembership
 from dlrun.runs.run import Run
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
@@ -176,7 +176,7 @@ class SweepPlan(BaseModel):
                 problem = f"{folder}: its runs would not be comparable: {name} has changed"
                 raise DataError(problem, "put the data back, or start a new sweep")
 
-    def run_settings(self, point: SweepPoint, common: RunSettings) -> RunSettings:
+    def run_options(self, point: SweepPoint, common: RunOptions) -> RunOptions:
         """Return the options with which a point's run is made, from those of all points."""
         digits = len(str(self.size))
         return replace(
