@@ -107,9 +107,17 @@ def test_a_failed_run_teaches_nothing_and_one_without_its_metric_is_an_error() -
         choose_next_config(plan, {1: done(point, test_accuracy=0.5)})
 
 
+def test_what_a_search_chose_is_run_before_it_chooses_again() -> None:
+    plan = a_plan(trials=2)
+    (first,) = plan.next_points({}, ())
+    assert plan.next_points({}, ()) == [first]
+    (second,) = plan.next_points({1: done(first)}, {1})
+    assert second.number == 2 and plan.next_points({}, {1, 2}) == []
+
+
 def test_a_config_runs_with_each_seed() -> None:
     plan = a_plan(trials=2, seeds="3")
-    assert plan.size == 6
+    assert plan.size == plan.run_count == 6
     assert [point.settings["seed"] for point in choose_next_config(plan, {})] == [0, 1, 2]
     assert len(plan.points_by_config) == 1 and plan.runs_to_choose == 3
 

@@ -11,7 +11,8 @@ import pytest
 import scipy.stats
 
 from tests import harness
-from tests.conftest import ROOT, setting, smoke
+from tests.conftest import ROOT, Dlrun, setting, smoke
+from tests.experiments.plugins import Plugins, plugin
 from tests.experiments.test_resume import outcome
 from tests.runs.making import change_record, seal
 from tests.sweeps.use import QUICK, named, runs, status, words
@@ -137,6 +138,28 @@ def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> No
     found = runs(tmp_path, "table-lasso")
     done = [number for number, run in found.items() if status(run) == "finished"]
     assert done == [3, 4] and len(found) == 2  # the others left no folder
+
+
+def test_points_whose_folders_cannot_be_made_fail(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / QUICK).write_text("a file")
+    sweep = words("--seeds", "2", *setting("path.values=4"), "--name", "s", "--jobs", "1")
+    failed = harness.run(tmp_path, *sweep).is_told(1)
+    assert "failed point 1" in failed.stdout and "failed point 2" in failed.stdout
+    (tmp_path / "runs" / QUICK).unlink()
+    harness.run(tmp_path, "sweep", "--resume", "s").is_told(0)
+
+
+def test_runs_that_can_only_be_repeated(forked: Dlrun, tmp_path: Path, plugins: Plugins) -> None:
+    """A run that waits is begun all the same; one that has begun is left, and done in another."""
+    folder, env = plugins
+    plugin(folder, "count-words")
+    forked("sweep", "count-words", "words=1,2", "--name", "s", **env).is_told(0)
+    killed, _ = runs(tmp_path, "count-words").values()
+    change_record(killed, status="running")
+    forked("sweep", "--resume", "s", **env).is_told(0)
+    found = (tmp_path / "runs" / "count-words").glob("*Z-*")
+    assert sorted(status(run) for run in found) == ["finished", "finished", "running"]
 
 
 @pytest.mark.parametrize(

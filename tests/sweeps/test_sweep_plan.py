@@ -9,7 +9,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import read_sweep_plan
 from tests.conftest import Patch
-from tests.sweeps.use import planned, written
+from tests.sweeps.use import plan_of_rates, planned, scored_runs, written
 
 
 def errors(*overrides: str, **options: Any) -> str:
@@ -89,6 +89,14 @@ def test_equal_points_are_one() -> None:
     assert pairs == [([8], 0), ([8], 1), ([16], 0), ([16], 1)]
     assert len(points("optimizer.lr=1|1.0")) == 1
     assert len(points("seed=int:0..1")) == 2
+
+
+def test_a_grid_is_run_all_at_once(tmp_path: Path) -> None:
+    """But for what has finished, and what was handed out or is not asked for."""
+    plan = plan_of_rates(rates=2, seeds=2)
+    done = scored_runs(plan, tmp_path, {0.001: [0.7, None], 0.002: [None, None]})
+    assert [point.number for point in plan.next_points(done, {3})] == [2, 4]
+    assert plan.next_points(done, {2, 3, 4}) == []
 
 
 def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:

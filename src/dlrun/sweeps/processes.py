@@ -125,7 +125,7 @@ class Processes:
     @property
     def has_room(self) -> bool:
         """Return whether a process is free for another point."""
-        return not self._is_ending and len(self._queue) + len(self._begun) < self._at_once
+        return not self._stop.received and len(self._queue) + len(self._begun) < self._at_once
 
     @property
     def is_idle(self) -> bool:
@@ -138,10 +138,8 @@ class Processes:
 
     def wait_for_ended(self) -> list[EndedPoint]:
         """Begin what can begin, wait for messages, and return the points whose runs have ended."""
-        if self._stop.received and not self._is_ending:
-            self._stop_runs(self._stop.received)
         ended: list[EndedPoint] = []
-        while self._queue and len(self._begun) < self._at_once:
+        while self._queue and len(self._begun) < self._at_once and not self._stop.received:
             point = self._queue.popleft()
             try:
                 run = self.sweep.run_to_resume(point, self.state.runs.get(point.number))
@@ -153,6 +151,8 @@ class Processes:
                 self._begin(point, run)
         if ended:
             return ended
+        if self._stop.received and not self._is_ending:
+            self._stop_runs(self._stop.received)
         ready = wait([begun.process.connection for begun in self._begun.values()], TICK)
         for begun in list(self._begun.values()):
             if begun.process.connection in ready:
@@ -200,8 +200,8 @@ class Processes:
 
     def _end_process(self, begun: _Begun, *, is_refused: bool = False) -> None:
         """Wait until a process has ended, and leave no folder of a run that has not begun."""
-        begun.process.end()
         del self._begun[begun.point.number]
+        begun.process.end()
         if begun.run.record.status == "waiting":
             _remove_if_not_begun(begun.run, is_refused=is_refused)
 
