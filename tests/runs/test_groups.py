@@ -193,6 +193,33 @@ def test_the_paired_interval_is_scipys(
     assert compared(MAE[:3], [1000.0] * 3).verdict == "too few seeds to say (3 of 5)"
 
 
+def test_folds_are_paired_whatever_their_seeds_and_only_on_the_same_rows(tmp_path: Path) -> None:
+    """The folds of two configs: of one seed, of another one, and of two that divide the rows."""
+
+    def folds(name: str, mae: float, divided_by: dict[int, int]) -> Group:
+        runs = [
+            run(
+                tmp_path,
+                seed,
+                name=f"{name}{seed}{fold}",
+                config={"data": {"fold": fold}, "optimizer": {"lr": mae}},
+                split=a_split(rows, fold),
+                metrics={"test_mae": mae + seed * fold},
+            )
+            for seed, rows in divided_by.items()
+            for fold in range(1, 6)
+        ]
+        (group,) = group_runs(runs)
+        return group
+
+    one, same_rows = folds("a", 1.0, {0: 7}), folds("b", 2.0, {7: 7})
+    found = compare_groups(one, same_rows, "test_mae")
+    assert found and (found.unit, found.count, found.verdict) == ("fold", 5, "better")
+    two = folds("c", 3.0, {0: 7, 1: 8})
+    assert compare_groups(two, one, "test_mae") is None
+    assert "rows" in why_not_comparable(two, one, "test_mae")
+
+
 def test_groups_are_paired_by_seed(tmp_path: Path) -> None:
     group = a_group(tmp_path / "a", MAE)
     others = [value + 1 + place / 10 for place, value in enumerate(MAE)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dlrun import stats
 from dlrun.metrics import VALID, Metric, format_interval, format_metric, without_stage
-from dlrun.runs.groups import Group, Interval, describe_too_few_runs
+from dlrun.runs.groups import Group, Interval, describe_too_few_runs, mean_of_runs
 from dlrun.runs.predictions import read_predictions
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
@@ -82,14 +82,27 @@ class Comparison:
         return f"{text}, {self.rows}"
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Holds the runs of two groups that are compared, such as those of the same seed or fold."""
+
+    ours: list[Run]
+    theirs: list[Run]
+
+    def have_same_rows(self, metric: str) -> bool:
+        """Return whether all runs computed a metric on the same rows."""
+        first = self.ours[0].record
+        return all(first.has_rows_of(run.record, metric) for run in (*self.ours, *self.theirs))
+
+
 def why_not_comparable(group: Group, other: Group, metric: str) -> str:
     """Return why a metric of two groups of runs is not compared; empty if it is."""
     if not (group.values(metric) and other.values(metric)):
         return f"not all runs have {metric}"
-    pairs = _pair_runs(group, other)
+    pairs = _pair_groups(group, other)
     if not pairs:
         return "no seed or fold in common"
-    if not all(run.record.has_rows_of(other.record, metric) for run, other in pairs):
+    if not all(pair.have_same_rows(metric) for pair in pairs):
         return f"not on the same {_kind_of_rows(metric)} rows"
     return ""
 
@@ -103,47 +116,41 @@ def compare_groups(group: Group, other: Group, metric: str) -> Comparison | None
     """
     if why_not_comparable(group, other, metric):
         return None
-    pairs = _pair_runs(group, other)
-    ours, theirs = group.values(metric), other.values(metric)
+    pairs = _pair_groups(group, other)
     if all(each.is_single_fit or not each.depends_on_chance for each in (group, other)):
-        return _compare_fits(*pairs[0], metric)
-    unit = group.unit
-    if not other.depends_on_chance:
-        theirs = dict.fromkeys(ours, next(iter(theirs.values())))
-    elif not group.depends_on_chance:
-        unit = other.unit
-        ours = dict.fromkeys(theirs, next(iter(ours.values())))
-    common = [repeat for repeat in ours if repeat in theirs]
+        return _compare_fits(pairs[0].ours[0], pairs[0].theirs[0], metric)
+    unit = group.unit if group.depends_on_chance else other.unit
+    ours = [mean_of_runs(pair.ours, metric) for pair in pairs]
+    theirs = [mean_of_runs(pair.theirs, metric) for pair in pairs]
     differences = [
-        stats.zero_if_rounding_error(ours[repeat] - theirs[repeat], theirs[repeat])
-        for repeat in common
+        stats.zero_if_rounding_error(value - other_value, other_value)
+        for value, other_value in zip(ours, theirs, strict=True)
     ]
-    mean = statistics.fmean(ours[repeat] for repeat in common)
-    other_mean = statistics.fmean(theirs[repeat] for repeat in common)
+    other_mean = statistics.fmean(theirs)
     return Comparison(
         metric=group.record.metric(metric),
         unit=unit,
         count=len(differences),
-        rows=_describe_rows([run.record for run, _ in pairs], metric, unit),
-        mean=mean,
+        rows=_describe_rows([pair.ours[0].record for pair in pairs], metric, unit),
+        mean=statistics.fmean(ours),
         other_mean=other_mean,
         difference=stats.zero_if_rounding_error(statistics.fmean(differences), other_mean),
         interval_of_difference=stats.mean_interval(differences),  # Student's t of the differences
     )
 
 
-def _pair_runs(group: Group, other: Group) -> list[tuple[Run, Run]]:
-    """Return the runs that are compared: those of the same seed and fold, or with the only fit."""
-    ours, theirs = group.counted, other.counted
-    if not (group.depends_on_chance or other.depends_on_chance):
-        return list(zip(ours.values(), theirs.values(), strict=False))[:1]
+def _pair_groups(group: Group, other: Group) -> list[_Pair]:
+    """Return the runs to compare: those of the same seed or fold, or each with the only fit."""
+    ours, theirs = group.runs_by_repeat, other.runs_by_repeat
     if not other.depends_on_chance:
-        return [(run, next(iter(theirs.values()))) for run in ours.values()]
+        ((_, only),) = theirs.items()
+        return [_Pair(runs, only) for runs in ours.values()]
     if not group.depends_on_chance:
-        return [(next(iter(ours.values())), run) for run in theirs.values()]
+        ((_, only),) = ours.items()
+        return [_Pair(only, runs) for runs in theirs.values()]
     if group.unit != other.unit:
         return []
-    return [(ours[repeat], theirs[repeat]) for repeat in ours if repeat in theirs]
+    return [_Pair(ours[repeat], theirs[repeat]) for repeat in ours if repeat in theirs]
 
 
 def _kind_of_rows(metric: str) -> str:

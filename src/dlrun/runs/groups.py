@@ -68,6 +68,11 @@ class Spread:
         return low, high
 
 
+def mean_of_runs(runs: Iterable[Run], metric: str) -> float:
+    """Return the mean of a metric of runs that have the metric."""
+    return statistics.fmean(float(run.record.metrics[metric] or 0) for run in runs)
+
+
 @dataclass(frozen=True)
 class Group:
     """Holds the runs of one config on the same data."""
@@ -155,21 +160,30 @@ class Group:
             return ""
         return describe_too_few_runs(len(spread.values), self.unit)
 
+    @cached_property
+    def runs_by_repeat(self) -> dict[int | str, list[Run]]:
+        """Return the counted runs by seed, or by fold if there are several.
+
+        A fold may have runs of several seeds. Of runs that depend on no seed there is only the
+        first.
+        """
+        by_repeat: dict[int | str, list[Run]] = {}
+        for (seed, fold), run in self.counted.items():
+            repeat = seed if fold is None or not self.fold_count else fold
+            by_repeat.setdefault(repeat, []).append(run)
+        return by_repeat if self.depends_on_chance else dict(list(by_repeat.items())[:1])
+
     def values(self, metric: str) -> dict[int | str, float]:
         """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
 
         Runs of one fold, with several seeds, count as one value, their mean. Runs that depend on no
         seed have one value.
         """
-        by_seed_or_fold: dict[int | str, list[float]] = {}
-        for (seed, fold), run in self.counted.items():
+        for run in self.counted.values():
             value = run.record.metrics.get(metric)
             if value is None or not is_plottable(value):
                 return {}
-            seed_or_fold = seed if fold is None or not self.fold_count else fold
-            by_seed_or_fold.setdefault(seed_or_fold, []).append(float(value))
-        values_by_key = {key: statistics.fmean(of) for key, of in by_seed_or_fold.items()}
-        return values_by_key if self.depends_on_chance else dict([*values_by_key.items()][:1])
+        return {repeat: mean_of_runs(runs, metric) for repeat, runs in self.runs_by_repeat.items()}
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
