@@ -8,7 +8,7 @@ import pytest
 
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.experiments.running import run_experiment
+from dlrun.experiments.running import make_waiting_run, resume_run
 from dlrun.runs.run_context import RunSettings
 from dlrun.sweeps import processes
 from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
@@ -45,8 +45,10 @@ def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
 def run_and_note_imports(name: str, folder: Path) -> None:
     """In a process of its own: which modules a run had to import."""
     overlays = registry.experiment_entry(name).overlays("smoke")
+    settings = RunSettings(config=overlays, runs_dir=folder, quiet=True)
+    waiting = make_waiting_run(name, load_experiment_config(name, settings), settings)
     before = set(sys.modules)
-    run_experiment(name, RunSettings(config=overlays, runs_dir=folder, quiet=True))
+    resume_run(str(waiting.folder), RunSettings(runs_dir=folder, quiet=True))
     (folder / "imported").write_text("\n".join(set(sys.modules) - before))
 
 
