@@ -17,7 +17,8 @@ from dlrun.config.yaml_loader import (
 from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
 from dlrun.experiments import registry, saved_runs
 from dlrun.experiments.arguments import config_layer_of_arguments
-from dlrun.experiments.running import resume_run, run_experiment
+from dlrun.experiments.resuming import resume_command, resume_run
+from dlrun.experiments.running import run_experiment
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run as SavedRun
@@ -61,7 +62,7 @@ class Run(SavedRun):
     @property
     def resume_command(self) -> str | None:
         """Return the command that continues the run, or None; of a finished run, in a new run."""
-        return saved_runs.resume_command(self)
+        return resume_command(self)
 
     def network(self) -> "Network":
         """Return the network in eval mode on the CPU; raise DlrunError if the run trained none."""

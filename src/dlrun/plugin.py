@@ -42,14 +42,11 @@ from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
+    from dlrun.experiments.keep_predictions import keep_test_predictions
     from dlrun.experiments.lightning_experiment import LightningExperiment
     from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
     from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
-    from dlrun.runs.predictions import (
-        PredictedClasses,
-        PredictedValues,
-        keep_test_predictions,
-    )
+    from dlrun.runs.predictions import PredictedClasses, PredictedValues
     from dlrun.training.data import TensorBatches
     from dlrun.training.objective import (
         TrainingObjective,
@@ -60,6 +57,7 @@ if TYPE_CHECKING:
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
     "dlrun.runs.predictions",
+    "dlrun.experiments.keep_predictions",
     "dlrun.experiments.predictors",
     "dlrun.training.data",
     "dlrun.training.objective",

@@ -9,7 +9,9 @@ import pytest
 from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.experiments.running import make_waiting_run, resume_run, run_experiment
+from dlrun.experiments.resuming import resume_run
+from dlrun.experiments.running import run_experiment
+from dlrun.runs.new_run import make_waiting_run
 from dlrun.runs.options import RunOptions
 from dlrun.sweeps import processes
 from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
@@ -49,7 +51,7 @@ def run_and_note_imports(name: str, folder: Path) -> None:
     """In a process of its own: which modules a run had to import."""
     overlays = registry.experiment_entry(name).overlays("smoke")
     options = RunOptions(config=overlays, runs_dir=folder, quiet=True)
-    waiting = make_waiting_run(name, load_experiment_config(name, options), options)
+    waiting = make_waiting_run(name, load_experiment_config(name, options), options, "dlrun")
     before = set(sys.modules)
     run_experiment(name, RunOptions(config=overlays, runs_dir=folder, quiet=True))
     resume_run(str(waiting.folder), RunOptions(runs_dir=folder, quiet=True))

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from dlrun.cli import options as opt
-from dlrun.experiments.running import resume_run
+from dlrun.experiments.resuming import resume_run
 from dlrun.runs.options import RunOptions
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."

@@ -10,7 +10,8 @@ from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import notes_or_warning
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.errors import ConfigError
-from dlrun.experiments.saved_runs import changed_settings, resume_command
+from dlrun.experiments.resuming import resume_command
+from dlrun.experiments.saved_runs import changed_settings
 from dlrun.runs import shown_results as metrics
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import published_metrics

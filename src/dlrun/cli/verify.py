@@ -20,8 +20,8 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.data.photographs import IMAGE_COLUMNS
 from dlrun.errors import DlrunError, first_line
+from dlrun.experiments.resuming import resume_command
 from dlrun.experiments.running import run_experiment
-from dlrun.experiments.saved_runs import resume_command
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.folder import CONFIG, ENVIRONMENT

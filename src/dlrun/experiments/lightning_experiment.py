@@ -11,12 +11,13 @@ from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.experiment_base import Experiment
+from dlrun.experiments.keep_predictions import keep_test_predictions
 from dlrun.networks.weights_files import load_weights
 from dlrun.plots import draw_learning_curves
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import NO_METRICS
-from dlrun.runs.predictions import keep_test_predictions, predictions_from_rows
+from dlrun.runs.predictions import predictions_from_rows
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen

@@ -23,18 +23,15 @@ from dlrun.data.split import Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
 from dlrun.experiments.experiment_base import Experiment, NetworkAssets
+from dlrun.experiments.keep_predictions import keep_test_predictions
 from dlrun.kernels.bag_linear import Bags, BagTensors
 from dlrun.kernels.batch_parts import FastDropout
+from dlrun.networks.layers import describe_layers
 from dlrun.networks.weights_files import load_weights
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
-from dlrun.runs.predictions import (
-    DescribeRow,
-    Predictions,
-    keep_test_predictions,
-    predictions_from_rows,
-)
+from dlrun.runs.predictions import DescribeRow, Predictions, predictions_from_rows
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import ASSETS, Run
 from dlrun.runs.shown_results import too_good_by_test_rows
@@ -171,7 +168,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             run.screen.warn(too_good_by_test_rows(what))
         with temporary_library_settings(self.torch_threads(config, run.threads)):
             build = partial(self.build, config, assets)
-            parameters = run.write_layers(build(), _first_input(data.train))
+            layers, parameters = describe_layers(build(), _first_input(data.train))
+            run.write_summary(layers)
             training = Training.of_network(config, run, build, data, objective, fingerprint)
             result, accelerator = training.run_on_accelerator()
         with run.phase("predictions"):

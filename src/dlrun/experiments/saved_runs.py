@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import Values, config_layer_from_values
 from dlrun.errors import DataError, DlrunError, name_and_first_line
 from dlrun.experiments import registry
-from dlrun.runs.checkpoint import checkpoint_files
 from dlrun.runs.folder import CONFIG
 from dlrun.runs.options import resolve_data_dir
 from dlrun.runs.results import DrawnFigures
@@ -48,25 +47,6 @@ def changed_settings(run: Run) -> Values:
     Raises ConfigError if the experiment is not installed.
     """
     return registry.changed_from_shipped(run.record.experiment, run.record.config)
-
-
-def resume_command(run: Run) -> str | None:
-    """Return the command that continues a run, or None; of a finished run, in a new run."""
-    try:
-        schema = registry.load_config_class(run.record.experiment)
-    except DlrunError:  # not installed
-        return None
-    state = run.state
-    if not schema.resumable or state == "running":
-        return None
-    has_checkpoint = bool(checkpoint_files(run.folder))
-    command = f"dlrun resume {shlex.quote(str(run.folder))}{run.place_options}"
-    if state != "finished":
-        return command if has_checkpoint or not run.record.steps else None
-    can_be_longer = EPOCHS in schema.changeable_by_resume(run.settings)
-    stopped_early = run.record.stopped_epoch is not None
-    continues = has_checkpoint and can_be_longer and not stopped_early
-    return f"{command} {EPOCHS}={2 * (run.record.steps or 1)}" if continues else None
 
 
 def network_of(run: Run) -> "Network":
@@ -123,7 +103,7 @@ def _call_experiment(run: Run, method: Callable[[Run, Any], T]) -> T:
     """Call a method of a run's experiment; any exception is a DataError: a file is damaged."""
     try:
         return method(run, config_of(run))
-    except DlrunError:
+    except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
         problem = f"{run.folder}: not as {run.record.experiment} writes a run: "

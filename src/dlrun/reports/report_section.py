@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from dlrun.config.yaml_loader import Values, format_override
 from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
-from dlrun.experiments.saved_runs import changed_settings, resume_command
+from dlrun.experiments.resuming import resume_command
+from dlrun.experiments.saved_runs import changed_settings
 from dlrun.metrics import is_plottable
 from dlrun.reports import highlights
 from dlrun.reports import warning_tags as tags

@@ -13,10 +13,8 @@ import logging
 import shlex
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import Values
@@ -24,6 +22,7 @@ from dlrun.errors import DlrunError, Stopped, first_line, run_error_to_show
 from dlrun.runs import checkpoint
 from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, Row, RunFolder
+from dlrun.runs.log_file import log_to_file
 from dlrun.runs.metrics_csv import MetricsFile, newest_metrics
 from dlrun.runs.new_run import write_first_files
 from dlrun.runs.options import RunOptions, resolve_data_dir
@@ -33,12 +32,9 @@ from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import Run
 from dlrun.runs.trackers import Trackers
 from dlrun.system.console import ProgressHandle
-from dlrun.system.files import check_regular_file, file_digest
+from dlrun.system.files import file_digest
 from dlrun.system.resources import choose_thread_count
 from dlrun.system.signals import StopRequest
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 log = logging.getLogger("dlrun")
 
@@ -51,6 +47,10 @@ class LiveRun:
     data_digest: the fingerprint of the data, once the steps have begun. package: the one that the
     experiment's code is in. stop: says whether to stop after a step. kept: see `keep`.
     """
+
+    # Made by `begin_steps`.
+    _checkpoints: CheckpointFile
+    _metrics: MetricsFile
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class LiveRun:
         continues. An error of the block is recorded, and raised as the user is to see it.
         """
         run = cls(folder, record, config, options, package)
-        with _log_to_file(folder), run.stop.handle_signals():
+        with log_to_file(folder.path / LOG), run.stop.handle_signals():
             try:
                 run._write_first_files(continued)
                 yield run
@@ -139,16 +139,14 @@ class LiveRun:
     def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
-        A second call discards all steps, so that the run starts again from the seed. Without
-        columns they are those of the rows, and a later row may have more. Raises DataError if the
-        data have changed since the run began.
+        A second call, as after a device has failed, discards all steps: the run starts again from
+        the seed. Without columns they are those of the rows, and a later row may have more. Raises
+        DataError if the data have changed since the run began.
         """
-        found = None
-        if self.data_digest is None:
-            self._checkpoints = CheckpointFile(self.folder, self.record.id, data_digest)
-            found = self._checkpoints.load(self.screen)
-        else:
+        if self.data_digest is not None:
             self._checkpoints.discard()
+        self._checkpoints = CheckpointFile(self.folder, self.record.id, data_digest)
+        found = self._checkpoints.load(self.screen)
         self.data_digest = data_digest
         self.rows = list(found.rows) if found else []
         if self.is_resumed:  # only now: data that have changed leave the record as it was
@@ -195,17 +193,6 @@ class LiveRun:
         if self.options.summary:
             with contextlib.suppress(OSError, SystemExit):  # of rich: nobody reads the output
                 self.screen.show(text)
-
-    def write_layers(self, network: "nn.Module", example: "Tensor") -> int:
-        """Write the layers of a network to summary.txt; return the number of its parameters."""
-        from torchinfo import summary  # slow
-
-        columns = ("input_size", "output_size", "num_params")
-        layers = summary(network, input_data=example, col_names=columns, col_width=20, verbose=0)
-        # torchinfo writes the name of its constant instead of the letter.
-        text = str(layers).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
-        self.write_summary(text)
-        return int(layers.total_params)
 
     def keep(self, name: str, content: bytes) -> None:
         """Write a file that later commands need, such as the weights, once the run has finished."""
@@ -299,12 +286,12 @@ class LiveRun:
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         log.error("%s", "".join(traceback.format_exception(error)))
         shown = run_error_to_show(error, self.folder.path, self.package)
-        is_refused_resume = self.is_resumed and self.data_digest is None
-        if not is_refused_resume:  # which changes nothing
-            self._save_early_end("interrupted" if stopped else "failed", shown)
-            resumable = self.config.resumable and not self.options.temporary
-            if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
-                self._warn_how_to_continue()
+        if self.is_resumed and self.data_digest is None:
+            return shown  # A resume that was refused leaves the record as it was.
+        self._save_early_end("interrupted" if stopped else "failed", shown)
+        resumable = self.config.resumable and not self.options.temporary
+        if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
+            self._warn_how_to_continue()
         return shown
 
     def _save_early_end(self, status: Status, shown: BaseException) -> None:
@@ -346,28 +333,3 @@ def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-@contextlib.contextmanager
-def _log_to_file(folder: RunFolder) -> Iterator[None]:
-    """Write log messages and warnings to the run's log.txt during a block."""
-    check_regular_file(folder.path / LOG)
-    handler = logging.FileHandler(folder.path / LOG, "a", "utf-8", errors="backslashreplace")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    level = log.level
-    raises = logging.raiseExceptions
-    root.addHandler(handler)
-    log.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # on a full disk: no traceback for each line of the log
-    is_captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by the caller
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(is_captured)
-        logging.raiseExceptions = raises
-        log.setLevel(level)
-        root.removeHandler(handler)
-        with contextlib.suppress(OSError):  # NFS says only now that lines could not be written
-            handler.close()

@@ -1,17 +1,21 @@
-"""Make the folder of a new run, with all that a resume needs to begin it: the run then waits."""
+"""Make the folder of a new run with all that begins it, or remove a run that never began."""
 
 import hashlib
+import shutil
 import uuid
+from pathlib import Path
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.checksummed_json import to_checksummed_json
-from dlrun.runs.folder import CONFIG, ENVIRONMENT, RunFolder
+from dlrun.runs.find import repair_latest_link
+from dlrun.runs.folder import CONFIG, ENVIRONMENT, METRICS, RunFolder
 from dlrun.runs.notes import RunNotes, change_notes
-from dlrun.runs.options import RunOptions
+from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.record import RunRecord, write_run_record
 from dlrun.runs.run import Run
+from dlrun.system.files import read_regular_file
 
 
 def new_record(
@@ -64,3 +68,34 @@ def write_first_files(
 
 def _config_yaml(record: RunRecord) -> bytes:
     return dump_yaml(record.config).encode("utf-8", "backslashreplace")
+
+
+def make_waiting_run(
+    experiment: str, config: ExperimentConfig, options: RunOptions, package: str
+) -> Run:
+    """Make the folder of a new run that waits until `resume_run` begins it; return the run.
+
+    package: that of the experiment's code. If the files cannot be written, no folder is left.
+    """
+    record = new_record(experiment, config, options)
+    runs_dir = resolve_runs_dir(options.runs_dir)
+    folder = RunFolder.claim(runs_dir, experiment, options.name)
+    try:
+        with folder.locked():
+            write_first_files(folder, record, options, package)
+    except BaseException:  # also a signal
+        remove_new_run(folder.path)
+        raise
+    return Run(folder.path, record)
+
+
+def remove_new_run(folder: Path) -> None:
+    """Remove the folder of a run that has finished no step."""
+    shutil.rmtree(folder)
+    repair_latest_link(folder.parents[1], folder.parent.name)
+
+
+def has_finished_step(folder: Path) -> bool:
+    """Return whether the run in a folder has finished an epoch, a penalty or a batch."""
+    metrics = folder / METRICS
+    return metrics.exists() and read_regular_file(metrics).count(b"\n") > 1  # its header is a line

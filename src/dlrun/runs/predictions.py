@@ -12,20 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.sections import WantedPredictions
 from dlrun.data.array_cache import Array
 from dlrun.data.scaling import is_constant
 from dlrun.data.text_files import NAME_COLUMNS, RowNames
 from dlrun.errors import DataError
 from dlrun.metrics import MAX_PLOTTABLE, TESTED, format_metric
 from dlrun.runs.csv_tables import parse_csv, to_plain_csv
-from dlrun.runs.folder import MISTAKES, PREDICTIONS
-from dlrun.runs.live_run import LiveRun
+from dlrun.runs.folder import PREDICTIONS
 from dlrun.runs.record import ClassSummary
 from dlrun.runs.run import Run
-from dlrun.system.console import to_json
 
-MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20
 NEAR = 1e-5
 VALUES = ["target", "predicted"]  # columns of predictions.csv, after `row` and the rows' names
@@ -282,22 +278,6 @@ def predictions_from_rows(
     if rows is None or len(rows) != 2:
         return None
     return PredictedValues(*rows, row_names=row_names)
-
-
-def keep_test_predictions(
-    run: LiveRun,
-    wanted: WantedPredictions,
-    predictions: Predictions | None,
-    describe: DescribeRow | None,
-) -> None:
-    """Save predictions.csv and mistakes.json in the run folder, if the config asks for them."""
-    if predictions is None:
-        if wanted is True:
-            run.screen.warn("predictions: no class or number for each row: none are written")
-    elif wanted is True or (wanted == "auto" and len(predictions) <= MOST_ROWS):
-        run.keep(PREDICTIONS, predictions.table())
-        mistakes = {"mistakes": predictions.mistakes(describe)}
-        run.keep(MISTAKES, to_json(mistakes).encode())
 
 
 def _shortest_texts(values: NDArray[np.float64]) -> list[str]:

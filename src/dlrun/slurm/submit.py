@@ -17,8 +17,8 @@ from dlrun.config.sections import PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
-from dlrun.experiments import checks
-from dlrun.experiments.running import make_waiting_run, remove_new_run
+from dlrun.experiments import checks, registry
+from dlrun.runs.new_run import make_waiting_run, remove_new_run
 from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
 from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job
@@ -85,7 +85,8 @@ def submit_run(
     config = checks.check_new_run(experiment, options, is_local=False)
     if config is None:  # a dry run
         return 0
-    run = make_waiting_run(experiment, config, options)
+    package = registry.experiment_entry(experiment).package
+    run = make_waiting_run(experiment, config, options, package)
     try:
         submitted = submit_runs([run], options, slurm_options, job_name=experiment)
     except BaseException:  # SLURM has no job of it

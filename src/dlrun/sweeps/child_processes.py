@@ -29,7 +29,7 @@ from typing import TypeAlias
 from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError, Terminated, name_and_first_line
 from dlrun.experiments import registry
-from dlrun.experiments.running import resume_run
+from dlrun.experiments.resuming import resume_run
 from dlrun.runs.options import RunOptions
 from dlrun.system import resources
 from dlrun.system.console import MoveBar, Screen

@@ -10,8 +10,8 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, DlrunError, Stopped, as_known_error
 from dlrun.experiments import registry
-from dlrun.experiments.running import has_finished_step, remove_new_run
 from dlrun.runs.folder import RunFolder
+from dlrun.runs.new_run import has_finished_step, remove_new_run
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import read_run_record
 from dlrun.runs.run import Run

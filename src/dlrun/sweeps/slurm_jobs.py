@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Interrupted, Stopped
-from dlrun.experiments.running import remove_new_run
+from dlrun.runs.new_run import remove_new_run
 from dlrun.runs.options import RunOptions
 from dlrun.runs.record import read_run_record
 from dlrun.runs.run import Run

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.running import make_waiting_run
+from dlrun.experiments import registry
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.find import runs_newest_first
 from dlrun.runs.folder import CONFIG, PLAN, RunFolder
+from dlrun.runs.new_run import make_waiting_run
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
@@ -72,7 +73,8 @@ class Sweep:
         if known is not None and (known.record.status == "waiting" or config.resumable):
             return known
         options = self.plan.run_options(point, RunOptions(runs_dir=self.runs_dir))
-        return make_waiting_run(self.plan.experiment, config, options)
+        package = registry.experiment_entry(self.plan.experiment).package
+        return make_waiting_run(self.plan.experiment, config, options, package)
 
     def describe_damaged(self) -> list[str]:
         """Return a sentence for each damaged run, which is left out of all results."""

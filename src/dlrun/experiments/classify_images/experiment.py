@@ -29,6 +29,7 @@ from dlrun.experiments.comparable_with_published import (
 from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.networks import BUNDLED, pretrained
+from dlrun.networks.layers import describe_layers
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.plots import draw_contact_sheet
 from dlrun.runs.csv_tables import to_csv
@@ -60,7 +61,8 @@ class ClassifyImagesExperiment(Experiment[Config]):
             model = pretrained.load_pretrained(config.model)
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
-            parameters = run.write_layers(model.network, example)
+            layers, parameters = describe_layers(model.network, example)
+            run.write_summary(layers)
         with temporary_library_settings(1), run.phase("classify"):
             classified, report = run_with_fallback(
                 config.accelerator,

@@ -14,6 +14,7 @@ from dlrun.data.array_cache import Array
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
 from dlrun.experiments.experiment_base import Experiment, load_data
+from dlrun.experiments.keep_predictions import keep_test_predictions
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.table_common import (
     TableAssets,
@@ -30,7 +31,7 @@ from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS, newest_metrics
-from dlrun.runs.predictions import Predictions, keep_test_predictions
+from dlrun.runs.predictions import Predictions
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import ASSETS, Run
 from dlrun.system.console import Screen, format_position, to_json

@@ -17,6 +17,7 @@ from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DataError
 from dlrun.experiments import text_common
 from dlrun.experiments.experiment_base import AnyExperiment, Experiment
+from dlrun.experiments.keep_predictions import keep_test_predictions
 from dlrun.experiments.text_common import TextAssets, TextPredictor
 from dlrun.experiments.text_lasso.config import TextLassoConfig
 from dlrun.lasso import logistic_lasso
@@ -28,7 +29,7 @@ from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.folder import WORDS
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS
-from dlrun.runs.predictions import PredictedClasses, keep_test_predictions
+from dlrun.runs.predictions import PredictedClasses
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import ASSETS, Run
 from dlrun.system.console import Screen, format_position, to_json

@@ -1,0 +1,111 @@
+"""Continue a run that was stopped or waits, or a finished one with more epochs.
+
+`dlrun resume`, `dlrun.resume`, a SLURM job and a process of a sweep call `resume_run`.
+"""
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.errors import DlrunError
+from dlrun.experiments import checks, registry
+from dlrun.experiments.running import run_in_folder, run_in_new_folder
+from dlrun.experiments.saved_runs import config_of
+from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
+from dlrun.runs.find import find_run
+from dlrun.runs.folder import SWEEPS, RunFolder, check_runs_folder_writable
+from dlrun.runs.options import RunOptions, resolve_runs_dir
+from dlrun.runs.run import Run
+from dlrun.runs.shown_results import print_results_json
+
+
+def resume_command(run: Run) -> str | None:
+    """Return the command that continues a run, or None; of a finished run, in a new run."""
+    try:
+        schema = registry.load_config_class(run.record.experiment)
+    except DlrunError:  # not installed
+        return None
+    state = run.state
+    if not schema.resumable or state == "running":
+        return None
+    has_checkpoint = bool(checkpoint_files(run.folder))
+    command = f"dlrun resume {shlex.quote(str(run.folder))}{run.place_options}"
+    if state != "finished":
+        return command if has_checkpoint or not run.record.steps else None
+    can_be_longer = EPOCHS in schema.changeable_by_resume(run.settings)
+    stopped_early = run.record.stopped_epoch is not None
+    continues = has_checkpoint and can_be_longer and not stopped_early
+    return f"{command} {EPOCHS}={2 * (run.record.steps or 1)}" if continues else None
+
+
+def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
+    """Begin a run that waits, or continue another; return the exit code and the run's folder.
+
+    A finished run continues only with more epochs. A run continues in its own folder; with more
+    epochs than it was to have, in a new one. The values in the options can change only a few
+    other keys.
+    """
+    folder = RunFolder(find_run(run, resolve_runs_dir(options.runs_dir)))
+    is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
+    with contextlib.nullcontext() if is_final else folder.locked():
+        opened = Run.in_folder(folder.path)  # another process may have finished it
+        config = checks.resumed_config(opened, options)
+        checks.check_no_links(folder.path)
+        if config.total_steps == config_of(opened).total_steps:
+            return _continue_in_its_folder(opened, config, options), folder.path
+    return _continue_in_new_folder(opened, config, options)
+
+
+def _continue_in_its_folder(opened: Run, config: ExperimentConfig, options: RunOptions) -> int:
+    """Continue or begin a run in its folder, which is locked; return the exit code."""
+    if opened.is_finished:
+        _note_nothing_to_resume(opened, options)
+        return 0
+    if opened.record.status != "waiting":
+        checks.check_can_continue(opened, config, options)
+    name = opened.record.experiment
+    checks.check_run_can_start(name, config, options)
+    experiment = checks.import_experiment_to_run(name, config)
+    with _telling_how_to_repeat(opened):
+        return run_in_folder(experiment, config, options, RunFolder(opened.folder), opened.record)
+
+
+def _continue_in_new_folder(
+    opened: Run, config: ExperimentConfig, options: RunOptions
+) -> tuple[int, Path]:
+    """Continue a run with more epochs in a new folder; return the exit code and that folder."""
+    checks.check_can_continue(opened, config, options)
+    if not checkpoint_files(opened.folder):
+        hint = f"`dlrun resume {shlex.quote(str(opened.folder))}` starts it as it was"
+        raise DlrunError(f"{opened.folder}: no finished epoch to continue from", hint)
+    name = opened.record.experiment
+    checks.check_run_can_start(name, config, options)
+    experiment = checks.import_experiment_to_run(name, config)
+    check_runs_folder_writable(resolve_runs_dir(options.runs_dir))
+    with _telling_how_to_repeat(opened):
+        return run_in_new_folder(experiment, config, options, opened)
+
+
+@contextlib.contextmanager
+def _telling_how_to_repeat(run: Run) -> Iterator[None]:
+    """Add the command that repeats a run to the error of a resume whose checkpoints are no use."""
+    try:
+        yield
+    except CheckpointError as error:
+        error.hint = f"`{run.repeat_command}` starts another run"
+        raise
+
+
+def _note_nothing_to_resume(run: Run, options: RunOptions) -> None:
+    more = resume_command(run)
+    hint = f"; {more} continues it in a new run" if more else ""
+    if sweep := run.record.sweep:
+        folder = run.folder.parents[1] / SWEEPS / sweep.name
+        resume = shlex.join(["dlrun", "sweep", "--resume", str(folder)])
+        hint = f"; `{resume}` continues its sweep"
+    screen = options.console()
+    screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
+    if options.json:
+        print_results_json(run.folder, screen)
