@@ -96,10 +96,13 @@ def wait_until(condition: Callable[[], Any], process: "subprocess.Popen[str]") -
 
 
 def runs(folder: Path, experiment: str = QUICK) -> dict[int, Path]:
-    """The folders of the points' runs by the points' numbers; each has one."""
+    """The folders of the points' runs by the points' numbers; each has one.
+
+    A folder is a run as soon as it has its config, which is written last of the first files.
+    """
     found: dict[int, Path] = {}
-    for path in (folder / "runs" / experiment).glob("*Z-*/results.json"):
-        point = json.loads(path.read_text())["sweep"]["point"]
+    for path in (folder / "runs" / experiment).glob("*Z-*/config.yaml"):
+        point = json.loads((path.parent / "results.json").read_text())["sweep"]["point"]
         assert point not in found, f"two runs of point {point}"
         found[point] = path.parent
     return dict(sorted(found.items()))

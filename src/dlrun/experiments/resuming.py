@@ -28,10 +28,12 @@ def resume_command(run: Run) -> str | None:
     except DlrunError:  # not installed
         return None
     state = run.state
+    command = f"dlrun resume {shlex.quote(str(run.folder))}{run.place_options}"
+    if state == "waiting":
+        return command
     if not schema.resumable or state == "running":
         return None
     has_checkpoint = bool(checkpoint_files(run.folder))
-    command = f"dlrun resume {shlex.quote(str(run.folder))}{run.place_options}"
     if state != "finished":
         return command if has_checkpoint or not run.record.steps else None
     can_be_longer = EPOCHS in schema.changeable_by_resume(run.settings)

@@ -24,11 +24,11 @@ MOST_RECORD = 100_000_000  # bytes of results.json, in which classify-images lis
 SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 SINGLE_PRECISION_ERROR = 1e-6  # above float32's rounding of a metric; more: a mean over classes
-# It marks the fields of RunRecord that say which run it is, and when, where or how it was done.
-# `dlrun verify` compares all other fields, and all that is inside of them, with a repetition's.
+# MAY_DIFFER marks the fields of RunRecord that a repetition need not repeat: which run it is, and
+# when, where and how it was done. `dlrun verify` compares all other fields, and all inside of them.
 MAY_DIFFER = Mark()
 
-# A waiting run was submitted to SLURM and has not begun.
+# A waiting run has a folder, and has not begun: a process of a sweep or a SLURM job is to begin it.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
 

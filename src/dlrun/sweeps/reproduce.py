@@ -238,7 +238,10 @@ class Reproduction:
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
-    """Return the plan in a folder with missing seeds added, or the new plan if they conflict."""
+    """Return the new plan with the points and the id of the plan in a folder before its own.
+
+    If the plans conflict, the new plan is returned as it is.
+    """
     try:
         earlier = read_sweep_plan(folder)
         bases = [flatten_keys_except(plan.base, {SEED}) for plan in (earlier, new)]
@@ -250,8 +253,9 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
         screen.note(f"all seeds are run again: {error.message}")
         return new
     known = {point.settings[SEED] for point in earlier.points}
-    earlier.add_points(point.settings for point in new.points if point.settings[SEED] not in known)
-    return earlier
+    plan = new.model_copy(update={"id": earlier.id, "points": list(earlier.points)})
+    plan.add_points(point.settings for point in new.points if point.settings[SEED] not in known)
+    return plan
 
 
 def reproduce_published_numbers(
