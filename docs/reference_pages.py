@@ -239,6 +239,7 @@ class Definition:
 
     node: ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
     lines: list[str]
+    module: str
 
     @property
     def order(self) -> tuple[int, int]:
@@ -305,9 +306,9 @@ def find_definition(module: str, name: str) -> Definition:
     tree = ast.parse(text)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return Definition(node, text.splitlines())
+            return Definition(node, text.splitlines(), module)
         if isinstance(node, ast.Assign | ast.AnnAssign) and name == assigned_name(node):
-            return Definition(node, text.splitlines())
+            return Definition(node, text.splitlines(), module)
     for found in ast.walk(tree):
         if isinstance(found, ast.ImportFrom):
             for alias in found.names:
@@ -340,14 +341,27 @@ def described_definition(found: Definition) -> Iterator[str]:
 
 def members(found: Definition, node: ast.ClassDef) -> Iterator[str]:
     """Yield a line for each public property and method of a class that has a docstring."""
-    methods = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
+    methods = methods_of(found, node)
     lines = []
-    for name, method in methods.items():
+    for name, (place, method) in methods.items():
         text = ast.get_docstring(method)
         if text and not name.startswith("_") and name in PUBLIC_MEMBERS.get(node.name, methods):
-            lines.append(f"- `{one_line(found.head(method), is_property(method))}`: {plain(text)}")
+            lines.append(f"- `{one_line(place.head(method), is_property(method))}`: {plain(text)}")
     if lines:
         yield from ["Members:", "", *lines, ""]
+
+
+def methods_of(
+    found: Definition, node: ast.ClassDef
+) -> dict[str, tuple[Definition, ast.FunctionDef]]:
+    """Return a class's methods, and where each is defined; of dlrun.api also inherited ones."""
+    methods: dict[str, tuple[Definition, ast.FunctionDef]] = {}
+    for base in node.bases if found.module == "dlrun.api" else ():
+        inherited = find_definition(found.module, ast.unparse(base))
+        assert isinstance(inherited.node, ast.ClassDef)
+        methods |= methods_of(inherited, inherited.node)
+    own = [part for part in node.body if isinstance(part, ast.FunctionDef)]
+    return methods | {method.name: (found, method) for method in own}
 
 
 def is_property(method: ast.FunctionDef) -> bool:

@@ -43,7 +43,12 @@ _RUNNING = threading.RLock()
 
 
 class Run(SavedRun):
-    """Represents a saved run by its folder and its record (results.json)."""
+    """Represents a saved run by its folder and its record (results.json).
+
+    folder: its path. record: the fields of results.json. problem: why the record or the config
+    cannot be read, or None; the record is then empty. is_other_version: whether that is because
+    another version of dlrun wrote them.
+    """
 
     @cached_property
     def experiment(self) -> "AnyExperiment":
