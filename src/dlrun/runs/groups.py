@@ -97,12 +97,6 @@ class Group:
         """Return the name of the experiment, and the settings that tell the config from others."""
         return f"{self.record.experiment} {format_settings_briefly(self.settings)}".rstrip()
 
-    @cached_property
-    def splits(self) -> dict[Division, Split]:
-        """Return which rows the runs used, by the seed and the fold that divided them."""
-        splits = (run.record.split for run in self.runs)
-        return {split.division: split for split in splits if split is not None}
-
     def rows_by_division(self, metric: str) -> dict[Division, str]:
         """Return what identifies the rows on which the runs computed a metric.
 
@@ -129,7 +123,8 @@ class Group:
         record = next((run.record for run in self.runs if run.record.data), None)
         if record is None:
             return f"{self.record.experiment}, {self.record.source or 'its data'}"
-        if len(self.splits) == 1:
+        divisions = {division_of(run) for run in self.runs} - {None}
+        if len(divisions) == 1:
             return record.data_and_split
         return f"{record.data}, {self.fold_count} folds" if self.fold_count else record.data
 
