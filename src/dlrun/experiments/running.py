@@ -14,7 +14,7 @@ from dlrun.experiments.comparable_with_published import compare_with_published
 from dlrun.experiments.experiment_base import AnyExperiment
 from dlrun.runs.folder import RunFolder
 from dlrun.runs.live_run import LiveRun
-from dlrun.runs.new_run import has_finished_step, new_record, remove_new_run
+from dlrun.runs.new_run import new_record, remove_unless_begun
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
@@ -47,8 +47,7 @@ def run_in_new_folder(
             code = run_in_folder(experiment, config, options, folder, record, continued)
     except DlrunError as error:
         is_refused = continued is not None or error.exit_code == ConfigError.exit_code
-        if is_refused and not has_finished_step(folder.path):
-            remove_new_run(folder.path)
+        if remove_unless_begun(folder.path, is_refused=is_refused):
             options.console().note(f"{folder.path}: removed, it has no finished step")
         raise
     return code, folder.path

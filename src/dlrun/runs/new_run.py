@@ -1,5 +1,6 @@
 """Make the folder of a new run with all that begins it, or remove a run that never began."""
 
+import contextlib
 import hashlib
 import shutil
 import uuid
@@ -7,13 +8,14 @@ from pathlib import Path
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
+from dlrun.errors import DlrunError
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.find import repair_latest_link
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, METRICS, RunFolder
 from dlrun.runs.notes import RunNotes, change_notes
 from dlrun.runs.options import RunOptions, resolve_runs_dir
-from dlrun.runs.record import RunRecord, write_run_record
+from dlrun.runs.record import RunRecord, read_run_record, write_run_record
 from dlrun.runs.run import Run
 from dlrun.system.files import read_regular_file
 
@@ -99,3 +101,18 @@ def has_finished_step(folder: Path) -> bool:
     """Return whether the run in a folder has finished an epoch, a penalty or a batch."""
     metrics = folder / METRICS
     return metrics.exists() and read_regular_file(metrics).count(b"\n") > 1  # its header is a line
+
+
+def remove_unless_begun(folder: Path, *, is_refused: bool = False) -> bool:
+    """Remove a run that still waits; return whether it was removed.
+
+    is_refused: whether a run that failed before its first finished step is removed, too.
+    """
+    with contextlib.suppress(DlrunError, OSError):  # another process has it, or removed it
+        with RunFolder(folder).locked():
+            status = read_run_record(folder).status
+            has_ended_early = status == "failed" and not has_finished_step(folder)
+        if status == "waiting" or (is_refused and has_ended_early):
+            remove_new_run(folder)
+            return True
+    return False

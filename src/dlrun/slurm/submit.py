@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
 from dlrun.experiments import checks, registry
-from dlrun.runs.new_run import make_waiting_run, remove_new_run
+from dlrun.runs.new_run import make_waiting_run, remove_unless_begun
 from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
 from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job
@@ -90,9 +90,8 @@ def submit_run(
     try:
         submitted = submit_runs([run], options, slurm_options, job_name=experiment)
     except BaseException:  # SLURM has no job of it
-        remove_new_run(run.folder)
+        remove_unless_begun(run.folder)
         raise
-    write_job_ids(submitted)
     ((run_folder, job_id),) = submitted.items()
     if wait:
         screen.note(f"submitted {experiment}/{run_folder.name} as job {job_id}")
@@ -122,21 +121,18 @@ def submit_runs(
 ) -> dict[Path, str]:
     """Submit a SLURM job that resumes each run, and return the id of the job by the run's folder.
 
-    submitit's files are in `array_folder`; None: in the folder of the only run. If SLURM refuses
-    the jobs, ConfigError is raised.
+    The id is written into that folder, too. submitit's files are in `array_folder`; None: in the
+    folder of the only run. Raises ConfigError if SLURM refuses the jobs.
     """
     jobs = [make_resume_job(run.folder.absolute(), options) for run in runs]
     slurm_folder = (array_folder or Path(jobs[0].run)) / SLURM_FOLDER
     job_ids = _call_sbatch(jobs, slurm_folder, slurm_options.submitit_parameters(job_name))
-    return {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
-
-
-def write_job_ids(submitted: Mapping[Path, str]) -> None:
-    """Write the id of each run's SLURM job into the run's folder."""
+    submitted = {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
     for run_folder, job_id in submitted.items():
         job_folder = run_folder / SLURM_FOLDER
         job_folder.mkdir(exist_ok=True)
         (job_folder / JOB_ID_FILE).write_text(f"{job_id}\n", encoding="utf-8")
+    return submitted
 
 
 def _call_sbatch(

@@ -1,50 +1,58 @@
 """Execute a sweep: its plan says the points to run next, an executor runs them until all ended.
 
 A sweep is waiting runs. The plan lists points: each is an experiment and a config. When an executor
-hands a point out, `Sweep.run_to_resume` makes the folder of its run, whose state is `waiting`. To
-execute the run is `dlrun resume FOLDER`: in a child process (`Processes`) or in a SLURM job
-(`SlurmJobs`).
+has a place for a point, `Sweep.run_to_resume` makes the folder of its run, whose state is
+`waiting`, and the executor gets the run. To execute the run is `dlrun resume FOLDER`: in a child
+process (`Processes`) or in a SLURM job (`SlurmJobs`).
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from dlrun.errors import DlrunError, Stopped
+from dlrun.errors import DlrunError, Stopped, as_known_error
+from dlrun.runs.new_run import remove_unless_begun
 from dlrun.runs.run import Run
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
-from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 
 
+class SweepRun(NamedTuple):
+    """Holds a point of a sweep, and the run of this point that is to be executed."""
+
+    point: SweepPoint
+    run: Run
+
+
 @dataclass(frozen=True)
-class EndedPoint:
+class EndedRun:
     """Says how the run of a point has ended.
 
-    folder: None if the run was never begun, so that it has no folder. error: why the run has
-    failed, unless its record says that it has finished; empty if it was stopped.
+    error: why the run has failed, unless its record says that it has finished; empty if it was
+    stopped.
     """
 
     point: SweepPoint
-    folder: Path | None
+    folder: Path
     error: str = ""
     hint: str = ""  # what to do about the error
 
 
 class Executor(Protocol):
-    """Executes the runs of points, on this machine or on SLURM."""
+    """Executes runs that wait or were stopped, on this machine or on SLURM."""
 
     @property
-    def has_room(self) -> bool:
-        """Return whether another point would begin at once."""
+    def places(self) -> int | None:
+        """Return how many more runs would begin at once; None: it takes any number."""
 
     @property
     def is_idle(self) -> bool:
-        """Return whether all points that were submitted have ended, or never begin."""
+        """Return whether all runs that it took have ended."""
 
     def opened(self, progress: SweepProgress) -> AbstractContextManager[None]:
         """Be ready for work during a `with` block; at its end no process of the sweep is left.
@@ -52,11 +60,17 @@ class Executor(Protocol):
         progress: shows which runs begin, and how far they are.
         """
 
-    def submit(self, points: Sequence[SweepPoint]) -> None:
-        """Take points to be executed, perhaps later."""
+    def take_over(self, point: SweepPoint, run: Run) -> bool:
+        """Return whether a run is executed already, because an earlier command began it.
 
-    def wait_for_ended(self) -> list[EndedPoint]:
-        """Wait a moment, and return the points whose runs have ended meanwhile."""
+        Such a run is watched from now on.
+        """
+
+    def submit(self, runs: Sequence[SweepRun]) -> None:
+        """Take runs to be executed, no more than there are places."""
+
+    def wait_for_ended(self) -> list[EndedRun]:
+        """Wait a moment, and return the runs that have ended meanwhile."""
 
     def stop(self, stopped: Stopped) -> None:
         """Stop at once after a signal that `wait_for_ended` raised, or raise it again."""
@@ -68,47 +82,86 @@ def execute_sweep(sweep: Sweep, state: SweepState, executor: Executor, screen: S
     Points that are `taken` in the state are left out. Raises Interrupted or Terminated after a
     signal, once all processes have ended.
     """
-    plan = sweep.plan
-    points = [point for point in plan.points if point.number not in state.taken]
-    done = sum(state.is_done(point) for point in points)
-    progress = SweepProgress(plan, screen, len(points) + plan.runs_to_choose, done)
+    progress = _begin_progress(sweep.plan, state, screen)
     if progress.ended == progress.total:
         return
     with executor.opened(progress), progress.drawn():
-        hand_out_points(sweep, state, executor)
+        _submit_next_points(sweep, state, executor, progress)
         while not executor.is_idle:
             try:
                 for ended in executor.wait_for_ended():
-                    _note_end(ended, state, progress, screen)
-                    hand_out_points(sweep, state, executor)
+                    _note_end(ended, state, progress)
+                    _submit_next_points(sweep, state, executor, progress)
             except Stopped as stopped:
                 executor.stop(stopped)
     state.runs = sweep.find_runs()
 
 
-def hand_out_points(sweep: Sweep, state: SweepState, executor: Executor) -> None:
-    """Submit the next points of a sweep's plan to an executor, as long as it has room for them."""
-    while executor.has_room:
-        points = sweep.plan.next_points(state.runs, state.taken)
+def submit_sweep(sweep: Sweep, state: SweepState, executor: Executor, screen: Screen) -> None:
+    """Hand out the points of a sweep that have not finished, and do not wait for their runs."""
+    _submit_next_points(sweep, state, executor, _begin_progress(sweep.plan, state, screen))
+
+
+def _begin_progress(plan: SweepPlan, state: SweepState, screen: Screen) -> SweepProgress:
+    """Return the progress of a sweep of which some points may have finished before."""
+    points = [point for point in plan.points if point.number not in state.taken]
+    done = sum(state.is_done(point) for point in points)
+    return SweepProgress(plan, screen, len(points) + plan.runs_to_choose, done)
+
+
+def _submit_next_points(
+    sweep: Sweep, state: SweepState, executor: Executor, progress: SweepProgress
+) -> None:
+    """Make the runs of the next points of a sweep's plan, and hand them to an executor.
+
+    This is repeated as long as the executor has places, and the plan has points.
+    """
+    while executor.places != 0:
+        points = sweep.plan.next_points(state.runs, state.taken)[: executor.places]
         sweep.write_plan()  # a search may have added them
         if not points:
             return
         state.taken.update(point.number for point in points)
-        executor.submit(points)
+        runs: list[SweepRun] = []
+        with _removed_if_refused(runs):
+            for point in points:
+                known = state.runs.get(point.number)
+                if known is not None and executor.take_over(point, known):
+                    continue
+                try:
+                    runs.append(SweepRun(point, sweep.run_to_resume(point, known)))
+                except (DlrunError, OSError) as error:  # such as a full disk: only this point fails
+                    _note_failure(point, error, state, progress)
+            executor.submit(runs)
 
 
-def _note_end(
-    ended: EndedPoint, state: SweepState, progress: SweepProgress, screen: Screen
+@contextlib.contextmanager
+def _removed_if_refused(runs: Sequence[SweepRun]) -> Iterator[None]:
+    """Leave no folder of a run that nobody executes, if an error or a signal ends the block."""
+    try:
+        yield
+    except BaseException:
+        for planned in runs:
+            remove_unless_begun(planned.run.folder)
+        raise
+
+
+def _note_failure(
+    point: SweepPoint, error: Exception, state: SweepState, progress: SweepProgress
 ) -> None:
+    """Store and show why the run of a point cannot be made."""
+    known = as_known_error(error)
+    assert known is not None
+    progress.end(point, None, known.message)
+    state.fail(point, known.message, known.hint, progress.screen)
+
+
+def _note_end(ended: EndedRun, state: SweepState, progress: SweepProgress) -> None:
     """Store and show how the run of a point has ended."""
     run = None
-    if ended.folder is not None:
-        with contextlib.suppress(DlrunError):  # removed or damaged
-            run = Run.in_folder(ended.folder)
-    number = ended.point.number
-    if run is not None:
-        state.runs[number] = run
+    with contextlib.suppress(DlrunError):  # removed or damaged
+        run = Run.in_folder(ended.folder)
+        state.runs[ended.point.number] = run
     progress.end(ended.point, run, ended.error)
     if ended.error and not (run is not None and run.is_finished):
-        state.failed[number] = ended.error
-        screen.fail(f"point {number}: {ended.error}", ended.hint)
+        state.fail(ended.point, ended.error, ended.hint, progress.screen)

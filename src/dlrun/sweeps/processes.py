@@ -1,24 +1,21 @@
 """Execute the runs of a sweep on this machine, several at a time, each in a child process."""
 
 import contextlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
-from dlrun.errors import ConfigError, DlrunError, Stopped, as_known_error
+from dlrun.errors import ConfigError, Stopped
 from dlrun.experiments import registry
-from dlrun.runs.folder import RunFolder
-from dlrun.runs.new_run import has_finished_step, remove_new_run
+from dlrun.runs.new_run import remove_unless_begun
 from dlrun.runs.options import RunOptions, resolve_data_dir
-from dlrun.runs.record import read_run_record
 from dlrun.runs.run import Run
 from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
-from dlrun.sweeps.execute import EndedPoint
+from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPoint
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import Screen, pluralize
@@ -69,17 +66,15 @@ class Processes:
     """
 
     sweep: Sweep
-    state: SweepState
     screen: Screen
     jobs: int | None = None
     force: bool = False
     _progress: SweepProgress = field(init=False)
     _options: RunOptions = field(init=False)
     _at_once: int = field(init=False)  # number of runs that execute at once
-    _queue: deque[SweepPoint] = field(default_factory=deque)
     _begun: dict[int, _Begun] = field(default_factory=dict)  # by point
     _stop: StopRequest = field(default_factory=StopRequest)
-    _is_ending: bool = False  # no more runs are begun
+    _is_ending: bool = False  # the runs were told to stop
     _warnings: set[str] = field(default_factory=set)
 
     @contextlib.contextmanager
@@ -123,36 +118,31 @@ class Processes:
         self.screen.note(f"{left} to do{before}, {self._at_once} at once")
 
     @property
-    def has_room(self) -> bool:
-        """Return whether a process is free for another point."""
-        return not self._stop.received and len(self._queue) + len(self._begun) < self._at_once
+    def places(self) -> int:
+        """Return how many more processes may begin; none after a signal."""
+        return 0 if self._stop.received else self._at_once - len(self._begun)
 
     @property
     def is_idle(self) -> bool:
-        """Return whether no run is executed, and none waits."""
-        return not self._queue and not self._begun
+        """Return whether no run is executed."""
+        return not self._begun
 
-    def submit(self, points: Sequence[SweepPoint]) -> None:
-        """Take points to be executed, as soon as a process is free for each."""
-        self._queue.extend(points)
+    def take_over(self, point: SweepPoint, run: Run) -> bool:
+        """Return False: no process of an earlier command is left."""
+        return False
 
-    def wait_for_ended(self) -> list[EndedPoint]:
-        """Begin what can begin, wait for messages, and return the points whose runs have ended."""
-        ended: list[EndedPoint] = []
-        while self._queue and len(self._begun) < self._at_once and not self._stop.received:
-            point = self._queue.popleft()
-            try:
-                run = self.sweep.run_to_resume(point, self.state.runs.get(point.number))
-            except (DlrunError, OSError) as error:  # such as a full disk: only this point fails
-                known = as_known_error(error)
-                assert known is not None
-                ended.append(EndedPoint(point, None, known.message, known.hint))
-            else:
-                self._begin(point, run)
-        if ended:
-            return ended
+    def submit(self, runs: Sequence[SweepRun]) -> None:
+        """Begin a process for each run."""
+        for point, run in runs:
+            self._progress.begin(point)
+            process = ChildProcess(self.sweep.folder / LOG, run.folder, self._options)
+            self._begun[point.number] = _Begun(point, run, process)
+
+    def wait_for_ended(self) -> list[EndedRun]:
+        """Wait for messages of the processes, and return the runs that have ended."""
         if self._stop.received and not self._is_ending:
             self._stop_runs(self._stop.received)
+        ended: list[EndedRun] = []
         ready = wait([begun.process.connection for begun in self._begun.values()], TICK)
         for begun in list(self._begun.values()):
             if begun.process.connection in ready:
@@ -167,21 +157,10 @@ class Processes:
         self._stop_runs(stopped.exit_code - 128)
 
     def _stop_runs(self, signal_number: int) -> None:
-        """Stop all runs with a signal; runs that have not started yet never start."""
+        """Stop all runs with a signal."""
         self._is_ending = True
-        self._queue.clear()
         for begun in self._begun.values():
             begun.process.send_signal(signal_number)
-
-    def _begin(self, point: SweepPoint, run: Run) -> None:
-        """Hand the run of a point out to a new process, which resumes it."""
-        self._progress.begin(point)
-        try:
-            process = ChildProcess(self.sweep.folder / LOG, run.folder, self._options)
-        except BaseException:  # also a signal
-            _remove_if_not_begun(run)
-            raise
-        self._begun[point.number] = _Begun(point, run, process)
 
     def _show(self, point: SweepPoint, message: ProcessMessage) -> None:
         """Show the warning and the progress in a message."""
@@ -191,26 +170,16 @@ class Processes:
         if message.share is not None:
             self._progress.move(point, message.share)
 
-    def _end(self, begun: _Begun, message: ProcessMessage, exit_code: int) -> EndedPoint:
+    def _end(self, begun: _Begun, message: ProcessMessage, exit_code: int) -> EndedRun:
         """End the process of a run, and return how the run has ended."""
         self._end_process(begun, is_refused=exit_code == ConfigError.exit_code)
         was_stopped = self._is_ending and exit_code in STOP_SIGNAL_EXIT_CODES
         error = "" if was_stopped else message.error or "its run is no longer there"
-        return EndedPoint(begun.point, begun.run.folder, error, message.hint)
+        return EndedRun(begun.point, begun.run.folder, error, message.hint)
 
     def _end_process(self, begun: _Begun, *, is_refused: bool = False) -> None:
         """Wait until a process has ended, and leave no folder of a run that has not begun."""
         del self._begun[begun.point.number]
         begun.process.end()
         if begun.run.record.status == "waiting":
-            _remove_if_not_begun(begun.run, is_refused=is_refused)
-
-
-def _remove_if_not_begun(run: Run, *, is_refused: bool = False) -> None:
-    """Remove a run that still waits, or was refused before its first finished step."""
-    with contextlib.suppress(DlrunError, OSError):  # another process has it, or removed it
-        with RunFolder(run.folder).locked():
-            status = read_run_record(run.folder).status
-            has_ended_early = status == "failed" and not has_finished_step(run.folder)
-        if status == "waiting" or (is_refused and has_ended_early):
-            remove_new_run(run.folder)
+            remove_unless_begun(begun.run.folder, is_refused=is_refused)

@@ -116,7 +116,7 @@ class Reproduction:
             of_other_seeds = {point.number for point in plan.points if point not in points}
             state = SweepState(sweep.find_runs(), taken=of_other_seeds)
             try:
-                execute_sweep(sweep, state, Processes(sweep, state, screen, jobs), screen)
+                execute_sweep(sweep, state, Processes(sweep, screen, jobs), screen)
             finally:  # also the seeds that ended before an error
                 self._find_runs(sweep, points)
         # Also the runs without a record of the error, such as those whose process was killed.

@@ -3,18 +3,18 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Interrupted, Stopped
-from dlrun.runs.new_run import remove_new_run
 from dlrun.runs.options import RunOptions
 from dlrun.runs.record import read_run_record
 from dlrun.runs.run import Run
-from dlrun.slurm.submit import SlurmOptions, submit_runs, write_job_ids
+from dlrun.slurm.submit import SlurmOptions, submit_runs
 from dlrun.slurm.watch import jobs_in_queue, read_job_id, watch_jobs
-from dlrun.sweeps.execute import EndedPoint
+from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPoint
 from dlrun.system.console import Screen, pluralize
 
@@ -27,7 +27,6 @@ class SlurmJobs:
     """
 
     sweep: Sweep
-    state: SweepState
     screen: Screen
     slurm_options: SlurmOptions
     options: RunOptions
@@ -41,66 +40,53 @@ class SlurmJobs:
         yield
 
     @property
-    def has_room(self) -> bool:
-        """Return whether nothing is submitted yet: all points are one job array."""
-        return not self.job_ids
+    def places(self) -> None:
+        """Return None: SLURM takes any number of runs."""
 
     @property
     def is_idle(self) -> bool:
         """Return whether all jobs have ended."""
         return not self._points
 
-    def submit(self, points: Sequence[SweepPoint]) -> None:
-        """Submit a job for each point, unless one is in the queue; ConfigError if SLURM refuses."""
-        queued = jobs_in_queue()
-        to_submit: list[SweepPoint] = []
-        for point in points:
-            run = self.state.runs.get(point.number)
-            job_id = read_job_id(run.folder) if run else None
-            if run is not None and job_id and (queued is None or job_id in queued):
-                self._watch(point, run.folder.absolute(), job_id)
-            else:
-                to_submit.append(point)
-        if to_submit:
-            others = f"; {len(self.job_ids)} are in the queue" if self.job_ids else ""
-            self._submit_array(to_submit)
-            self.screen.note(
-                f"submitted {pluralize(len(to_submit), 'point')} as SLURM jobs{others}"
-            )
-        self._exit_codes = watch_jobs(self.job_ids)
+    def take_over(self, point: SweepPoint, run: Run) -> bool:
+        """Return whether a job of the run is in SLURM's queue; from now on it is watched."""
+        job_id = read_job_id(run.folder)
+        is_queued = bool(job_id) and (self._queue is None or job_id in self._queue)
+        if job_id and is_queued:
+            self._watch(point, run.folder.absolute(), job_id)
+        return is_queued
 
-    def _submit_array(self, points: Sequence[SweepPoint]) -> None:
-        """Submit a job array with a job for each point; if that fails, no new run is left."""
-        plan = self.sweep.plan
-        name = f"{plan.experiment} {plan.name}"
-        runs: list[Run] = []
-        with contextlib.ExitStack() as undo:
-            for point in points:
-                known = self.state.runs.get(point.number)
-                run = self.sweep.run_to_resume(point, known)
-                runs.append(run)
-                if run is not known:
-                    undo.callback(remove_new_run, run.folder)
+    @cached_property
+    def _queue(self) -> set[str] | None:
+        """Return the ids of the jobs in SLURM's queue, asked once; None if SLURM does not say."""
+        return jobs_in_queue()
+
+    def submit(self, runs: Sequence[SweepRun]) -> None:
+        """Submit a job for each run, as one job array. Raises ConfigError if SLURM refuses it."""
+        if runs:
+            others = f"; {len(self.job_ids)} are in the queue" if self.job_ids else ""
+            name = f"{self.sweep.plan.experiment} {self.sweep.plan.name}"
             folder = self.sweep.folder.absolute()
-            submitted = submit_runs(runs, self.options, self.slurm_options, name, folder)
-            undo.pop_all()  # SLURM has accepted the jobs
-        write_job_ids(submitted)
-        for point, (run_folder, job_id) in zip(points, submitted.items(), strict=True):
-            self._watch(point, run_folder, job_id)
+            to_resume = [planned.run for planned in runs]
+            submitted = submit_runs(to_resume, self.options, self.slurm_options, name, folder)
+            for planned, (run_folder, job_id) in zip(runs, submitted.items(), strict=True):
+                self._watch(planned.point, run_folder, job_id)
+            self.screen.note(f"submitted {pluralize(len(runs), 'point')} as SLURM jobs{others}")
+        self._exit_codes = watch_jobs(self.job_ids)
 
     def _watch(self, point: SweepPoint, run_folder: Path, job_id: str) -> None:
         self.job_ids[run_folder] = job_id
         self._points[run_folder] = point
 
-    def wait_for_ended(self) -> list[EndedPoint]:
-        """Wait a moment, and return the points whose jobs have ended meanwhile."""
-        ended: list[EndedPoint] = []
+    def wait_for_ended(self) -> list[EndedRun]:
+        """Wait a moment, and return the runs whose jobs have ended meanwhile."""
+        ended: list[EndedRun] = []
         for run_folder, code in next(self._exit_codes, {}).items():
             how = "left SLURM's queue" if code is None else "ended"
             error = f"job {self.job_ids[run_folder]} {how} without a result"
             with contextlib.suppress(DlrunError):  # a damaged record
                 error = read_run_record(run_folder).error or error
-            ended.append(EndedPoint(self._points.pop(run_folder), run_folder, error))
+            ended.append(EndedRun(self._points.pop(run_folder), run_folder, error))
         return ended
 
     def stop(self, stopped: Stopped) -> None:

@@ -10,7 +10,7 @@ from dlrun.runs.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.slurm.submit import SlurmOptions, require_slurm
 from dlrun.sweeps.child_processes import preload_fork_server
-from dlrun.sweeps.execute import Executor, execute_sweep, hand_out_points
+from dlrun.sweeps.execute import Executor, execute_sweep, submit_sweep
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.results import SweepResults
@@ -67,14 +67,14 @@ def run_sweep(
         executor: Executor
         if slurm_options is None:
             preload_fork_server([sweep.plan.experiment])
-            executor = Processes(sweep, state, screen, jobs, options.force)
+            executor = Processes(sweep, screen, jobs, options.force)
         else:
-            executor = SlurmJobs(sweep, state, screen, slurm_options, options)
+            executor = SlurmJobs(sweep, screen, slurm_options, options)
             if not wait:
-                hand_out_points(sweep, state, executor)
+                submit_sweep(sweep, state, executor, screen)
                 if executor.job_ids:
                     executor.show_submission(again, json=options.json)
-                    return 0, None
+                    return 1 if state.failed else 0, None
         execute_sweep(sweep, state, executor, screen)
         return _finish(sweep, state, options, screen)
 

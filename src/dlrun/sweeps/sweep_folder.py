@@ -16,6 +16,7 @@ from dlrun.runs.new_run import make_waiting_run
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
+from dlrun.system.console import Screen
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,8 @@ class SweepState:
         """Return whether the run of a point has finished."""
         run = self.runs.get(point.number)
         return run is not None and run.is_finished
+
+    def fail(self, point: SweepPoint, error: str, hint: str, screen: Screen) -> None:
+        """Store and show why the run of a point has failed."""
+        self.failed[point.number] = error
+        screen.fail(f"point {point.number}: {error}", hint)
