@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.checksummed_json import has_checksum
@@ -22,11 +23,29 @@ SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
 WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
-STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
+# The time at the start of a run folder's name: as it is written, and as it is found.
+STAMP = "%Y%m%dT%H%M%SZ"
+_STAMP_AND_NAME = re.compile(r"(\d{8}T\d{6}Z)-(.*)", re.DOTALL)
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.
 PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
 
 Row = Mapping[str, float]
+
+
+class RunFolderName(NamedTuple):
+    """Holds the UTC time in the name of a run's folder, to the second, and the rest of the name.
+
+    A folder whose name is not that of a run has no time, and the whole name.
+    """
+
+    time: str
+    rest: str
+
+    @classmethod
+    def of(cls, folder: Path) -> "RunFolderName":
+        """Read the time and the rest from the name of a folder."""
+        parts = _STAMP_AND_NAME.fullmatch(folder.name)
+        return cls(parts[1], parts[2]) if parts else cls("", folder.name)
 
 
 class RunFolder:
