@@ -181,6 +181,13 @@ def check_outside_runs(option: str, path: Path) -> None:
                 raise ConfigError(problem, "choose another")
 
 
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of each file in a folder and below, the largest first."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    sizes = {str(path.relative_to(folder)): path.lstat().st_size for path in files}
+    return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
+
+
 def update_latest_link(parent: Path, name: str) -> None:
     """Create the link `latest` to the newest run, if the file system allows links."""
     new = parent / f".{LATEST}-{secrets.token_hex(4)}"

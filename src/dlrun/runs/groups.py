@@ -272,8 +272,7 @@ def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
     divided: list[list[Run]] = []
     same_config: dict[str, list[tuple[_SameData, list[Run]]]] = {}
     for run in runs:
-        # A damaged run has no settings, and is alone.
-        config = _config_without_chance(run) if run.settings else str(run.folder)
+        config = _config_without_chance(run)
         config_key = json.dumps([run.record.experiment, config], sort_keys=True, default=str)
         for same_data, members in same_config.setdefault(config_key, []):
             if same_data.add_if_same(run.record):
@@ -319,8 +318,7 @@ def name_by_varied_settings(groups: Sequence[Group]) -> list[Group]:
         configs = [
             _config_without_chance(group.runs[0])
             for group in groups
-            # A damaged run has no settings.
-            if group.record.experiment == experiment and group.runs[0].settings
+            if group.record.experiment == experiment
         ]
         keys_of_experiment[experiment] = varied_keys(configs)
     named = []

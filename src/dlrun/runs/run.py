@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from dlrun.config.yaml_loader import Values, flatten_keys
 from dlrun.errors import (
@@ -19,7 +19,7 @@ from dlrun.errors import (
 )
 from dlrun.metrics import TESTED, format_metric
 from dlrun.runs.find import find_run, runs_newest_first
-from dlrun.runs.folder import CONFIG, LOCK, METRICS, RESULTS
+from dlrun.runs.folder import CONFIG, LOCK, METRICS, RESULTS, file_sizes
 from dlrun.runs.metrics_csv import newest_metrics, parse_metrics_csv
 from dlrun.runs.notes import RunNotes, read_notes
 from dlrun.runs.options import resolve_runs_dir
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 ASSETS = "assets.json"
-OTHER_VERSION = "other version"  # the state of a run that another version of dlrun wrote
+DAMAGED, OTHER_VERSION = "damaged", "other version"  # the states of runs that cannot be read
 WRONG_DIGEST = f"damaged or edited: its SHA-256 is not the one in {RESULTS}"
 
 
@@ -46,8 +46,6 @@ class Run:
 
     folder: Path
     record: RunRecord
-    problem: str | None = None  #: why record or config cannot be read; the record is then empty
-    is_other_version: bool = False  #: whether another version of dlrun wrote them
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> Self:
@@ -71,7 +69,7 @@ class Run:
     @classmethod
     def of(cls, run: "Run") -> Self:
         """Return a run as one of this class."""
-        return cls(run.folder, run.record, run.problem, run.is_other_version)
+        return cls(run.folder, run.record)
 
     @property
     def name(self) -> str:
@@ -80,28 +78,13 @@ class Run:
 
     @property
     def state(self) -> str:
-        """Return the recorded status, `killed` (running, but no process has it) or why it has none.
-
-        That is `damaged`, or `other version`: of dlrun, which wrote the record in another format.
-        """
-        if self.problem is not None:
-            return OTHER_VERSION if self.is_other_version else "damaged"
+        """Return the recorded status, or `killed`: recorded as running, but no process has it."""
         status = self.record.status
         if status == "running" and not is_file_locked(self.folder / LOCK):
             with contextlib.suppress(DlrunError):  # removed
                 status = read_run_record(self.folder).status  # it may have ended since it was read
             return "killed" if status == "running" else status
         return status
-
-    @property
-    def is_damaged(self) -> bool:
-        """Return whether the record or the config of the run is damaged."""
-        return self.problem is not None and not self.is_other_version
-
-    @property
-    def is_readable(self) -> bool:
-        """Return whether the run has a record: it is neither damaged nor of another version."""
-        return self.problem is None
 
     @property
     def is_finished(self) -> bool:
@@ -126,9 +109,7 @@ class Run:
     @property
     def sizes(self) -> dict[str, int]:
         """Return the size in bytes of each file in the run folder and below, the largest first."""
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        sizes = {str(path.relative_to(self.folder)): path.lstat().st_size for path in files}
-        return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
+        return file_sizes(self.folder)
 
     @property
     def figures(self) -> list[Path]:
@@ -253,7 +234,33 @@ class Run:
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
 
 
-def scan_folder(folder: Path) -> Run:
+@dataclass(frozen=True)
+class UnreadableRun:
+    """Represents a run whose record, environment or config cannot be read, by its folder.
+
+    problem: which file cannot be read, and why. state: `damaged`, or `other version` if another
+    version of dlrun wrote the run in another format.
+    """
+
+    folder: Path
+    problem: str
+    state: str
+
+    @property
+    def name(self) -> str:
+        """Return the name of the run's folder."""
+        return self.folder.name
+
+    @property
+    def experiment(self) -> str:
+        """Return the name of the folder of the run's experiment; the record is not known."""
+        return self.folder.parent.name
+
+
+ScannedRun: TypeAlias = Run | UnreadableRun
+
+
+def scan_folder(folder: Path) -> ScannedRun:
     """Open the run in a folder, also one that cannot be read; FileNotFoundError if it is gone."""
     try:
         run = Run.in_folder(folder)
@@ -261,13 +268,13 @@ def scan_folder(folder: Path) -> Run:
     except DlrunError as error:
         if not folder.exists():
             raise FileNotFoundError(folder) from None
-        empty = RunRecord(experiment=folder.parent.name, status="failed")
         problem = error.message.removeprefix(f"{folder}/")
-        return Run(folder, empty, problem, isinstance(error, OtherVersionError))
+        state = OTHER_VERSION if isinstance(error, OtherVersionError) else DAMAGED
+        return UnreadableRun(folder, problem, state)
     return run
 
 
-def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
+def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[ScannedRun]:
     """Yield the runs of one or all experiments, the newest first, each opened when asked for."""
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")

@@ -9,7 +9,7 @@ from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import published_metrics
 from dlrun.runs.ranked_metrics import main_metric
-from dlrun.runs.run import Run
+from dlrun.runs.run import Run, UnreadableRun
 from dlrun.system.console import Screen, cut, format_text_table, printable, shorten_paths
 
 LONG = 40  # characters to which a terminal cuts a cell
@@ -125,6 +125,20 @@ def run_row(run: Run, notes: RunNotes, differs: Values) -> Values:
         "differs": differs,
         "note": notes.note or None,
         "began": record.started,
+        "folder": str(run.folder),
+        "problem": None,
+    }
+
+
+def unreadable_run_row(run: UnreadableRun) -> Values:
+    """Return what tables show of a run that cannot be read: where it is, and why it is unread."""
+    row: Values = dict.fromkeys(column.name for column in RUN_COLUMNS)
+    return row | {
+        "name": run.name,
+        "experiment": run.experiment,
+        "state": run.state,
+        "tags": [],
+        "differs": {},
         "folder": str(run.folder),
         "problem": run.problem,
     }
