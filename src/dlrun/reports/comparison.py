@@ -9,7 +9,7 @@ from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
-from dlrun.reports.group_rows import group_row
+from dlrun.reports.group_rows import describe_data_of_group, group_row
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
 from dlrun.runs.groups import Group, name_by_varied_settings, seed_and_fold
@@ -65,7 +65,7 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
             groups_on_data = name_by_varied_settings(ranked)
             rows = [row for group in groups_on_data for row in _rows_of_group(group)]
             drawn = _charts_of_metrics(groups_on_data, sections)
-            data = groups_on_data[0].data_description
+            data = describe_data_of_group(groups_on_data[0])
             compared.append(DataSetComparison(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
     return compared
 

@@ -3,9 +3,11 @@
 from decimal import Decimal
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.runs.groups import Group, Interval, Spread
+from dlrun.runs.descriptions import describe_data
+from dlrun.runs.groups import Group, Interval, Spread, division_of
 from dlrun.runs.published import EDITIONS, published_metrics
 from dlrun.runs.record import ACCURACY
+from dlrun.runs.shown_results import interval_of_test_accuracy
 
 
 def group_row(group: Group, spread: Spread) -> Values:
@@ -16,7 +18,7 @@ def group_row(group: Group, spread: Spread) -> Values:
     published = published_values(group, spread.metric.name)
     row: Values = {
         "experiment": group.record.experiment,
-        "data": group.data_description,
+        "data": describe_data_of_group(group),
         "config": format_settings_briefly(group.settings),
         "settings": group.settings,
         "metric": spread.metric.name,
@@ -36,6 +38,17 @@ def group_row(group: Group, spread: Spread) -> Values:
         row[edition] = published.get(edition)
         row[f"{edition}_is"] = position_of_published(group, spread, edition)
     return row
+
+
+def describe_data_of_group(group: Group) -> str:
+    """Return in words what the data of a group are, with the split if all runs have the same."""
+    record = next((run.record for run in group.runs if run.record.data), None)
+    if record is None:
+        return f"{group.record.experiment}, {group.record.source or 'its data'}"
+    divisions = {division_of(run) for run in group.runs} - {None}
+    if len(divisions) == 1:
+        return describe_data(record)
+    return f"{record.data}, {group.fold_count} folds" if group.fold_count else record.data
 
 
 def published_values(group: Group, metric: str) -> dict[str, float]:
@@ -71,4 +84,4 @@ def position_relative_to(published: float, interval: Interval) -> str:
 def interval_of_test_set(group: Group, spread: Spread) -> Interval | None:
     """Return the interval of a single run's test accuracy; None of several runs, or of others."""
     is_shown = len(group.counted) == 1 and spread.metric.name == ACCURACY
-    return group.record.accuracy_interval if is_shown else None
+    return interval_of_test_accuracy(group.record) if is_shown else None

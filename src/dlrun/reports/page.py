@@ -22,6 +22,7 @@ from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import warning_tags_as_html
+from dlrun.runs.descriptions import describe_data
 from dlrun.runs.groups import group_runs
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
@@ -151,6 +152,7 @@ def _render(**values: object) -> str:
     return environment.get_template("page.html").render(
         **values,
         geometry=charts,
+        describe_data=describe_data,
         hashes={"style": _sha256(style), "script": _sha256(script)},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         notes=remarks_on_metrics,

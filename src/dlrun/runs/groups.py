@@ -118,17 +118,6 @@ class Group:
         return statistics.fmean(finite) if finite else None
 
     @property
-    def data_description(self) -> str:
-        """Return in words what the data are, with the split if all runs have the same."""
-        record = next((run.record for run in self.runs if run.record.data), None)
-        if record is None:
-            return f"{self.record.experiment}, {self.record.source or 'its data'}"
-        divisions = {division_of(run) for run in self.runs} - {None}
-        if len(divisions) == 1:
-            return record.data_and_split
-        return f"{record.data}, {self.fold_count} folds" if self.fold_count else record.data
-
-    @property
     def fold_count(self) -> int:
         """Return how many folds there are among the counted runs; 0 of one fold, or none."""
         folds = {fold for _, fold in self.counted}

@@ -10,6 +10,7 @@ from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import published_metrics
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run, UnreadableRun
+from dlrun.runs.shown_results import interval_of_test_accuracy
 from dlrun.system.console import Screen, cut, format_text_table, printable, shorten_paths
 
 LONG = 40  # characters to which a terminal cuts a cell
@@ -117,7 +118,7 @@ def run_row(run: Run, notes: RunNotes, differs: Values) -> Values:
         "state": run.state,
         "metric": metric,
         "value": record.metrics[metric] if metric else None,
-        "interval_of_test_set": record.accuracy_interval,
+        "interval_of_test_set": interval_of_test_accuracy(record),
         "book": published_metrics(record).get("book", {}).get(metric or ""),
         "reference_differs": record.reference_differs,
         "seconds": record.seconds.get("total"),
