@@ -10,12 +10,13 @@ from dlrun.runs.record import ACCURACY
 from dlrun.runs.shown_results import interval_of_test_accuracy
 
 
-def group_row(group: Group, spread: Spread) -> Values:
+def group_row(group: Group, spread: Spread, *, with_published: bool = False) -> Values:
     """Return what is known of a metric of a group of runs, as screen, JSON, CSV and page have it.
 
-    note: why nothing is said about the metric, if nothing is.
+    with_published: whether to show published numbers that do not judge the runs. The row's `note`
+    says why nothing is said about the metric, if nothing is.
     """
-    published = published_values(group, spread.metric.name)
+    published = published_values(group, spread.metric.name, with_published=with_published)
     row: Values = {
         "experiment": group.record.experiment,
         "data": describe_data_of_group(group),
@@ -32,7 +33,6 @@ def group_row(group: Group, spread: Spread) -> Values:
         "interval_of_test_set": interval_of_test_set(group, spread),
         "note": "; ".join(filter(None, (spread.metric.not_ranked, group.shortage(spread)))),
         "runs": [str(run.folder) for run in group.counted.values()],
-        "planned": group.planned or None,
     }
     for edition in EDITIONS:
         row[edition] = published.get(edition)
@@ -51,9 +51,14 @@ def describe_data_of_group(group: Group) -> str:
     return f"{record.data}, {group.fold_count} folds" if group.fold_count else record.data
 
 
-def published_values(group: Group, metric: str) -> dict[str, float]:
-    """Return the published values of a metric of a group of runs, by edition of the book."""
-    editions = published_metrics(group.record, ignoring_differences=group.with_published)
+def published_values(
+    group: Group, metric: str, *, with_published: bool = False
+) -> dict[str, float]:
+    """Return the published values of a metric of a group of runs, by edition of the book.
+
+    with_published: whether also those that do not judge the runs.
+    """
+    editions = published_metrics(group.record, ignoring_differences=with_published)
     return {edition: values[metric] for edition, values in editions.items() if metric in values}
 
 
@@ -63,7 +68,7 @@ def position_of_published(group: Group, spread: Spread, edition: str) -> str | N
     `equal`, `above` or `below` a fit that depends on no seed. None if it is not judged.
     """
     value = published_values(group, spread.metric.name).get(edition)
-    if value is None or group.record.reference_differs or group.shortage(spread):
+    if value is None or group.shortage(spread):
         return None
     if group.depends_on_chance and spread.range_of_runs:
         return position_relative_to(value, spread.range_of_runs)

@@ -75,7 +75,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         ReportSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
     ]
-    groups = group_runs(content.runs, with_published=content.with_published)
+    groups = group_runs(content.runs)
     by_folder = {section.run.folder: section for section in sections}
     comparison.complete_report_sections(groups, by_folder)
     for section in sections:

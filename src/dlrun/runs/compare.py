@@ -141,7 +141,8 @@ def compare_groups(group: Group, other: Group, metric: str) -> Comparison | None
 
 def _pair_groups(group: Group, other: Group) -> list[_Pair]:
     """Return the runs to compare: those of the same seed or fold, or each with the only fit."""
-    ours, theirs = group.runs_by_repeat, other.runs_by_repeat
+    ours = group.runs_by_unit
+    theirs = other.runs_by_unit
     if not other.depends_on_chance:
         ((_, only),) = theirs.items()
         return [_Pair(runs, only) for runs in ours.values()]
@@ -150,7 +151,7 @@ def _pair_groups(group: Group, other: Group) -> list[_Pair]:
         return [_Pair(only, runs) for runs in theirs.values()]
     if group.unit != other.unit:
         return []
-    return [_Pair(ours[repeat], theirs[repeat]) for repeat in ours if repeat in theirs]
+    return [_Pair(ours[key], theirs[key]) for key in ours if key in theirs]
 
 
 def _kind_of_rows(metric: str) -> str:
