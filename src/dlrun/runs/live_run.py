@@ -77,6 +77,7 @@ class LiveRun:
             update={
                 "status": "running",
                 "run": str(folder.path),
+                "data_dir": str(options.data_dir) if options.data_dir else record.data_dir,
                 "resumed" if self.is_resumed else "started": _now(),
                 "threads": self.threads,
                 "config": config.model_dump(mode="json"),

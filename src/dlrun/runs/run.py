@@ -172,8 +172,8 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if not self.is_finished:
-            again = f"dlrun resume {shlex.quote(str(self.folder))}{self.place_options}"
-            hint = f"`{again}` continues it, unless it is running"
+            again = ["dlrun", "resume", str(self.folder), *self.place_options]
+            hint = f"`{shlex.join(again)}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
@@ -205,27 +205,24 @@ class Run:
     @property
     def repeat_command(self) -> str:
         """Return the command that repeats the run."""
-        config = shlex.quote(str(self.folder / CONFIG))
-        return f"dlrun {self.record.experiment} --config {config}{self.place_options}"
+        config = str(self.folder / CONFIG)
+        words = ["dlrun", self.record.experiment, "--config", config, *self.place_options]
+        return shlex.join(words)
 
     @property
-    def place_options(self) -> str:
-        """Return the options --runs-dir and --data-dir with which the run began, after a space.
+    def place_options(self) -> list[str]:
+        """Return the options --runs-dir and --data-dir that name the places where the run began.
 
-        Without --runs-dir if the run is somewhere else now, as one that was handed in.
+        There is no --runs-dir for the default runs folder, nor if the run is in another one now, as
+        a run that was handed in.
         """
-        options = ""
-        # The command that shows the run says that it is damaged; a text may be no path.
-        with contextlib.suppress(DlrunError, OSError, ValueError):
-            words = iter(self.environment.command)
-            for word in words:
-                name, _, value = word.partition("=")
-                if name not in ("--runs-dir", "--data-dir"):
-                    continue
-                value = value or next(words, "")
-                is_here = Path(value).resolve() == self.folder.resolve().parents[1]
-                if is_here or name == "--data-dir":
-                    options += f" {name} {shlex.quote(value)}"
+        options = []
+        began_in = Path(self.record.run).parent.parent
+        here = self.folder.resolve().parents[1]
+        if began_in.resolve() == here != resolve_runs_dir().resolve():
+            options += ["--runs-dir", str(began_in)]
+        if self.record.data_dir is not None:
+            options += ["--data-dir", self.record.data_dir]
         return options
 
     def __repr__(self) -> str:
