@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from dlrun.config.data_sections import CHANCE, DataConfig, DividedDataConfig
+from dlrun.config.data_sections import CHANCE, SPLIT_SEED, DataConfig, DividedDataConfig
 from dlrun.config.sections import (
     DATA_PLACES,
     RUNTIME_KEYS,
@@ -26,7 +26,7 @@ WITHOUT_EFFECT = RUNTIME_KEYS | DATA_PLACES
 WITHOUT_EFFECT |= {"threads", "trainer.deterministic", "predictions", "metrics"}
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
 # also those of chance, and the source of the data, which declares whether they are the book's.
-NEUTRAL = WITHOUT_EFFECT | CHANCE | {"data.source", "data.split_seed"}
+NEUTRAL = WITHOUT_EFFECT | CHANCE | {"data.source", SPLIT_SEED}
 
 
 def compare_with_published(
@@ -90,7 +90,7 @@ def changes_that_affect_results(name: str, config: ExperimentConfig) -> dict[str
     values = config.model_dump(mode="json")
     neutral = NEUTRAL | config.neutral_keys
     if isinstance(config.data_section, DividedDataConfig):
-        neutral -= {"data.split_seed"}  # it chooses the test rows
+        neutral -= {SPLIT_SEED}  # it chooses the test rows
     return {
         key: value
         for key, value in changed_from_shipped(name, values).items()

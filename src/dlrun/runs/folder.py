@@ -16,13 +16,26 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.checksummed_json import has_checksum
 from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_file_atomically
 
-LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
-RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
-NOTES = "notes.json"  # may change at any time
-SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
-PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
-PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
-WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
+LATEST = "latest"  # the link to an experiment's newest run
+# The files of every run. Only the notes may change after its end.
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.csv"
+RESULTS = "results.json"
+SUMMARY = "summary.txt"
+NOTES = "notes.json"
+LOG = "log.txt"
+LOCK = "run.lock"
+# The files of some runs.
+PREDICTIONS = "predictions.csv"
+MISTAKES = "mistakes.json"
+WORDS = "words.csv"
+WEIGHTS = "weights.pt"
+THUMBNAILS = "thumbnails.npz"
+# The folder of all sweeps stands among those of the experiments; each sweep has these files.
+SWEEPS = "sweeps"
+PLAN = "sweep.json"
+SWEEP_LOCK = "sweep.lock"
 # The time at the start of a run folder's name: as it is written, and as it is found.
 STAMP = "%Y%m%dT%H%M%SZ"
 _STAMP_AND_NAME = re.compile(r"(\d{8}T\d{6}Z)-(.*)", re.DOTALL)

@@ -17,9 +17,8 @@ from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json, to_ch
 from dlrun.runs.folder import ENVIRONMENT, RESULTS, RunFolder
 from dlrun.system.accelerator import AcceleratorChoice
 
-FORMAT = 7  # of results.json
+FORMAT = 7  # the number of the format of results.json
 MOST_RECORD = 100_000_000  # bytes of results.json, in which classify-images lists each photograph
-SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
 # MAY_DIFFER marks the fields of RunRecord that a repetition need not repeat: which run it is, and
 # when, where and how it was done. `dlrun verify` compares all other fields, and all inside of them.

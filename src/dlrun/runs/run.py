@@ -11,24 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from dlrun.config.yaml_loader import Values, flatten_keys
-from dlrun.errors import (
-    ConfigError,
-    DataError,
-    DlrunError,
-    OtherVersionError,
-)
+from dlrun.errors import ConfigError, DataError, DlrunError, OtherVersionError
 from dlrun.metrics import TESTED, format_metric
 from dlrun.runs.find import find_run, runs_newest_first
 from dlrun.runs.folder import CONFIG, LOCK, METRICS, RESULTS, file_sizes
 from dlrun.runs.metrics_csv import newest_metrics, parse_metrics_csv
 from dlrun.runs.notes import RunNotes, read_notes
 from dlrun.runs.options import resolve_runs_dir
-from dlrun.runs.record import (
-    RunEnvironment,
-    RunRecord,
-    read_run_environment,
-    read_run_record,
-)
+from dlrun.runs.record import RunEnvironment, RunRecord, read_run_environment, read_run_record
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
 
 if TYPE_CHECKING:
@@ -36,7 +26,9 @@ if TYPE_CHECKING:
 
 
 ASSETS = "assets.json"
-DAMAGED, OTHER_VERSION = "damaged", "other version"  # the states of runs that cannot be read
+# The states of runs that cannot be read.
+DAMAGED = "damaged"
+OTHER_VERSION = "other version"
 WRONG_DIGEST = f"damaged or edited: its SHA-256 is not the one in {RESULTS}"
 
 
@@ -73,7 +65,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Return the name of the run's folder."""
+        """Return the run's name: that of its folder, with the time at its start."""
         return self.folder.name
 
     @property
@@ -143,7 +135,7 @@ class Run:
         """Return the final metrics, or an unfinished run's newest value of each metric."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
-        return {**newest_metrics(self.rows)}
+        return dict(newest_metrics(self.rows))
 
     @cached_property
     def assets(self) -> Values:
@@ -245,7 +237,7 @@ class UnreadableRun:
 
     @property
     def name(self) -> str:
-        """Return the name of the run's folder."""
+        """Return the run's name: that of its folder, with the time at its start."""
         return self.folder.name
 
     @property

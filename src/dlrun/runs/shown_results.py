@@ -43,7 +43,7 @@ def add_accuracy_of_largest_class(
     if ACCURACY not in metrics or not record.classes:
         return dict(metrics)
     *_, last = (number for number, name in enumerate(metrics, 1) if name.startswith(TESTED))
-    items = [*metrics.items()]
+    items = list(metrics.items())
     return dict([*items[:last], ("always the largest class", record.classes.share), *items[last:]])
 
 
