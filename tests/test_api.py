@@ -3,6 +3,8 @@
 import logging
 import os
 import random
+import shlex
+import shutil
 import signal
 import threading
 import warnings
@@ -76,6 +78,22 @@ def test_a_run_is_returned() -> None:
     assert run.vocabulary and run.labels == ["negative", "positive"]
     assert run.network()(torch.zeros(4, run.assets["width"])).shape == (4,)
     assert dlrun.open("latest").folder == run.folder == dlrun.open(run.name).folder
+
+
+def test_the_commands_of_a_run_name_the_places_that_it_was_given() -> None:
+    values: dict[str, Any] = {"data": {"source": "sample"}, "quiet": True}
+    run = dlrun.run("hitters-linear", runs_dir="else where", data_dir="my data", **values)
+    data = ["--data-dir", "my data"]
+    assert shlex.split(run.repeat_command)[-4:] == ["--runs-dir", "else where", *data]
+    shutil.copytree("else where", "handed in")
+    copied = Run.in_folder(Path("handed in") / "hitters-linear" / run.name)
+    assert shlex.split(copied.repeat_command)[-4:] == [
+        "--config",
+        f"{copied.folder}/config.yaml",
+        *data,
+    ]
+    default = dlrun.run("hitters-linear", **values)
+    assert shlex.split(default.repeat_command)[-2] == "--config"
 
 
 def unchanged(call: Callable[[], object]) -> None:

@@ -7,12 +7,22 @@ __version__ = "0.3.0"
 
 TYPE_CHECKING = False  # typing's own takes 8 ms to import, in which Ctrl-C is a traceback
 if TYPE_CHECKING:
-    from dlrun.api import Run, SweepResults, list_runs, open, resume, run, sweep
+    from dlrun.api import (
+        Run,
+        SweepResults,
+        list_runs,
+        list_unreadable_runs,
+        open,
+        resume,
+        run,
+        sweep,
+    )
     from dlrun.errors import ConfigError, DataError, DlrunError
+    from dlrun.runs.run import UnreadableRun
 
 __all__ = [
-    "ConfigError", "DataError", "DlrunError", "Run", "SweepResults", "__version__",
-    "list_runs", "open", "resume", "run", "sweep",
+    "ConfigError", "DataError", "DlrunError", "Run", "SweepResults", "UnreadableRun", "__version__",
+    "list_runs", "list_unreadable_runs", "open", "resume", "run", "sweep",
 ]  # fmt: skip
 
 

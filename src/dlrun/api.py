@@ -22,12 +22,12 @@ from dlrun.experiments.running import run_experiment
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run as SavedRun
-from dlrun.runs.run import scan_runs
+from dlrun.runs.run import ScannedRun, UnreadableRun, scan_runs
 from dlrun.sweeps.results import SweepResults as ResultsOfSweep
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
 from dlrun.sweeps.sweep import run_sweep
 from dlrun.sweeps.sweep_folder import SweepState
-from dlrun.system.console import Screen, json_default
+from dlrun.system.console import Screen, json_default, pluralize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +45,7 @@ _RUNNING = threading.RLock()
 class Run(SavedRun):
     """Represents a saved run by its folder and its record (results.json).
 
-    folder: its path. record: the fields of results.json. problem: why the record or the config
-    cannot be read, or None; the record is then empty. is_other_version: whether that is because
-    another version of dlrun wrote them.
+    folder: its path. record: the fields of results.json.
     """
 
     @cached_property
@@ -255,21 +253,43 @@ def list_runs(
     tag: str | None = None,
     runs_dir: PathLike | None = None,
 ) -> list[Run]:
-    """Return all runs, or those of an experiment, in a state or with a tag, the newest first.
+    """Return the runs, or those of an experiment, in a state or with a tag, the newest first.
 
     Example: `[run.record.metrics["test_accuracy"] for run in dlrun.list_runs(state="finished")]`
 
-    A damaged run has the state "damaged", one that another version of dlrun wrote in another format
-    the state "other version"; both have an empty record. Raises ConfigError for an unknown
-    experiment without runs.
+    Runs that cannot be read are left out with a warning: `list_unreadable_runs` returns them.
+    Raises ConfigError for an unknown experiment without runs.
     """
-    scanned = scan_runs(resolve_runs_dir(_path(runs_dir)), experiment)
-    known = [Run.of(run) for run in scanned]
-    if experiment is not None and not known:
-        registry.experiment_entry(experiment)
+    scanned = _scan_runs(experiment, runs_dir)
+    known = [Run.of(run) for run in scanned if isinstance(run, SavedRun)]
+    if left_out := len(scanned) - len(known):
+        unreadable = f"{pluralize(left_out, 'run')} that cannot be read"
+        Screen().warn(f"left out: {unreadable}; `dlrun.list_unreadable_runs` says why")
     if tag is not None:
-        known = [run for run in known if run.is_readable and tag in run.notes.tags]
+        known = [run for run in known if tag in run.notes.tags]
     return [run for run in known if state in (None, run.state)]
+
+
+@with_short_errors
+def list_unreadable_runs(
+    experiment: str | None = None, *, runs_dir: PathLike | None = None
+) -> list[UnreadableRun]:
+    """Return the runs, or those of an experiment, that cannot be read, the newest first.
+
+    Example: `[run.folder for run in dlrun.list_unreadable_runs() if run.state == "damaged"]`
+
+    Raises ConfigError for an unknown experiment without runs.
+    """
+    scanned = _scan_runs(experiment, runs_dir)
+    return [run for run in scanned if isinstance(run, UnreadableRun)]
+
+
+def _scan_runs(experiment: str | None, runs_dir: PathLike | None) -> list[ScannedRun]:
+    """Open the runs of one or all experiments; raise ConfigError if the experiment is unknown."""
+    scanned = list(scan_runs(resolve_runs_dir(_path(runs_dir)), experiment))
+    if experiment is not None and not scanned:
+        registry.experiment_entry(experiment)
+    return scanned
 
 
 def _settings(

@@ -108,8 +108,11 @@ def test_a_run_of_another_format_has_a_state_of_its_own_and_stays(
     verified = json.loads(cli("verify", "theirs", "--json").is_told(1).stdout)
     assert verified[0]["result"] == "other version" and version in verified[0]["why"]
     cli("report").is_told(0, f"left out: runs/{NAME}/{other.name}/results.json: {told}")
-    newest, _ = dlrun.list_runs(runs_dir=tmp_path / "runs")
-    assert newest.state == "other version" and not newest.is_damaged
+    (unreadable,) = dlrun.list_unreadable_runs(runs_dir=tmp_path / "runs")
+    assert unreadable.folder == other and unreadable.state == "other version"
+    assert told in unreadable.problem
+    (readable,) = dlrun.list_runs(runs_dir=tmp_path / "runs")
+    assert readable.folder != other and readable.state == "finished"
     cli("runs", "rm", "theirs", "--yes").is_told(1, "kept", version)
     for state in ("damaged", "finished", "failed", "killed"):
         cli("runs", "rm", "--status", state, "--experiment", NAME, "--yes")

@@ -9,21 +9,21 @@ from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import NOT_THE_BOOKS, compare_with_published
 from dlrun.runs.options import RunOptions
-from dlrun.runs.results import Results
+from dlrun.runs.results import ComparisonWithPublished, Results
 from dlrun.system.accelerator import AcceleratorChoice
 from tests.conftest import LAB
 
 PUBLISHED, OTHER = DataOrigin("reviews", is_book=True), DataOrigin("reviews")
 
 
-def compared(name: str, *overrides: str, origin: DataOrigin = PUBLISHED) -> dict[str, Any]:
+def compared(name: str, *overrides: str, origin: DataOrigin = PUBLISHED) -> ComparisonWithPublished:
     config: Any = load_experiment_config(name, RunOptions(values=parse_set_overrides(overrides)))
     results = Results({}, AcceleratorChoice("cpu", "cpu", None), origin)
     return compare_with_published(name, config, results)
 
 
 def why(name: str, *overrides: str, origin: DataOrigin = PUBLISHED) -> Any:
-    return compared(name, *overrides, origin=origin)["reference_differs"]
+    return compared(name, *overrides, origin=origin).reference_differs
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_variant_has_published_numbers_of_its_own(
 ) -> None:
     """Its keys are no reason against it, and no other ones may differ."""
     assert (why(name, *overrides) or "") == reason
-    reference = compared(name, *overrides)["reference"]
+    reference = compared(name, *overrides).reference
     assert (reference["book"], reference["notebook"]) == (book, notebook) and reference["source"]
 
 

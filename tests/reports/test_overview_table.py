@@ -17,7 +17,7 @@ from tests.reports.example_runs import a_classification, config, sections
 
 
 def overview(shown: list[ReportSection]) -> Overview:
-    groups = group_runs([section.run for section in shown], with_published=True)
+    groups = group_runs([section.run for section in shown])
     by_folder = {section.run.folder: section for section in shown}
     complete_report_sections(groups, by_folder)
     return make_overview_table(groups, by_folder)

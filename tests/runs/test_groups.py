@@ -140,7 +140,7 @@ def test_the_books_place_needs_five_seeds(tmp_path: Path, published: float, expe
     reference = {"book": {"test_mae": published}}
     group = a_group(tmp_path, MAE, reference=reference)
     row = group_row(group, group.spreads["test_mae"])
-    assert (row["book_is"], row["note"], row["data"]) == (expected, "", group.data_description)
+    assert (row["book_is"], row["note"]) == (expected, "")
     few = a_group(tmp_path / "few", MAE[:3], reference=reference)
     row = group_row(few, few.spreads["test_mae"])
     assert (row["book_is"], row["note"]) == (None, "too few seeds to say (3 of 5)")

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
 
@@ -19,16 +19,6 @@ from dlrun.runs.run import Run
 from dlrun.system.files import hold_file_lock
 from tests.conftest import Dlrun
 from tests.runs.making import a_run, change_record
-
-
-@pytest.mark.parametrize(
-    ("seed", "data"), [(3, "digits, fold 2 of 5"), (4, "digits, split by seed 4, fold 2 of 5")]
-)
-def test_a_split_is_told_where_the_runs_seed_does_not_tell_it(seed: int, data: str) -> None:
-    digests = dict.fromkeys(("rows_digest", "test_digest", "train_digest"), "d")
-    split = {"seed": seed, "fold": 2, "folds": 5, **digests}
-    about = {"experiment": "e", "status": "finished", "seed": 3, "data": "digits", "split": split}
-    assert RunRecord.model_validate(about).data_and_split == data
 
 
 def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path: Path) -> None:
@@ -109,23 +99,3 @@ def test_what_may_differ_in_a_repetition_is_declared_with_each_field() -> None:
 
     own = Longer.fields_that_may_differ() - RunRecord.fields_that_may_differ()
     assert own == {"host", "disk"}, "what is not declared is compared"
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "rows", "expected"),
-    [
-        (0.8528000116348267, 25_000, (0.8483538687740, 0.8571377265496)),  # of single precision
-        (1.0, 10, (0.7224672001371, 1.0)),
-        (0.8528, None, None),
-        (0.8533, 1_000, None),  # a mean over classes
-    ],
-)
-def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
-    accuracy: float | None, rows: int | None, expected: tuple[float, float] | None
-) -> None:
-    about: dict[str, Any] = {"experiment": "x", "status": "finished", "test_rows": rows}
-    record = RunRecord.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
-    assert record.accuracy_interval == (
-        None if expected is None else pytest.approx(expected, abs=1e-10)
-    )
-    assert RunRecord.model_validate(about).accuracy_interval is None

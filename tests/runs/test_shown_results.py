@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from dlrun.runs.record import RunRecord
-from dlrun.runs.shown_results import add_accuracy_of_largest_class, remarks_on_metrics
+from dlrun.runs.shown_results import (
+    add_accuracy_of_largest_class,
+    interval_of_test_accuracy,
+    remarks_on_metrics,
+)
 
 BEST = {"metric": "valid_accuracy", "epoch": 17}
 METRICS = {"valid_accuracy": 0.7907, "test_accuracy": 0.7905}
@@ -57,3 +61,23 @@ def test_the_largest_class_stands_after_the_test_metrics() -> None:
     no_accuracy = {"test_loss": 1.0}
     assert add_accuracy_of_largest_class(a_record(classes=classes), no_accuracy) == no_accuracy
     assert add_accuracy_of_largest_class(a_record(), tested) == tested
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "rows", "expected"),
+    [
+        (0.8528000116348267, 25_000, (0.8483538687740, 0.8571377265496)),  # of single precision
+        (1.0, 10, (0.7224672001371, 1.0)),
+        (0.8528, None, None),
+        (0.8533, 1_000, None),  # a mean over classes
+    ],
+)
+def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
+    accuracy: float | None, rows: int | None, expected: tuple[float, float] | None
+) -> None:
+    about: dict[str, Any] = {"experiment": "x", "status": "finished", "test_rows": rows}
+    record = RunRecord.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
+    assert interval_of_test_accuracy(record) == (
+        None if expected is None else pytest.approx(expected, abs=1e-10)
+    )
+    assert interval_of_test_accuracy(RunRecord.model_validate(about)) is None

@@ -1,7 +1,7 @@
 """Open the runs that a command names, and show the command's result for each as a table."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from dlrun.runs.copies import find_damage
 from dlrun.runs.find import find_run, raise_if_sweep, run_name_without_time, runs_below
 from dlrun.runs.folder import LATEST
 from dlrun.runs.notes import RunNotes
-from dlrun.runs.run import Run, scan_folder, scan_runs
+from dlrun.runs.run import Run, ScannedRun, scan_folder, scan_runs
 from dlrun.runs.tables import Column, Row, table_lines
 from dlrun.system.console import Screen
 
@@ -19,7 +19,7 @@ NO_RUNS = "name a folder of runs by --runs-dir"
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 
 
-def scan_runs_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
+def scan_runs_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[ScannedRun]:
     """Return the runs of one experiment or of all; raise ConfigError if no run exists."""
     runs = scan_runs(runs_dir, experiment)
     if first := next(runs, None):
@@ -34,8 +34,8 @@ def scan_runs_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Run]:
     raise ConfigError(f"{runs_dir / experiment}: no runs here{meant}", f"`{lists}` has all")
 
 
-def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Run]]:
-    """Open runs, also damaged ones, and return a short name of each with the run.
+def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, ScannedRun]]:
+    """Open runs, also unreadable ones, and return a short name of each with the run.
 
     names: of runs, and of folders of runs at any depth; without names it is the runs folder. Raises
     ConfigError if there is no run.
@@ -53,6 +53,11 @@ def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Ru
         (name if short.count(name) == 1 else "/".join(folder.parts[-2:]), scan_folder(folder))
         for name, folder in zip(short, folders, strict=True)
     ]
+
+
+def readable_runs(opened: Iterable[tuple[str, ScannedRun]]) -> list[Run]:
+    """Return the opened runs that have a record."""
+    return [run for _, run in opened if isinstance(run, Run)]
 
 
 def describe_damage(run: Run) -> list[str]:

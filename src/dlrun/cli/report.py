@@ -10,7 +10,7 @@ from rich.text import Text
 from dlrun.cli import options as opt
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
-from dlrun.runs.find import find_sweep, runs_below, runs_newest_first
+from dlrun.runs.find import find_sweep_or_none, runs_below, runs_newest_first
 from dlrun.runs.groups import group_runs
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.output_paths import check_output_path
@@ -72,11 +72,10 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
         return _finished_of(folders, name)
     try:
         return PageContent([Run.open(name, runs_dir)])
-    except ConfigError as no_run:
-        try:
-            sweep = find_sweep(name, resolve_runs_dir(runs_dir))
-        except ConfigError:
-            raise no_run from None
+    except ConfigError:
+        sweep = find_sweep_or_none(name, resolve_runs_dir(runs_dir))
+        if sweep is None:
+            raise
     from dlrun.sweeps.results import read_sweep_report_content  # slow: the modules that begin runs
 
     return read_sweep_report_content(sweep)

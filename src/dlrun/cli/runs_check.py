@@ -3,11 +3,11 @@
 from collections import Counter
 
 from dlrun.cli import options as opt
-from dlrun.cli.opened_runs import describe_damage, open_runs, show_results
+from dlrun.cli.opened_runs import describe_damage, open_runs, readable_runs, show_results
 from dlrun.config.yaml_loader import Values
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.options import resolve_runs_dir
-from dlrun.runs.run import OTHER_VERSION
+from dlrun.runs.run import DAMAGED, OTHER_VERSION, ScannedRun, UnreadableRun
 from dlrun.runs.tables import Column
 from dlrun.system.console import Screen, pluralize
 
@@ -32,29 +32,33 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     screen = Screen(shows_results=not json)
     rows = list[Values]()
     opened = open_runs(runs, resolve_runs_dir(runs_dir))
-    copies = find_copies(CopyOrder.of_run(run) for _, run in opened)
+    copies = find_copies(map(CopyOrder.of_run, readable_runs(opened)))
     for name, run in opened:
-        problems = describe_damage(run)
-        result = "copy" if run.folder in copies else "whole"
-        if problems:
-            result = run.state if run.is_other_version else "damaged"
-        row: Values = {
-            "run": name,
-            "folder": str(run.folder),
-            "experiment": run.record.experiment if run.is_readable else None,
-            "state": run.state,
-            "files": len(run.record.files),
-            "result": result,
-            "problems": [*problems, *filter(None, [copies.get(run.folder)])],
-        }
-        rows.append(row)
+        row = {"run": name, "folder": str(run.folder), "state": run.state}
+        rows.append(row | _check_run(run, copies.get(run.folder)))
     if json:
         screen.print_json(rows)
     show_results(CHECKED, rows, [row["problems"] for row in rows], screen)
     counts = Counter(row["result"] for row in rows)
-    text = f"{pluralize(len(rows), 'run')}, {counts['damaged']} damaged"
+    text = f"{pluralize(len(rows), 'run')}, {counts[DAMAGED]} damaged"
     text += f", {len(copies)} copied" if copies else ""
     others = counts[OTHER_VERSION]
     text += f", {others} of another version" if others else ""
     screen.note(text)
-    return 1 if counts["damaged"] or copies or others else 0
+    return 1 if counts[DAMAGED] or copies or others else 0
+
+
+def _check_run(run: ScannedRun, copy: str | None) -> Values:
+    """Return what was found in a run's folder. copy: of which run it is a copy, in words."""
+    if isinstance(run, UnreadableRun):
+        return {"experiment": None, "files": 0, "result": run.state, "problems": [run.problem]}
+    problems = describe_damage(run)
+    result = "copy" if copy else "whole"
+    if problems:
+        result = DAMAGED
+    return {
+        "experiment": run.record.experiment,
+        "files": len(run.record.files),
+        "result": result,
+        "problems": [*problems, copy] if copy else problems,
+    }

@@ -12,6 +12,7 @@ from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.errors import ConfigError
 from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric, format_metric
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
+from dlrun.runs.descriptions import describe_data
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.groups import Group, group_runs
 from dlrun.runs.run import Run
@@ -141,7 +142,7 @@ def _compared_values(run: Run) -> Values:
     named = {
         "experiment": run.record.experiment,
         "state": run.state,
-        "data": run.record.data_and_split,
+        "data": describe_data(run.record),
     }
     return named | run.settings | about["code"] | about["packages"] | machine
 

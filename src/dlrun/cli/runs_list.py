@@ -24,15 +24,22 @@ from dlrun.metrics import (
 )
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.find import run_name_without_time
-from dlrun.runs.notes import RunNotes, check_tag
+from dlrun.runs.notes import check_tag
 from dlrun.runs.options import resolve_runs_dir
-from dlrun.runs.run import OTHER_VERSION, Run
-from dlrun.runs.tables import RUN_COLUMNS, Column, run_row, table_csv, table_lines
+from dlrun.runs.run import DAMAGED, OTHER_VERSION, Run, ScannedRun, UnreadableRun
+from dlrun.runs.tables import (
+    RUN_COLUMNS,
+    Column,
+    run_row,
+    table_csv,
+    table_lines,
+    unreadable_run_row,
+)
 from dlrun.system.console import Screen, cut, pluralize
 
 
 class State(StrEnum):
-    """Lists the states of runs, as `Run.state` returns them."""
+    """Lists the states of runs, as `Run.state` and `UnreadableRun.state` return them."""
 
     waiting = "waiting"
     running = "running"
@@ -40,7 +47,7 @@ class State(StrEnum):
     failed = "failed"
     interrupted = "interrupted"
     killed = "killed"
-    damaged = "damaged"
+    damaged = DAMAGED
     other_version = OTHER_VERSION
 
 
@@ -108,7 +115,7 @@ def list_runs(
 
 
 def _matching_rows(
-    runs: Iterable[Run],
+    runs: Iterable[ScannedRun],
     states: Collection[str],
     conditions: Sequence["_Condition"],
     named_keys: Collection[str],
@@ -124,9 +131,14 @@ def _matching_rows(
     rows = list[Row]()
     known_keys = set[str]()
     copy_orders = list[CopyOrder]()
+    run_count = 0
     for run in runs:
-        row = _searchable_row(run, screen, reads_config=reads_config)
-        copy_orders.append(CopyOrder.of_run(run))
+        run_count += 1
+        if isinstance(run, UnreadableRun):
+            row = _row_of_unreadable(run)
+        else:
+            row = _searchable_row(run, screen, reads_config=reads_config)
+            copy_orders.append(CopyOrder.of_run(run))
         known_keys |= row.keys()
         # All are evaluated: an invalid comparison is an error even if another one is not met.
         outcomes = [condition.meets(row) for condition in conditions]
@@ -138,7 +150,7 @@ def _matching_rows(
         copy = copies.get(Path(row["folder"]))
         row["is_copy"] = copy is not None
         row["problem"] = copy or row["problem"]
-    return rows, len(copy_orders)
+    return rows, run_count
 
 
 def _check_keys(named: Collection[str], known: Collection[str]) -> None:
@@ -154,12 +166,11 @@ def _searchable_row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
     """Return the values of a run; `reads_config`: also of its config and record, more slowly."""
     record = run.record
     row: Row = {}
-    notes = notes_or_warning(run, screen) if run.is_readable else RunNotes()
+    notes = notes_or_warning(run, screen)
     differs: Row = {}
-    if run.is_readable:
-        with contextlib.suppress(ConfigError):  # the experiment is not installed
-            differs = changed_settings(run)
-    if reads_config and run.is_readable:
+    with contextlib.suppress(ConfigError):  # the experiment is not installed
+        differs = changed_settings(run)
+    if reads_config:
         row = yaml_loader.flatten_keys(record.model_dump(exclude={"config"})) | run.settings
     return row | {
         **run_row(run, notes, differs),
@@ -167,6 +178,11 @@ def _searchable_row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
         "metrics": record.metrics,
         "directions": record.directions,
     }
+
+
+def _row_of_unreadable(run: UnreadableRun) -> Row:
+    """Return the values of a run without a record: it has no config and no metric."""
+    return {**unreadable_run_row(run), "config": {}, "metrics": {}, "directions": {}}
 
 
 class _Condition:

@@ -11,9 +11,9 @@ from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import scan_runs_or_fail
 from dlrun.errors import ConfigError, DlrunError, as_known_error
 from dlrun.runs.find import find_run, repair_latest_link
-from dlrun.runs.folder import remove_run
+from dlrun.runs.folder import file_sizes, remove_run
 from dlrun.runs.options import resolve_runs_dir
-from dlrun.runs.run import Run, scan_folder
+from dlrun.runs.run import DAMAGED, OTHER_VERSION, ScannedRun, UnreadableRun, scan_folder
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
@@ -48,7 +48,7 @@ def remove(
     else:
         states = status or ENDED
         chosen = [run for run in scan_runs_or_fail(folder, experiment) if run.state in states]
-    sizes = [sum(run.sizes.values()) for run in chosen]
+    sizes = [sum(file_sizes(run.folder).values()) for run in chosen]
     rows = [
         [format_size(size), run.state, "/".join(run.folder.parts[-2:])]
         for run, size in zip(chosen, sizes, strict=True)
@@ -60,17 +60,17 @@ def remove(
     return _remove(chosen, screen)
 
 
-def _named_runs(names: Sequence[str], runs_dir: Path) -> list[Run]:
+def _named_runs(names: Sequence[str], runs_dir: Path) -> list[ScannedRun]:
     """Return runs by their names; raise DlrunError for one that is running or cannot be read."""
     folders = dict.fromkeys(find_run(name, runs_dir) for name in names)
     named = [scan_folder(folder) for folder in folders]
     for run in named:
-        if run.is_damaged:
+        if isinstance(run, UnreadableRun) and run.state == DAMAGED:
             words = ["dlrun", "runs", "rm", "--status", "damaged"]
             remove = shlex.join([*words, "--runs-dir", str(run.folder.parents[1])])
             hint = f"`{remove}` removes damaged runs"
             raise DlrunError(f"{run.folder}: damaged, so it is kept: {run.problem}", hint)
-        if run.is_other_version:
+        if isinstance(run, UnreadableRun) and run.state == OTHER_VERSION:
             hint = "use that version, or remove the folder by yourself"
             raise DlrunError(f"{run.folder}: kept: {run.problem}", hint)
         if run.state == "running":
@@ -78,7 +78,7 @@ def _named_runs(names: Sequence[str], runs_dir: Path) -> list[Run]:
     return named
 
 
-def _remove(chosen: Sequence[Run], screen: Screen) -> int:
+def _remove(chosen: Sequence[ScannedRun], screen: Screen) -> int:
     """Remove runs, unless they have changed since they were chosen; return the exit code."""
     exit_code = 0
     try:

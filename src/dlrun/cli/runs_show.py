@@ -13,6 +13,7 @@ from dlrun.errors import ConfigError
 from dlrun.experiments.resuming import resume_command
 from dlrun.experiments.saved_runs import changed_settings
 from dlrun.runs import shown_results as metrics
+from dlrun.runs.descriptions import describe_data, describe_device
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import published_metrics
 from dlrun.runs.run import Run
@@ -57,7 +58,7 @@ def _run_as_object(run: Run, differs: Values | None, notes: RunNotes) -> Values:
         "note": notes.note or None,
         "differs": differs,
         "metrics": run.newest_metrics,
-        "interval_of_test_set": run.record.accuracy_interval,
+        "interval_of_test_set": metrics.interval_of_test_accuracy(run.record),
         "published": published_metrics(run.record),
         "size": sum(sizes.values()),
         "files": sizes,
@@ -97,7 +98,7 @@ def _lines_of_origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines
         ("error", record.error),
         ("tags", ", ".join(notes.tags)),
         ("note", notes.note),
-        ("data", record.data_and_split),
+        ("data", describe_data(record)),
         ("differs", changes or "in nothing from the shipped config"),
     ]
 
@@ -115,7 +116,7 @@ def _lines_of_files_and_versions(run: Run) -> Lines:
     machine = [python, environment.platform, environment.processor]
     return [
         *metrics.remarks_on_metrics(record),
-        ("time", seconds and f"{seconds}{record.computed_on}"),
+        ("time", f"{seconds} {describe_device(record)}".strip()),
         ("versions", ", ".join(known)),
         ("machine", ", ".join(filter(None, machine))),
         ("size", f"{format_size(sum(sizes.values()))}: {files}"),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dlrun.cli import options as opt
+from dlrun.config.data_sections import SPLIT_SEED
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import GENERATED
@@ -17,7 +18,6 @@ from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import WITHOUT_EFFECT
 from dlrun.runs.options import RunOptions
 from dlrun.runs.output_paths import check_output_path
-from dlrun.runs.record import SPLIT_SEED
 from dlrun.system.commit import PACKAGE
 from dlrun.system.files import write_file_atomically
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from dlrun.cli import options as opt
-from dlrun.cli.opened_runs import describe_damage, open_runs, show_results
+from dlrun.cli.opened_runs import describe_damage, open_runs, readable_runs, show_results
 from dlrun.cli.runs_compare import run_provenance
 from dlrun.config.sections import DATA_PLACES, RUNTIME_KEYS
 from dlrun.config.yaml_loader import (
@@ -28,7 +28,7 @@ from dlrun.runs.folder import CONFIG, ENVIRONMENT
 from dlrun.runs.metrics_csv import SECONDS
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.ranked_metrics import main_metric
-from dlrun.runs.run import Run
+from dlrun.runs.run import DAMAGED, Run, ScannedRun, UnreadableRun
 from dlrun.runs.tables import Column
 from dlrun.system.console import Screen, cut, format_position
 from dlrun.system.signals import StopRequest
@@ -62,7 +62,7 @@ def verify_runs(
     """
     screen = Screen(quiet=quiet, shows_results=not json)
     opened = open_runs(runs, resolve_runs_dir(runs_dir))
-    copies = find_copies(CopyOrder.of_run(run) for _, run in opened)
+    copies = find_copies(map(CopyOrder.of_run, readable_runs(opened)))
     rows: list[Values] = []
     try:
         for number, (name, run) in enumerate(opened, start=1):
@@ -95,7 +95,7 @@ def _describe_result(row: Values) -> list[str]:
     return lines
 
 
-def _verify_run(run: Run, data_dir: Path | None) -> Values:
+def _verify_run(run: ScannedRun, data_dir: Path | None) -> Values:
     """Return what the JSON output says of a run and its repetition.
 
     result: identical or different; if the run was not repeated, its state (such as damaged) or
@@ -103,24 +103,29 @@ def _verify_run(run: Run, data_dir: Path | None) -> Values:
     the record, and of files, whose values are digests. causes: which of code, packages, machine,
     data differ.
     """
-    metric = main_metric(run.record) or ""
     row: Values = {
         "folder": str(run.folder),
-        "experiment": run.record.experiment if run.is_readable else None,
-        "metric": metric,
-        "stated": run.record.metrics.get(metric),
+        "experiment": None,
+        "metric": "",
+        "stated": None,
         "repeated": None,
         "result": run.state,
-        "why": run.problem,
+        "why": None,
         "differences": [],
         "causes": [],
     }
+    if isinstance(run, UnreadableRun):
+        return row | {"why": run.problem}
+    metric = main_metric(run.record) or ""
+    row["experiment"] = run.record.experiment
+    row["metric"] = metric
+    row["stated"] = run.record.metrics.get(metric)
     if row["result"] != "finished":
         resume = resume_command(run)
         hint = f"; `{resume}` finishes it" if resume else ""
-        return row | {"why": run.problem or f"only a finished run can be verified{hint}"}
+        return row | {"why": f"only a finished run can be verified{hint}"}
     if problems := describe_damage(run):
-        return row | {"result": "damaged", "why": "; ".join(problems)}
+        return row | {"result": DAMAGED, "why": "; ".join(problems)}
     try:
         return row | _repeat_and_compare(run, metric, data_dir)
     except Exception as error:  # one student's broken run must not hide the other results

@@ -1,8 +1,18 @@
 """Define the split of a run's data: which rows were tested, and which trained and validated."""
 
+from typing import NamedTuple
+
 from pydantic import BaseModel, ConfigDict
 
 from dlrun.metrics import TESTED, VALID
+
+
+class Division(NamedTuple):
+    """Says what divides the same rows in the same way: a seed, and the fold of so many folds."""
+
+    seed: int
+    fold: int | None
+    folds: int | None
 
 
 class Split(BaseModel):
@@ -29,6 +39,6 @@ class Split(BaseModel):
         return self.validation_digest if metric.startswith(VALID) else self.train_digest
 
     @property
-    def division(self) -> tuple[int, int | None, int | None]:
-        """Return what divides the same rows in the same way: the seed, the fold and the folds."""
-        return self.seed, self.fold, self.folds
+    def division(self) -> Division:
+        """Return what divided the rows."""
+        return Division(self.seed, self.fold, self.folds)

@@ -5,18 +5,19 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from dlrun.config.data_sections import CHANCE, DataConfig, DividedDataConfig
+from dlrun.config.data_sections import CHANCE, SPLIT_SEED, DataConfig, DividedDataConfig
 from dlrun.config.sections import (
     DATA_PLACES,
     RUNTIME_KEYS,
     ExperimentConfig,
     PublishedMetrics,
     PublishedVariant,
+    RangeOfRuns,
 )
-from dlrun.config.yaml_loader import Values, format_setting
+from dlrun.config.yaml_loader import format_setting
 from dlrun.data.dataset_types import GENERATED, dataset_of
 from dlrun.experiments.registry import changed_from_shipped, experiment_entry, shipped_values
-from dlrun.runs.results import Results
+from dlrun.runs.results import ComparisonWithPublished, Results
 
 S = TypeVar("S", bound=BaseModel)
 NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
@@ -25,34 +26,34 @@ WITHOUT_EFFECT = RUNTIME_KEYS | DATA_PLACES
 WITHOUT_EFFECT |= {"threads", "trainer.deterministic", "predictions", "metrics"}
 # Keys that may differ from the shipped config when a run is compared with the published numbers:
 # also those of chance, and the source of the data, which declares whether they are the book's.
-NEUTRAL = WITHOUT_EFFECT | CHANCE | {"data.source", "data.split_seed"}
+NEUTRAL = WITHOUT_EFFECT | CHANCE | {"data.source", SPLIT_SEED}
 
 
-def compare_with_published(name: str, config: ExperimentConfig, results: Results) -> Values:
-    """Return the fields of a run's record that compare its results with published numbers.
+def compare_with_published(
+    name: str, config: ExperimentConfig, results: Results
+) -> ComparisonWithPublished:
+    """Decide with which published numbers a run's results are compared, or why with none.
 
-    reference: the published numbers of the shipped config, whatever the run's config says, or of
-    the variant whose values the run has. reference_differs: why the run cannot be compared, or
-    None: only a run on the book's data is, by its declared source and the digests of the files,
-    with no other values than the shipped config's or the variant's. expected: by metric, the range
-    that holds 95 % of the config's runs on the book's data; empty if it was not measured.
+    The numbers are those of the shipped config, whatever the run's config says, or of the variant
+    whose values the run has. Only a run on the book's data is compared, by its declared source and
+    the digests of the files, with no other values than the shipped config's or the variant's.
     """
-    fields: Values = {"reference": {}, "reference_differs": None, "expected": {}}
     if config.reference_section is None:
-        return fields
+        return ComparisonWithPublished()
     section = shipped_reference(name, config.reference_section)
     data = config.data_section
     is_declared = not isinstance(data, DataConfig) or dataset_of(data).source(data).is_book
     is_book = is_declared and results.origin.is_book
     changed = changes_that_affect_results(name, config)
-    fields["reference"] = section.model_dump()
+    reference = section.model_dump()
     numbers: BaseModel = section
     if variant := _variant_with_values(getattr(section, "variants", []), changed):
-        fields["reference"] |= variant.model_dump(exclude={"set"})
+        reference |= variant.model_dump(exclude={"set"})
         numbers = variant
         changed = {key: value for key, value in changed.items() if key not in variant.set}
+    expected: dict[str, RangeOfRuns] = {}
     if is_book and not changed and isinstance(numbers, PublishedMetrics):
-        fields["expected"] = numbers.measured
+        expected = numbers.measured
     reasons = [] if is_book else [NOT_THE_BOOKS]
     is_generated = getattr(data, "source", "") == GENERATED  # then the other values say nothing
     if not is_generated:
@@ -61,8 +62,7 @@ def compare_with_published(name: str, config: ExperimentConfig, results: Results
             f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
             for key, value in changed.items()
         ]
-    fields["reference_differs"] = ", ".join(reasons) or None
-    return fields
+    return ComparisonWithPublished(reference, ", ".join(reasons) or None, expected)
 
 
 def _variant_with_values(
@@ -90,7 +90,7 @@ def changes_that_affect_results(name: str, config: ExperimentConfig) -> dict[str
     values = config.model_dump(mode="json")
     neutral = NEUTRAL | config.neutral_keys
     if isinstance(config.data_section, DividedDataConfig):
-        neutral -= {"data.split_seed"}  # it chooses the test rows
+        neutral -= {SPLIT_SEED}  # it chooses the test rows
     return {
         key: value
         for key, value in changed_from_shipped(name, values).items()

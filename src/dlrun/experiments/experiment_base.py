@@ -10,6 +10,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.data.dataset_types import dataset_of
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
+from dlrun.runs.descriptions import describe_data
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import Run
@@ -65,7 +66,8 @@ class Experiment(ABC, Generic[C]):
 
     def title(self, run: Run) -> str:
         """Return the title of a run's figures: experiment, seed, the folder's name, the data."""
-        return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data_and_split}"
+        data = describe_data(run.record)
+        return f"{self.name}, seed {run.record.seed}, run {run.name}\n{data}"
 
     def draw(self, run: Run, config: C) -> DrawnFigures:
         """Return a run's figures by their file names, drawn only from the files of the run."""

@@ -28,7 +28,7 @@ def resume_command(run: Run) -> str | None:
     except DlrunError:  # not installed
         return None
     state = run.state
-    command = f"dlrun resume {shlex.quote(str(run.folder))}{run.place_options}"
+    command = shlex.join(["dlrun", "resume", str(run.folder), *run.place_options])
     if state == "waiting":
         return command
     if not schema.resumable or state == "running":

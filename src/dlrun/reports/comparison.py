@@ -9,10 +9,11 @@ from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.reports import charts
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
-from dlrun.reports.group_rows import group_row
+from dlrun.reports.group_rows import describe_data_of_group, group_row
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
-from dlrun.runs.groups import Group, name_by_varied_settings, seed_and_fold
+from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.groups import Group, Repeat, name_by_varied_settings
 from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.tables import GROUP_COLUMNS, Column, used_columns
 
@@ -23,6 +24,7 @@ Sections = Mapping[Path, ReportSection]  # by the folder of their run
 
 def complete_report_sections(groups: Sequence[Group], sections: Sections) -> None:
     """Add to each run's report section its settings, and the run that represents its group."""
+    copies = find_copies(CopyOrder.of_run(section.run) for section in sections.values())
     for group in groups:
         for run in group.runs:
             section = sections[run.folder]
@@ -31,10 +33,10 @@ def complete_report_sections(groups: Sequence[Group], sections: Sections) -> Non
                 settings[FOLD] = fold
             if settings:
                 section.title += f", {format_settings_briefly(settings)}"
-            section.copy = group.copies.get(run.folder, "")
+            section.copy = copies.get(run.folder, "")
             if run.is_finished and not section.copy:
                 section.representative = sections[(group.median_run or run).folder]
-                counted = group.counted[seed_and_fold(run)]
+                counted = group.counted[Repeat.of(run)]
                 section.repeated_by = None if counted is run else sections[counted.folder].number
 
 
@@ -63,19 +65,20 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
     for ranked in rank_on_same_test_rows(groups):
         if sum(len(group.runs) for group in ranked) > 1:
             groups_on_data = name_by_varied_settings(ranked)
-            rows = [row for group in groups_on_data for row in _rows_of_group(group)]
+            rows = [row for group in groups_on_data for row in _rows_of_group(group, sections)]
             drawn = _charts_of_metrics(groups_on_data, sections)
-            data = groups_on_data[0].data_description
+            data = describe_data_of_group(groups_on_data[0])
             compared.append(DataSetComparison(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
     return compared
 
 
-def _rows_of_group(group: Group) -> list[Values]:
+def _rows_of_group(group: Group, sections: Sections) -> list[Values]:
     """Return a row for each test metric of a config; of a single run only for its main metric."""
     spreads = group.test_spreads[:1] if len(group.counted) == 1 else group.test_spreads
     # Published numbers are grey if the runs cannot be compared with them.
     about = {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
-    return [group_row(group, spread) | about for spread in spreads]
+    with_published = sections[group.runs[0].folder].with_published
+    return [group_row(group, spread, with_published=with_published) | about for spread in spreads]
 
 
 def _charts_of_metrics(groups: Sequence[Group], sections: Sections) -> list[Chart]:

@@ -3,20 +3,23 @@
 from decimal import Decimal
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.runs.groups import Group, Interval, Spread
+from dlrun.runs.descriptions import describe_data
+from dlrun.runs.groups import Group, Interval, Spread, division_of
 from dlrun.runs.published import EDITIONS, published_metrics
 from dlrun.runs.record import ACCURACY
+from dlrun.runs.shown_results import interval_of_test_accuracy
 
 
-def group_row(group: Group, spread: Spread) -> Values:
+def group_row(group: Group, spread: Spread, *, with_published: bool = False) -> Values:
     """Return what is known of a metric of a group of runs, as screen, JSON, CSV and page have it.
 
-    note: why nothing is said about the metric, if nothing is.
+    with_published: whether to show published numbers that do not judge the runs. The row's `note`
+    says why nothing is said about the metric, if nothing is.
     """
-    published = published_values(group, spread.metric.name)
+    published = published_values(group, spread.metric.name, with_published=with_published)
     row: Values = {
         "experiment": group.record.experiment,
-        "data": group.data_description,
+        "data": describe_data_of_group(group),
         "config": format_settings_briefly(group.settings),
         "settings": group.settings,
         "metric": spread.metric.name,
@@ -30,7 +33,6 @@ def group_row(group: Group, spread: Spread) -> Values:
         "interval_of_test_set": interval_of_test_set(group, spread),
         "note": "; ".join(filter(None, (spread.metric.not_ranked, group.shortage(spread)))),
         "runs": [str(run.folder) for run in group.counted.values()],
-        "planned": group.planned or None,
     }
     for edition in EDITIONS:
         row[edition] = published.get(edition)
@@ -38,9 +40,25 @@ def group_row(group: Group, spread: Spread) -> Values:
     return row
 
 
-def published_values(group: Group, metric: str) -> dict[str, float]:
-    """Return the published values of a metric of a group of runs, by edition of the book."""
-    editions = published_metrics(group.record, ignoring_differences=group.with_published)
+def describe_data_of_group(group: Group) -> str:
+    """Return in words what the data of a group are, with the split if all runs have the same."""
+    record = next((run.record for run in group.runs if run.record.data), None)
+    if record is None:
+        return f"{group.record.experiment}, {group.record.source or 'its data'}"
+    divisions = {division_of(run) for run in group.runs} - {None}
+    if len(divisions) == 1:
+        return describe_data(record)
+    return f"{record.data}, {group.fold_count} folds" if group.fold_count else record.data
+
+
+def published_values(
+    group: Group, metric: str, *, with_published: bool = False
+) -> dict[str, float]:
+    """Return the published values of a metric of a group of runs, by edition of the book.
+
+    with_published: whether also those that do not judge the runs.
+    """
+    editions = published_metrics(group.record, ignoring_differences=with_published)
     return {edition: values[metric] for edition, values in editions.items() if metric in values}
 
 
@@ -50,7 +68,7 @@ def position_of_published(group: Group, spread: Spread, edition: str) -> str | N
     `equal`, `above` or `below` a fit that depends on no seed. None if it is not judged.
     """
     value = published_values(group, spread.metric.name).get(edition)
-    if value is None or group.record.reference_differs or group.shortage(spread):
+    if value is None or group.shortage(spread):
         return None
     if group.depends_on_chance and spread.range_of_runs:
         return position_relative_to(value, spread.range_of_runs)
@@ -71,4 +89,4 @@ def position_relative_to(published: float, interval: Interval) -> str:
 def interval_of_test_set(group: Group, spread: Spread) -> Interval | None:
     """Return the interval of a single run's test accuracy; None of several runs, or of others."""
     is_shown = len(group.counted) == 1 and spread.metric.name == ACCURACY
-    return group.record.accuracy_interval if is_shown else None
+    return interval_of_test_accuracy(group.record) if is_shown else None

@@ -106,17 +106,18 @@ def _row_of_group(group: Group, sections: Sections) -> Values:
         "is_quiet": bool(group.record.reference_differs),
     }
     if spread is not None:
-        return row | _cells_of_metric(group, spread)
+        return row | _cells_of_metric(group, spread, with_published=section.with_published)
     if labels := count_labels_as_in_book(section.photographs):
         value = f"{labels['mean']} of {labels['photographs']}"
         return row | {"metric": "labels as the book's", "value": value}
     return row
 
 
-def _cells_of_metric(group: Group, spread: Spread) -> Values:
+def _cells_of_metric(group: Group, spread: Spread, *, with_published: bool) -> Values:
     """Return the cells on a metric of a config: its mean here, a published number, a picture."""
     metric = spread.metric.name
-    edition, published = next(iter(published_values(group, metric).items()), ("", None))
+    editions = published_values(group, metric, with_published=with_published)
+    edition, published = next(iter(editions.items()), ("", None))
     position = position_of_published(group, spread, edition)
     row: Values = {
         "metric": metric.removeprefix(TESTED).replace("_", " "),

@@ -22,6 +22,7 @@ from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import warning_tags_as_html
+from dlrun.runs.descriptions import describe_data
 from dlrun.runs.groups import group_runs
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
@@ -74,7 +75,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         ReportSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
     ]
-    groups = group_runs(content.runs, with_published=content.with_published)
+    groups = group_runs(content.runs)
     by_folder = {section.run.folder: section for section in sections}
     comparison.complete_report_sections(groups, by_folder)
     for section in sections:
@@ -151,6 +152,7 @@ def _render(**values: object) -> str:
     return environment.get_template("page.html").render(
         **values,
         geometry=charts,
+        describe_data=describe_data,
         hashes={"style": _sha256(style), "script": _sha256(script)},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         notes=remarks_on_metrics,

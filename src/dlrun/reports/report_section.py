@@ -27,6 +27,7 @@ from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import EDITIONS, published_metrics
 from dlrun.runs.record import RunEnvironment
 from dlrun.runs.run import ASSETS, Run
+from dlrun.runs.shown_results import interval_of_test_accuracy
 
 if TYPE_CHECKING:
     from dlrun.reports.evaluation import PredictionEvaluation, RegressionEvaluation
@@ -76,7 +77,9 @@ class ReportSection:
         self.labels: list[str] = []
         if ASSETS in self.record.files:
             self.labels = self._read_or_note(lambda: run.labels, [], ASSETS)
-        self.accuracy_interval = self.record.accuracy_interval if self.state == "finished" else None
+        self.accuracy_interval: tuple[float, float] | None = None
+        if self.state == "finished":
+            self.accuracy_interval = interval_of_test_accuracy(self.record)
 
     def _title(self) -> str:
         """Return the experiment, the name that the user gave the run, and the seed."""

@@ -17,7 +17,9 @@ from dlrun.runs.folder import Row, RunFolder
 from dlrun.system.console import Screen
 from dlrun.system.files import open_regular_file, replace_atomically, sync_file
 
-NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
+NAME = "checkpoint"
+PREVIOUS = "checkpoint.previous"
+PARTS = "checkpoint.parts"
 # Removed in this order, so that the files left after each removal are still a valid checkpoint.
 CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 MAGIC = b"dlrun checkpoint 3 "
@@ -148,16 +150,17 @@ def remove_previous_checkpoint(folder: RunFolder) -> None:
 def _read_checkpoint(path: Path, run: str) -> RunCheckpoint:
     """Read a checkpoint of a run. Raises one of UNREADABLE if it is damaged, or another run's."""
     with open_regular_file(path) as stream:
-        head, rest = stream.readline(200), stream.read()
+        head = stream.readline(200)
+        rest = stream.read()
     if not head.startswith(MAGIC):
         raise ValueError("not a checkpoint of dlrun")
     if hashlib.sha256(rest).hexdigest().encode() != head[len(MAGIC) :].strip():
         raise ValueError("its SHA-256 does not match")
     text, _, state = rest.partition(b"\n")
     header = json.loads(text)
-    parts = []
     if header["run"] != run:
         raise ValueError("the checkpoint of another run")
+    parts = []
     if header["parts"]:
         with open_regular_file(path.with_name(PARTS)) as stream:
             parts = [stream.read(length) for length, _ in header["parts"]]

@@ -16,7 +16,9 @@ from dlrun.runs.run import Run
 from dlrun.system.console import pluralize
 
 BLOCK_ROWS = 21  # rows of a block of a series: the trading days of a month, roughly
-ROW, BLOCK = "test row", "block"  # units of a comparison, besides seed and fold
+# The units of a comparison, besides seed and fold.
+ROW = "test row"
+BLOCK = "block"
 Differences = NDArray[np.float64]
 
 
@@ -58,10 +60,13 @@ class Comparison:
         low, high = self.interval_of_difference
         if low == high == 0:
             return "equal"
-        side = (low > 0) - (high < 0)
-        if not side:
+        is_larger = low > 0
+        is_smaller = high < 0
+        if not (is_larger or is_smaller):
             return "no clear difference"
-        return {1: "better", -1: "worse", 0: "different"}[side * self.metric.sign]
+        if not self.metric.sign:
+            return "different"
+        return "better" if is_larger == (self.metric.sign > 0) else "worse"
 
     def as_object(self) -> dict[str, object]:
         """Return the comparison as an object for the JSON output."""
@@ -141,7 +146,8 @@ def compare_groups(group: Group, other: Group, metric: str) -> Comparison | None
 
 def _pair_groups(group: Group, other: Group) -> list[_Pair]:
     """Return the runs to compare: those of the same seed or fold, or each with the only fit."""
-    ours, theirs = group.runs_by_repeat, other.runs_by_repeat
+    ours = group.runs_by_unit
+    theirs = other.runs_by_unit
     if not other.depends_on_chance:
         ((_, only),) = theirs.items()
         return [_Pair(runs, only) for runs in ours.values()]
@@ -150,7 +156,7 @@ def _pair_groups(group: Group, other: Group) -> list[_Pair]:
         return [_Pair(only, runs) for runs in theirs.values()]
     if group.unit != other.unit:
         return []
-    return [_Pair(ours[repeat], theirs[repeat]) for repeat in ours if repeat in theirs]
+    return [_Pair(ours[key], theirs[key]) for key in ours if key in theirs]
 
 
 def _kind_of_rows(metric: str) -> str:

@@ -14,7 +14,7 @@ from dlrun.system.files import file_digest
 class CopyOrder(NamedTuple):
     """Sorts the original of copies first: it began first, or is where its record says."""
 
-    id: str  # empty if the run is damaged
+    id: str
     started: str
     is_renamed: bool
     is_elsewhere: bool
@@ -35,16 +35,13 @@ def find_copies(runs: Iterable[CopyOrder]) -> dict[Path, str]:
     copies: dict[Path, str] = {}
     for run in sorted(runs):
         original = originals.setdefault(run.id, run.folder)
-        if run.id and run.folder != original:
+        if run.folder != original:
             copies[run.folder] = f"the same run as {'/'.join(original.parts[-2:])}"
     return copies
 
 
 def find_damage(run: Run) -> Iterator[str]:
-    """Yield a sentence for each damaged file in a run's folder."""
-    if run.problem is not None:
-        yield run.problem
-        return
+    """Yield a sentence for each damaged file in the folder of a run whose record can be read."""
     try:
         read_notes(run.folder)
     except DlrunError as error:

@@ -12,7 +12,7 @@ def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
 
     Raises ValueError or csv.Error if the content is no such table.
     """
-    rows = [*csv.reader(io.StringIO(content.decode(), newline=""), strict=True)]
+    rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     header = rows.pop(0) if rows else []
     if not header:
         raise ValueError("it has no header")

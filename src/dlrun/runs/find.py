@@ -2,15 +2,20 @@
 
 import contextlib
 import os
-import re
 import shlex
 from itertools import chain
 from pathlib import Path
 
 from dlrun.errors import ConfigError, did_you_mean
-from dlrun.runs.folder import CONFIG, LATEST, PLAN, RESULTS, SWEEPS, update_latest_link
-
-_STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
+from dlrun.runs.folder import (
+    CONFIG,
+    LATEST,
+    PLAN,
+    RESULTS,
+    SWEEPS,
+    RunFolderName,
+    update_latest_link,
+)
 
 
 def runs_newest_first(
@@ -46,7 +51,7 @@ def _is_run(folder: Path, *, damaged: bool) -> bool:
     """Return whether a folder has a config, or with `damaged` at least a record or a run's name."""
     if os.access(folder / CONFIG, os.F_OK):
         return True
-    return damaged and (bool(_STAMP.match(folder.name)) or (folder / RESULTS).exists())
+    return damaged and (bool(RunFolderName.of(folder).time) or (folder / RESULTS).exists())
 
 
 def runs_below(folder: Path) -> list[Path]:
@@ -55,9 +60,10 @@ def runs_below(folder: Path) -> list[Path]:
     A run's folder, and one that only has a run's name, is itself the only one.
     """
     runs: list[Path] = []
-    for path, folders, files in os.walk(folder):
-        if {CONFIG, RESULTS} & {*files} or _STAMP.match(Path(path).name):
-            runs.append(Path(path))
+    for parent, folders, files in os.walk(folder):
+        path = Path(parent)
+        if {CONFIG, RESULTS} & set(files) or RunFolderName.of(path).time:
+            runs.append(path)
             folders.clear()
         folders[:] = [name for name in folders if not name.startswith(".")]
     return sorted(runs)
@@ -129,24 +135,35 @@ def repair_latest_link(runs_dir: Path, experiment: str) -> None:
 
 def find_sweep(name: str, runs_dir: Path) -> Path:
     """Return a sweep's folder by its name, path or `latest`; raise ConfigError if none exists."""
-    plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
-    sweeps = [path.parent for path in sorted(plans, key=plans.__getitem__, reverse=True)]
-    if name == LATEST and sweeps:
-        return sweeps[0]
-    with contextlib.suppress(OSError):  # too long a name
-        for folder in (runs_dir / SWEEPS / name, Path(name).absolute()):
-            if name and (folder / PLAN).is_file():
-                return folder
-    names = [path.name for path in sweeps]
+    folder = find_sweep_or_none(name, runs_dir)
+    if folder is not None:
+        return folder
+    names = [path.name for path in _sweeps_newest_first(runs_dir)]
     hint = f"there are {', '.join(names[:5])}" if names else f"there are no sweeps in {runs_dir}"
     raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
 
 
+def find_sweep_or_none(name: str, runs_dir: Path) -> Path | None:
+    """Return a sweep's folder by its name, path or `latest`; None if there is no such sweep."""
+    sweeps = _sweeps_newest_first(runs_dir)
+    if name == LATEST and sweeps:
+        return sweeps[0]
+    with contextlib.suppress(OSError):  # The name is too long.
+        for folder in (runs_dir / SWEEPS / name, Path(name).absolute()):
+            if name and (folder / PLAN).is_file():
+                return folder
+    return None
+
+
+def _sweeps_newest_first(runs_dir: Path) -> list[Path]:
+    plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
+    return [path.parent for path in sorted(plans, key=plans.__getitem__, reverse=True)]
+
+
 def raise_if_sweep(name: str, runs_dir: Path) -> None:
     """Raise ConfigError if a user gives a sweep's name as that of a run or an experiment."""
-    try:
-        sweep = find_sweep(name, runs_dir)
-    except ConfigError:
+    sweep = find_sweep_or_none(name, runs_dir)
+    if sweep is None:
         return
     words = ["dlrun", "runs", "list", "--where", f"sweep.name={sweep.name}"]
     lists = shlex.join([*words, "--runs-dir", str(sweep.parents[1])])
@@ -154,15 +171,13 @@ def raise_if_sweep(name: str, runs_dir: Path) -> None:
 
 
 def run_name_without_time(folder: Path) -> str:
-    """Return the name of a run's folder without the time at its start."""
-    stamp = _STAMP.match(folder.name)
-    return folder.name[stamp.end() + 1 :] if stamp else folder.name
+    """Return the name that the user or a random number gave a run, which follows the time."""
+    return RunFolderName.of(folder).rest
 
 
 def _start_key(folder: Path) -> tuple[str, int, str]:
     """Return a key that sorts runs by time: the second in a run's name, and its config's time."""
-    stamp = _STAMP.match(folder.name)
     written = 0
     with contextlib.suppress(OSError):
         written = (folder / CONFIG).stat().st_mtime_ns
-    return stamp[0] if stamp else "", written, folder.name
+    return RunFolderName.of(folder).time, written, folder.name

@@ -10,23 +10,55 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.checksummed_json import has_checksum
 from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_file_atomically
 
-LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
-RESULTS, ENVIRONMENT, SUMMARY = "results.json", "environment.json", "summary.txt"
-NOTES = "notes.json"  # may change at any time
-SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
-PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
-PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
-WEIGHTS, THUMBNAILS = "weights.pt", "thumbnails.npz"
-STAMP = "%Y%m%dT%H%M%SZ"  # the time in the name of a run's folder
+LATEST = "latest"  # the link to an experiment's newest run
+# The files of every run. Only the notes may change after its end.
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.csv"
+RESULTS = "results.json"
+SUMMARY = "summary.txt"
+NOTES = "notes.json"
+LOG = "log.txt"
+LOCK = "run.lock"
+# The files of some runs.
+PREDICTIONS = "predictions.csv"
+MISTAKES = "mistakes.json"
+WORDS = "words.csv"
+WEIGHTS = "weights.pt"
+THUMBNAILS = "thumbnails.npz"
+# The folder of all sweeps stands among those of the experiments; each sweep has these files.
+SWEEPS = "sweeps"
+PLAN = "sweep.json"
+SWEEP_LOCK = "sweep.lock"
+# The time at the start of a run folder's name: as it is written, and as it is found.
+STAMP = "%Y%m%dT%H%M%SZ"
+_STAMP_AND_NAME = re.compile(r"(\d{8}T\d{6}Z)-(.*)", re.DOTALL)
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.
 PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
 
 Row = Mapping[str, float]
+
+
+class RunFolderName(NamedTuple):
+    """Holds the UTC time in the name of a run's folder, to the second, and the rest of the name.
+
+    A folder whose name is not that of a run has no time, and the whole name.
+    """
+
+    time: str
+    rest: str
+
+    @classmethod
+    def of(cls, folder: Path) -> "RunFolderName":
+        """Read the time and the rest from the name of a folder."""
+        parts = _STAMP_AND_NAME.fullmatch(folder.name)
+        return cls(parts[1], parts[2]) if parts else cls("", folder.name)
 
 
 class RunFolder:
@@ -160,6 +192,13 @@ def check_outside_runs(option: str, path: Path) -> None:
             if has_checksum(folder / name):
                 problem = f"{option} {path}: is in the folder of a {kind}, {folder}"
                 raise ConfigError(problem, "choose another")
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of each file in a folder and below, the largest first."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    sizes = {str(path.relative_to(folder)): path.lstat().st_size for path in files}
+    return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
 def update_latest_link(parent: Path, name: str) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from dlrun import stats
 from dlrun.config.data_sections import CHANCE, FOLD
 from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.data.split import Split
+from dlrun.data.split import Division, Split
 from dlrun.metrics import TESTED, Metric, is_plottable
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.ranked_metrics import main_metric, selection_metric
@@ -20,8 +21,22 @@ from dlrun.runs.run import Run
 
 FEWEST = 5  # seeds, folds or test rows, below which dlrun says nothing about them
 Interval = tuple[float, float]
-Repeat = tuple[int | str, int | None]  # a run's seed, or its name, and its fold
-Division = tuple[int, int | None, int | None] | None  # see `Split.division`; None without a split
+
+
+class Repeat(NamedTuple):
+    """Says in what runs of one config differ: in the seed, or the name of a run without, and fold.
+
+    Of several runs with the same ones, one counts.
+    """
+
+    seed: int | str
+    fold: int | None
+
+    @classmethod
+    def of(cls, run: Run) -> "Repeat":
+        """Return the seed, or else the name, and the fold of a run."""
+        seed = run.name if run.record.seed is None else run.record.seed
+        return cls(seed, run.settings.get(FOLD))
 
 
 def describe_too_few_runs(count: int, unit: str) -> str:
@@ -80,12 +95,8 @@ class Group:
     runs: list[Run]  # in any state
     # The finished runs without copies; of those with the same seed and fold, the one begun last.
     counted: Mapping[Repeat, Run]
-    # For the folder of each copied run, the words that say of which run it is a copy.
-    copies: Mapping[Path, str] = field(default_factory=dict)
     # The settings that tell the config from others beside it.
     settings: Values = field(default_factory=dict)
-    planned: int = 0  # how many runs of the config a sweep plans
-    with_published: bool = False  # whether to show published numbers that do not judge the runs
 
     @property
     def record(self) -> RunRecord:
@@ -97,16 +108,15 @@ class Group:
         """Return the name of the experiment, and the settings that tell the config from others."""
         return f"{self.record.experiment} {format_settings_briefly(self.settings)}".rstrip()
 
-    def rows_by_division(self, metric: str) -> dict[Division, str]:
-        """Return what identifies the rows on which the runs computed a metric.
+    def rows_by_division(self, metric: str) -> dict[Division | None, str]:
+        """Return what identifies the rows on which the runs computed a metric, by their division.
 
-        The rows are given by the seed and the fold that divided them. Runs that have not read their
-        data are left out.
+        Runs that have not read their data are left out.
         """
         known = {division_of(run): run.record.rows_of(metric) for run in self.runs}
         return {division: rows for division, rows in known.items() if rows is not None}
 
-    def mean_over(self, divisions: Iterable[Division], metric: str) -> float | None:
+    def mean_over(self, divisions: Iterable[Division | None], metric: str) -> float | None:
         """Return the mean of a metric over the runs on these divisions of the rows, or None."""
         chosen = set(divisions)
         values = [
@@ -118,20 +128,9 @@ class Group:
         return statistics.fmean(finite) if finite else None
 
     @property
-    def data_description(self) -> str:
-        """Return in words what the data are, with the split if all runs have the same."""
-        record = next((run.record for run in self.runs if run.record.data), None)
-        if record is None:
-            return f"{self.record.experiment}, {self.record.source or 'its data'}"
-        divisions = {division_of(run) for run in self.runs} - {None}
-        if len(divisions) == 1:
-            return record.data_and_split
-        return f"{record.data}, {self.fold_count} folds" if self.fold_count else record.data
-
-    @property
     def fold_count(self) -> int:
         """Return how many folds there are among the counted runs; 0 of one fold, or none."""
-        folds = {fold for _, fold in self.counted}
+        folds = {repeat.fold for repeat in self.counted}
         return len(folds) if len(folds) > 1 else 0
 
     @property
@@ -156,17 +155,17 @@ class Group:
         return describe_too_few_runs(len(spread.values), self.unit)
 
     @cached_property
-    def runs_by_repeat(self) -> dict[int | str, list[Run]]:
+    def runs_by_unit(self) -> dict[int | str, list[Run]]:
         """Return the counted runs by seed, or by fold if there are several.
 
         A fold may have runs of several seeds. Of runs that depend on no seed there is only the
         first.
         """
-        by_repeat: dict[int | str, list[Run]] = {}
-        for (seed, fold), run in self.counted.items():
-            repeat = seed if fold is None or not self.fold_count else fold
-            by_repeat.setdefault(repeat, []).append(run)
-        return by_repeat if self.depends_on_chance else dict(list(by_repeat.items())[:1])
+        by_unit: dict[int | str, list[Run]] = {}
+        for repeat, run in self.counted.items():
+            key = repeat.seed if repeat.fold is None or not self.fold_count else repeat.fold
+            by_unit.setdefault(key, []).append(run)
+        return by_unit if self.depends_on_chance else dict(list(by_unit.items())[:1])
 
     def values(self, metric: str) -> dict[int | str, float]:
         """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
@@ -178,13 +177,13 @@ class Group:
             value = run.record.metrics.get(metric)
             if value is None or not is_plottable(value):
                 return {}
-        return {repeat: mean_of_runs(runs, metric) for repeat, runs in self.runs_by_repeat.items()}
+        return {key: mean_of_runs(runs, metric) for key, runs in self.runs_by_unit.items()}
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
         """Return the spread of each metric that all counted runs have, by name."""
         return {
-            name: Spread(self.record.metric(name), [*values.values()])
+            name: Spread(self.record.metric(name), list(values.values()))
             for name in self.record.metrics
             if (values := self.values(name))
         }
@@ -201,12 +200,6 @@ class Group:
         return self.spreads[metric.name] if metric else None
 
     @property
-    def finished_of_planned(self) -> str:
-        """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
-        count = len(self.counted)
-        return f"{count} of {self.planned}" if count < self.planned else ""
-
-    @property
     def test_spreads(self) -> list[Spread]:
         """Return the spreads of the test metrics, the main one first."""
         spreads = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
@@ -216,24 +209,19 @@ class Group:
     @property
     def median_run(self) -> Run | None:
         """Return the counted run with the median of the main metric, or None."""
-        runs = [*self.counted.values()]
+        runs = list(self.counted.values())
         if self.main_spread is not None:
             main_metric = self.main_spread.metric.name
             runs.sort(key=lambda run: run.record.metrics[main_metric] or 0)
         return runs[(len(runs) - 1) // 2] if runs else None
 
 
-def group_runs(runs: Iterable[Run], *, with_published: bool = False) -> list[Group]:
+def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Group runs by config and data, in the order of the first run of each group."""
-    all_runs = [*runs]
+    all_runs = list(runs)
     copies = find_copies(map(CopyOrder.of_run, all_runs))
     groups = [
-        Group(
-            members,
-            _newest_by_seed_and_fold(members, copies),
-            copies,
-            with_published=with_published,
-        )
+        Group(members, _newest_by_repeat(members, copies))
         for members in _divide_by_config_and_data(all_runs)
     ]
     return name_by_varied_settings(groups)
@@ -262,8 +250,8 @@ class _SameData:
         return True
 
 
-def division_of(run: Run) -> Division:
-    """Return the seed and the fold that divided the rows of a run; None if they are not known."""
+def division_of(run: Run) -> Division | None:
+    """Return what divided the rows of a run; None if that is not known."""
     return run.record.split.division if run.record.split else None
 
 
@@ -272,8 +260,7 @@ def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
     divided: list[list[Run]] = []
     same_config: dict[str, list[tuple[_SameData, list[Run]]]] = {}
     for run in runs:
-        # A damaged run has no settings, and is alone.
-        config = _config_without_chance(run) if run.settings else str(run.folder)
+        config = _config_without_chance(run)
         config_key = json.dumps([run.record.experiment, config], sort_keys=True, default=str)
         for same_data, members in same_config.setdefault(config_key, []):
             if same_data.add_if_same(run.record):
@@ -297,19 +284,13 @@ def _config_without_chance(run: Run) -> Values:
     return {key: value for key, value in run.settings.items() if key not in ignored}
 
 
-def _newest_by_seed_and_fold(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
-    """Return the finished runs by seed and fold, in the order of `runs`; the last one counts."""
+def _newest_by_repeat(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
+    """Return the finished runs without copies, in the order of `runs`; the last repeat counts."""
     finished = [run for run in runs if run.is_finished and run.folder not in copies]
     finished.sort(key=lambda run: run.record.started or "")
-    newest = {seed_and_fold(run): run for run in finished}
+    newest = {Repeat.of(run): run for run in finished}
     # The start decides which run counts, `runs` decides the order.
-    return {seed_and_fold(run): run for run in runs if newest.get(seed_and_fold(run)) is run}
-
-
-def seed_and_fold(run: Run) -> Repeat:
-    """Return the seed, or else the name, and the fold, in which runs of one config differ."""
-    seed = run.name if run.record.seed is None else run.record.seed
-    return seed, run.settings.get(FOLD)
+    return {Repeat.of(run): run for run in runs if newest.get(Repeat.of(run)) is run}
 
 
 def name_by_varied_settings(groups: Sequence[Group]) -> list[Group]:
@@ -319,8 +300,7 @@ def name_by_varied_settings(groups: Sequence[Group]) -> list[Group]:
         configs = [
             _config_without_chance(group.runs[0])
             for group in groups
-            # A damaged run has no settings.
-            if group.record.experiment == experiment and group.runs[0].settings
+            if group.record.experiment == experiment
         ]
         keys_of_experiment[experiment] = varied_keys(configs)
     named = []

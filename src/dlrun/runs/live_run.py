@@ -13,11 +13,10 @@ import logging
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, Stopped, first_line, run_error_to_show
 from dlrun.runs import checkpoint
 from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
@@ -28,7 +27,7 @@ from dlrun.runs.new_run import write_first_files
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.ranked_metrics import best_epoch
 from dlrun.runs.record import RunRecord, Status, write_run_record
-from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.results import ComparisonWithPublished, DrawnFigures, Results
 from dlrun.runs.run import Run
 from dlrun.runs.trackers import Trackers
 from dlrun.system.console import ProgressHandle
@@ -77,6 +76,7 @@ class LiveRun:
             update={
                 "status": "running",
                 "run": str(folder.path),
+                "data_dir": str(options.data_dir) if options.data_dir else record.data_dir,
                 "resumed" if self.is_resumed else "started": _now(),
                 "threads": self.threads,
                 "config": config.model_dump(mode="json"),
@@ -199,14 +199,16 @@ class LiveRun:
         self.kept[name] = content
 
     def finish(
-        self, results: Results, published: Values, draw: Callable[[Run], DrawnFigures]
+        self,
+        results: Results,
+        published: ComparisonWithPublished,
+        draw: Callable[[Run], DrawnFigures],
     ) -> None:
         """Write the files that the experiment keeps, the figures and the record.
 
-        published: the fields of the record that compare the results with published numbers. draw:
-        returns the figures of the run, of which only this record is not written yet.
+        draw: returns the figures of the run, of which only this record is not written yet.
         """
-        changes = self._fields_of_results(results) | published
+        changes = self._fields_of_results(results) | vars(published)
         for file, content in self.kept.items():
             self.folder.write(file, content)
         changes["files"] = self._digests_of_files()  # the figures are drawn from these files
@@ -232,7 +234,7 @@ class LiveRun:
             "data": results.origin.text,
             "split": results.split,
             "data_digest": self.data_digest,
-            "metrics": _as_numbers(results.metrics),
+            "metrics": results.plain_metrics(),
             "test_rows": results.test_rows,
             "stopped_epoch": results.stopped_epoch,
             "weights_epoch": results.weights_epoch,
@@ -318,17 +320,6 @@ class LiveRun:
         if self.options.data_dir:
             words += ["--data-dir", str(self.options.data_dir)]
         self.screen.warn(f"stopped{before}; continue with: {shlex.join(words)}")
-
-
-def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
-    """Return metrics as numbers of Python. Raises DlrunError if one is no number."""
-    numbers: dict[str, int | float | None] = {}
-    for name, value in metrics.items():
-        plain = value.item() if hasattr(value, "item") else value
-        if not (plain is None or isinstance(plain, int | float)):
-            raise DlrunError(f"the metric {name!r} is not a number: {value!r}")
-        numbers[str(name)] = plain
-    return numbers
 
 
 def _now() -> str:

@@ -9,8 +9,11 @@ from dlrun.errors import DataError, DlrunError
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.folder import METRICS, Row, RunFolder
 
-STEP, LR, SECONDS = "epoch", "lr", "seconds"
-NO_METRICS = (STEP, LR, SECONDS)  # columns of metrics.csv
+# The columns of metrics.csv that are no metrics.
+STEP = "epoch"
+LR = "lr"
+SECONDS = "seconds"
+NO_METRICS = (STEP, LR, SECONDS)
 
 
 def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -28,8 +28,8 @@ class RunNotes(BaseModel, regex_engine="python-re"):  # TAG has its letters
         self, note: str | None = None, add: Iterable[str] = (), remove: Iterable[str] = ()
     ) -> "RunNotes":
         """Return the notes with another note, if any, and tags added and removed."""
-        added = [*add]
-        removed = [*remove]
+        added = list(add)
+        removed = list(remove)
         for tag in (*added, *removed):
             check_tag(tag)
         text = self.note if note is None else note

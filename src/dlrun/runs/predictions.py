@@ -83,7 +83,7 @@ class Predictions(ABC):
     def table(self) -> bytes:
         """Return the text of predictions.csv, whose last column has numbers."""
         columns = {"row": range(len(self)), **self.row_names, **self._columns()}
-        return to_plain_csv([[*columns], *zip(*columns.values(), strict=False)])
+        return to_plain_csv([list(columns), *zip(*columns.values(), strict=False)])
 
     @abstractmethod
     def _columns(self) -> dict[str, list[str]]:
@@ -249,7 +249,7 @@ def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | 
         if not (np.abs(values) <= MAX_PLOTTABLE).all():
             raise ValueError(f"a value is not a number, or beyond {MAX_PLOTTABLE:g}")
         return PredictedValues(*values, row_names=row_names)
-    every = [*dict.fromkeys([*names, *sorted({*true, *predicted})])]
+    every = list(dict.fromkeys([*names, *sorted({*true, *predicted})]))
     places = {name: place for place, name in enumerate(every)}
     labels, guesses = (np.array([places[name] for name in part]) for part in (true, predicted))
     probability = np.array(more[0], np.float64)

@@ -15,15 +15,11 @@ from dlrun.errors import DataError, OtherVersionError
 from dlrun.metrics import Better, Directions, Metric, describe_metric
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
 from dlrun.runs.folder import ENVIRONMENT, RESULTS, RunFolder
-from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorChoice
-from dlrun.system.console import pluralize
 
-FORMAT = 7  # of results.json
+FORMAT = 7  # the number of the format of results.json
 MOST_RECORD = 100_000_000  # bytes of results.json, in which classify-images lists each photograph
-SPLIT_SEED = "data.split_seed"  # a key of the config; null: the run's seed splits the data
 ACCURACY = "test_accuracy"
-SINGLE_PRECISION_ERROR = 1e-6  # above float32's rounding of a metric; more: a mean over classes
 # MAY_DIFFER marks the fields of RunRecord that a repetition need not repeat: which run it is, and
 # when, where and how it was done. `dlrun verify` compares all other fields, and all inside of them.
 MAY_DIFFER = Mark()
@@ -114,6 +110,8 @@ class RunRecord(BaseModel):
     experiment: str
     status: Status
     run: Annotated[str, MAY_DIFFER] = ""  # path of its folder when it began
+    # The option --data-dir; None: DLRUN_DATA_DIR or the default.
+    data_dir: Annotated[str | None, MAY_DIFFER] = None
     started: Annotated[str | None, MAY_DIFFER] = None  # as ISO 8601 in UTC
     resumed: Annotated[str | None, MAY_DIFFER] = None  # time of the last resume
     ended: Annotated[str | None, MAY_DIFFER] = None
@@ -179,23 +177,6 @@ class RunRecord(BaseModel):
         return self.weights_epoch if self.weights_epoch != self.steps else None
 
     @property
-    def computed_on(self) -> str:
-        """Return the device and the threads as ` on cpu, 1 thread`; empty if unknown."""
-        if self.accelerator is None:
-            return ""
-        return f" on {self.accelerator.used}, {pluralize(self.threads or 1, 'thread')}"
-
-    @property
-    def data_and_split(self) -> str:
-        """Return in words the data, and the fold or the further seed that divided them."""
-        words = [self.data]
-        if self.split is not None and self.split.seed != self.seed:
-            words.append(f"split by seed {self.split.seed}")
-        if self.split is not None and self.split.fold is not None:
-            words.append(f"fold {self.split.fold} of {self.split.folds}")
-        return ", ".join(words)
-
-    @property
     def all_rows(self) -> str | None:
         """Return what identifies the data, however they are divided; None if they are unknown."""
         if self.split is not None:
@@ -215,20 +196,6 @@ class RunRecord(BaseModel):
         """Return whether two runs computed a metric on the same rows with the same targets."""
         rows = self.rows_of(metric)
         return rows is not None and rows == other.rows_of(metric)
-
-    @property
-    def accuracy_interval(self) -> tuple[float, float] | None:
-        """Return the 95 % confidence interval of the test accuracy.
-
-        None without one, and for a mean of accuracies by class, which is no share of the rows.
-        """
-        accuracy = self.metrics.get(ACCURACY)
-        if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
-            return None
-        correct = round(accuracy * self.test_rows)
-        if abs(correct / self.test_rows - accuracy) > SINGLE_PRECISION_ERROR:
-            return None
-        return wilson_interval(correct, self.test_rows)
 
 
 def read_run_record(folder: Path) -> RunRecord:

@@ -8,27 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from dlrun.config.yaml_loader import Values, flatten_keys
-from dlrun.errors import (
-    ConfigError,
-    DataError,
-    DlrunError,
-    OtherVersionError,
-)
+from dlrun.errors import ConfigError, DataError, DlrunError, OtherVersionError
 from dlrun.metrics import TESTED, format_metric
 from dlrun.runs.find import find_run, runs_newest_first
-from dlrun.runs.folder import CONFIG, LOCK, METRICS, RESULTS
+from dlrun.runs.folder import CONFIG, LOCK, METRICS, RESULTS, file_sizes
 from dlrun.runs.metrics_csv import newest_metrics, parse_metrics_csv
 from dlrun.runs.notes import RunNotes, read_notes
 from dlrun.runs.options import resolve_runs_dir
-from dlrun.runs.record import (
-    RunEnvironment,
-    RunRecord,
-    read_run_environment,
-    read_run_record,
-)
+from dlrun.runs.record import RunEnvironment, RunRecord, read_run_environment, read_run_record
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
 
 if TYPE_CHECKING:
@@ -36,7 +26,9 @@ if TYPE_CHECKING:
 
 
 ASSETS = "assets.json"
-OTHER_VERSION = "other version"  # the state of a run that another version of dlrun wrote
+# The states of runs that cannot be read.
+DAMAGED = "damaged"
+OTHER_VERSION = "other version"
 WRONG_DIGEST = f"damaged or edited: its SHA-256 is not the one in {RESULTS}"
 
 
@@ -46,8 +38,6 @@ class Run:
 
     folder: Path
     record: RunRecord
-    problem: str | None = None  #: why record or config cannot be read; the record is then empty
-    is_other_version: bool = False  #: whether another version of dlrun wrote them
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> Self:
@@ -71,37 +61,22 @@ class Run:
     @classmethod
     def of(cls, run: "Run") -> Self:
         """Return a run as one of this class."""
-        return cls(run.folder, run.record, run.problem, run.is_other_version)
+        return cls(run.folder, run.record)
 
     @property
     def name(self) -> str:
-        """Return the name of the run's folder."""
+        """Return the run's name: that of its folder, with the time at its start."""
         return self.folder.name
 
     @property
     def state(self) -> str:
-        """Return the recorded status, `killed` (running, but no process has it) or why it has none.
-
-        That is `damaged`, or `other version`: of dlrun, which wrote the record in another format.
-        """
-        if self.problem is not None:
-            return OTHER_VERSION if self.is_other_version else "damaged"
+        """Return the recorded status, or `killed`: recorded as running, but no process has it."""
         status = self.record.status
         if status == "running" and not is_file_locked(self.folder / LOCK):
             with contextlib.suppress(DlrunError):  # removed
                 status = read_run_record(self.folder).status  # it may have ended since it was read
             return "killed" if status == "running" else status
         return status
-
-    @property
-    def is_damaged(self) -> bool:
-        """Return whether the record or the config of the run is damaged."""
-        return self.problem is not None and not self.is_other_version
-
-    @property
-    def is_readable(self) -> bool:
-        """Return whether the run has a record: it is neither damaged nor of another version."""
-        return self.problem is None
 
     @property
     def is_finished(self) -> bool:
@@ -126,9 +101,7 @@ class Run:
     @property
     def sizes(self) -> dict[str, int]:
         """Return the size in bytes of each file in the run folder and below, the largest first."""
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        sizes = {str(path.relative_to(self.folder)): path.lstat().st_size for path in files}
-        return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
+        return file_sizes(self.folder)
 
     @property
     def figures(self) -> list[Path]:
@@ -162,7 +135,7 @@ class Run:
         """Return the final metrics, or an unfinished run's newest value of each metric."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
-        return {**newest_metrics(self.rows)}
+        return dict(newest_metrics(self.rows))
 
     @cached_property
     def assets(self) -> Values:
@@ -191,8 +164,8 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if not self.is_finished:
-            again = f"dlrun resume {shlex.quote(str(self.folder))}{self.place_options}"
-            hint = f"`{again}` continues it, unless it is running"
+            again = ["dlrun", "resume", str(self.folder), *self.place_options]
+            hint = f"`{shlex.join(again)}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
@@ -224,27 +197,24 @@ class Run:
     @property
     def repeat_command(self) -> str:
         """Return the command that repeats the run."""
-        config = shlex.quote(str(self.folder / CONFIG))
-        return f"dlrun {self.record.experiment} --config {config}{self.place_options}"
+        config = str(self.folder / CONFIG)
+        words = ["dlrun", self.record.experiment, "--config", config, *self.place_options]
+        return shlex.join(words)
 
     @property
-    def place_options(self) -> str:
-        """Return the options --runs-dir and --data-dir with which the run began, after a space.
+    def place_options(self) -> list[str]:
+        """Return the options --runs-dir and --data-dir that name the places where the run began.
 
-        Without --runs-dir if the run is somewhere else now, as one that was handed in.
+        There is no --runs-dir for the default runs folder, nor if the run is in another one now, as
+        a run that was handed in.
         """
-        options = ""
-        # The command that shows the run says that it is damaged; a text may be no path.
-        with contextlib.suppress(DlrunError, OSError, ValueError):
-            words = iter(self.environment.command)
-            for word in words:
-                name, _, value = word.partition("=")
-                if name not in ("--runs-dir", "--data-dir"):
-                    continue
-                value = value or next(words, "")
-                is_here = Path(value).resolve() == self.folder.resolve().parents[1]
-                if is_here or name == "--data-dir":
-                    options += f" {name} {shlex.quote(value)}"
+        options = []
+        began_in = Path(self.record.run).parent.parent
+        here = self.folder.resolve().parents[1]
+        if began_in.resolve() == here != resolve_runs_dir().resolve():
+            options += ["--runs-dir", str(began_in)]
+        if self.record.data_dir is not None:
+            options += ["--data-dir", self.record.data_dir]
         return options
 
     def __repr__(self) -> str:
@@ -253,7 +223,33 @@ class Run:
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
 
 
-def scan_folder(folder: Path) -> Run:
+@dataclass(frozen=True)
+class UnreadableRun:
+    """Represents a run whose record, environment or config cannot be read, by its folder.
+
+    problem: which file cannot be read, and why. state: `damaged`, or `other version` if another
+    version of dlrun wrote the run in another format.
+    """
+
+    folder: Path
+    problem: str
+    state: str
+
+    @property
+    def name(self) -> str:
+        """Return the run's name: that of its folder, with the time at its start."""
+        return self.folder.name
+
+    @property
+    def experiment(self) -> str:
+        """Return the name of the folder of the run's experiment; the record is not known."""
+        return self.folder.parent.name
+
+
+ScannedRun: TypeAlias = Run | UnreadableRun
+
+
+def scan_folder(folder: Path) -> ScannedRun:
     """Open the run in a folder, also one that cannot be read; FileNotFoundError if it is gone."""
     try:
         run = Run.in_folder(folder)
@@ -261,13 +257,13 @@ def scan_folder(folder: Path) -> Run:
     except DlrunError as error:
         if not folder.exists():
             raise FileNotFoundError(folder) from None
-        empty = RunRecord(experiment=folder.parent.name, status="failed")
         problem = error.message.removeprefix(f"{folder}/")
-        return Run(folder, empty, problem, isinstance(error, OtherVersionError))
+        state = OTHER_VERSION if isinstance(error, OtherVersionError) else DAMAGED
+        return UnreadableRun(folder, problem, state)
     return run
 
 
-def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[Run]:
+def scan_runs(runs_dir: Path, experiment: str | None = None) -> Iterator[ScannedRun]:
     """Yield the runs of one or all experiments, the newest first, each opened when asked for."""
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 
+from dlrun.data.split import Division
 from dlrun.metrics import TESTED
-from dlrun.runs.groups import Division, Group
+from dlrun.runs.groups import Group
 
 
-def divisions_on_same_rows(groups: Iterable[Group], metric: str) -> set[Division]:
+def divisions_on_same_rows(groups: Iterable[Group], metric: str) -> set[Division | None]:
     """Return the divisions of the rows over which a metric of groups may be compared.
 
     These are all, if all runs used the same rows; otherwise those that all groups have, if all
     groups used the same rows in them. Empty if the groups may not be compared.
     """
     rows_of_groups = [group.rows_by_division(metric) for group in groups]
-    divisions = set[Division]().union(*rows_of_groups)
+    divisions = set[Division | None]().union(*rows_of_groups)
     if len({rows for of_group in rows_of_groups for rows in of_group.values()}) > 1:
         divisions = divisions.intersection(*rows_of_groups)
     for division in divisions:

@@ -8,14 +8,32 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.metrics import TESTED, VALID, format_interval, format_metric
+from dlrun.runs.descriptions import describe_data, describe_device
 from dlrun.runs.folder import RESULTS
 from dlrun.runs.published import published_metrics
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.record import ACCURACY, RunRecord
+from dlrun.stats import wilson_interval
 from dlrun.system.console import Screen, pluralize, printable
 
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
+# It is above the rounding of a metric by float32; a mean of accuracies by class is further away.
+SINGLE_PRECISION_ERROR = 1e-6
 HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
+
+
+def interval_of_test_accuracy(record: RunRecord) -> tuple[float, float] | None:
+    """Return the 95 % confidence interval of a run's test accuracy, or None.
+
+    A mean of accuracies by class has none, because it is no share of the rows.
+    """
+    accuracy = record.metrics.get(ACCURACY)
+    if accuracy is None or not record.test_rows or not 0 <= accuracy <= 1:
+        return None
+    correct = round(accuracy * record.test_rows)
+    if abs(correct / record.test_rows - accuracy) > SINGLE_PRECISION_ERROR:
+        return None
+    return wilson_interval(correct, record.test_rows)
 
 
 def add_accuracy_of_largest_class(
@@ -25,7 +43,7 @@ def add_accuracy_of_largest_class(
     if ACCURACY not in metrics or not record.classes:
         return dict(metrics)
     *_, last = (number for number, name in enumerate(metrics, 1) if name.startswith(TESTED))
-    items = [*metrics.items()]
+    items = list(metrics.items())
     return dict([*items[:last], ("always the largest class", record.classes.share), *items[last:]])
 
 
@@ -33,8 +51,8 @@ def metrics_table(record: RunRecord) -> Table:
     """Return a table of a run's metrics beside its confidence interval and ISLP's metrics."""
     table = Table(box=None, pad_edge=False)
     references: dict[str, Mapping[str, object]] = {}
-    if record.accuracy_interval:
-        references["interval of a test set"] = {ACCURACY: format_interval(record.accuracy_interval)}
+    if interval := interval_of_test_accuracy(record):
+        references["interval of a test set"] = {ACCURACY: format_interval(interval)}
     references |= published_metrics(record)
     for column in ("metric", record.experiment, *references):
         table.add_column(column, justify="left" if column == "metric" else "right")
@@ -96,9 +114,9 @@ def show_results(
             counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
             screen.show(counts)
         screen.show_labelled(
-            ("data", record.data_and_split),
+            ("data", describe_data(record)),
             *remarks_on_metrics(record),
-            ("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"),
+            ("time", f"{record.seconds.get('total', 0):.1f} s {describe_device(record)}"),
             *[("figure", str(folder / figure)) for figure in record.figures],
             ("run", str(folder)),
         )

@@ -9,12 +9,13 @@ from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import published_metrics
 from dlrun.runs.ranked_metrics import main_metric
-from dlrun.runs.run import Run
+from dlrun.runs.run import Run, UnreadableRun
+from dlrun.runs.shown_results import interval_of_test_accuracy
 from dlrun.system.console import Screen, cut, format_text_table, printable, shorten_paths
 
 LONG = 40  # characters to which a terminal cuts a cell
-WHOLE = ("name", "folder")  # ... but for these columns
-ENDS = ("low", "high")  # of an interval, which is two columns of a CSV table
+WHOLE = ("name", "folder")  # columns whose cells are not cut
+ENDS = ("low", "high")  # the two columns of an interval in a CSV table
 Row = Mapping[str, object]
 
 
@@ -68,7 +69,8 @@ def _one_line(value: object) -> str:
 
 SECONDS = Column("seconds", "sec", _format_seconds, is_number=True)
 # What is known of a group of runs and a metric: `group_row`.
-MEAN, SD = Column.number("mean"), Column.number("sd")
+MEAN = Column.number("mean")
+SD = Column.number("sd")
 INTERVAL_OF_MEAN = Column("interval_of_mean", "interval of the mean", _format_ends, True)
 RANGE_OF_RUNS = Column("range_of_runs", "range of runs", _format_ends, True)
 INTERVAL_OF_TEST_SET = Column("interval_of_test_set", "interval of a test set", _format_ends, True)
@@ -117,7 +119,7 @@ def run_row(run: Run, notes: RunNotes, differs: Values) -> Values:
         "state": run.state,
         "metric": metric,
         "value": record.metrics[metric] if metric else None,
-        "interval_of_test_set": record.accuracy_interval,
+        "interval_of_test_set": interval_of_test_accuracy(record),
         "book": published_metrics(record).get("book", {}).get(metric or ""),
         "reference_differs": record.reference_differs,
         "seconds": record.seconds.get("total"),
@@ -125,6 +127,20 @@ def run_row(run: Run, notes: RunNotes, differs: Values) -> Values:
         "differs": differs,
         "note": notes.note or None,
         "began": record.started,
+        "folder": str(run.folder),
+        "problem": None,
+    }
+
+
+def unreadable_run_row(run: UnreadableRun) -> Values:
+    """Return what tables show of a run that cannot be read: where it is, and why it is unread."""
+    row: Values = dict.fromkeys(column.name for column in RUN_COLUMNS)
+    return row | {
+        "name": run.name,
+        "experiment": run.experiment,
+        "state": run.state,
+        "tags": [],
+        "differs": {},
         "folder": str(run.folder),
         "problem": run.problem,
     }
@@ -162,7 +178,7 @@ def table_csv(keys: Sequence[str], rows: Sequence[Row]) -> bytes:
     heads: list[str] = []
     for key in keys:
         heads += [f"{key}_{end}" for end in ENDS] if key in intervals else [key]
-    table: list[list[object]] = [[*heads]]
+    table: list[list[object]] = [list(heads)]
     for row in rows:
         cells: list[object] = []
         for key in keys:

@@ -4,7 +4,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Sequence
 
-from dlrun.config.data_sections import FOLDS, keys_that_choose_rows
+from dlrun.config.data_sections import FOLDS, SPLIT_SEED, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_setting
 from dlrun.errors import ConfigError, ErrorCollector
@@ -13,7 +13,6 @@ from dlrun.experiments.checks import check_run_can_start, merge_experiment_confi
 from dlrun.runs import environment
 from dlrun.runs.groups import varied_keys
 from dlrun.runs.options import RunOptions, resolve_data_dir
-from dlrun.runs.record import SPLIT_SEED
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
 from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, digests_of_data
 from dlrun.system.console import Screen

@@ -163,20 +163,19 @@ class Reproduction:
 
     @property
     def groups(self) -> list[Group]:
-        """Return the runs by config and data, with published numbers of other data too."""
-        groups = group_runs(self.runs, with_published=True)
-        return [replace(group, settings=self.variant) for group in groups]
+        """Return the runs by config and data."""
+        return [replace(group, settings=self.variant) for group in group_runs(self.runs)]
 
     @property
     def rows(self) -> list[Values]:
         """Return a row for each published metric that all runs have; none without runs."""
         rows = [
-            group_row(group, spread)
+            group_row(group, spread, with_published=True)
             for group in self.groups
             for spread in sorted(
                 group.spreads.values(), key=lambda spread: spread is not group.main_spread
             )
-            if published_values(group, spread.metric.name)
+            if published_values(group, spread.metric.name, with_published=True)
         ]
         return rows or self._rows_of_photographs()
 

@@ -61,7 +61,12 @@ class SweepResults:
         if selection.NO_VALIDATION in self.warnings and len(self.groups) > 1:
             self.warnings.append(f"`{self.compare_command}` compares them on the test rows")
         self.rows = [
-            {**group.settings, **group_row(group, spread), "is_best": group is self.best}
+            {
+                **group.settings,
+                **group_row(group, spread),
+                "planned": group.planned,
+                "is_best": group is self.best,
+            }
             for group in self.groups
             for spread in group.spreads.values()
         ]

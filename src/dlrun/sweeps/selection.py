@@ -5,7 +5,7 @@ If they test or validate on different rows, they are in the order of the plan, a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.metrics import TESTED, VALID, format_metric
@@ -21,15 +21,29 @@ NO_VALIDATION = (
 NOT_COMPLETE = "no config is chosen: none has finished all its runs"
 
 
-def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Group]:
+@dataclass(frozen=True)
+class ConfigOfSweep(Group):
+    """Holds the finished runs of one config of a sweep, and how many of its runs are planned."""
+
+    planned: int = 0
+
+    @property
+    def finished_of_planned(self) -> str:
+        """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
+        count = len(self.counted)
+        return f"{count} of {self.planned}" if count < self.planned else ""
+
+
+def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[ConfigOfSweep]:
     """Group a sweep's finished runs, given by point number; the best config is the last group."""
-    groups: list[Group] = []
+    groups: list[ConfigOfSweep] = []
     for points in plan.points_by_config:
         begun = [runs[point.number] for point in points if point.number in runs]
         done = [run for run in begun if run.is_finished and run.record.metrics]
         settings = {key: points[0].settings.get(key) for key in plan.keys}
         groups += [
-            replace(group, settings=settings, planned=len(points)) for group in group_runs(done)
+            ConfigOfSweep(group.runs, group.counted, settings, len(points))
+            for group in group_runs(done)
         ]
     return groups if describe_different_rows(groups) else sorted(groups, key=_rank)
 
@@ -42,7 +56,7 @@ def describe_different_rows(groups: Sequence[Group]) -> str:
     return ""
 
 
-def _rank(group: Group) -> tuple[bool, bool, float]:
+def _rank(group: ConfigOfSweep) -> tuple[bool, bool, float]:
     """Return a key that sorts configs: a complete one with the best validation metric is last."""
     spread = group.validation_spread
     value = float("-inf") if spread is None else spread.metric.sign * spread.mean
@@ -50,7 +64,7 @@ def _rank(group: Group) -> tuple[bool, bool, float]:
     return spread is not None, is_complete, value
 
 
-def find_best_config(groups: Sequence[Group]) -> Group | None:
+def find_best_config(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
     """Return the best group by a validation metric; None if no config can be chosen.
 
     Only configs of which all planned runs have finished are chosen: they have the same seeds.
@@ -65,7 +79,7 @@ def find_best_config(groups: Sequence[Group]) -> Group | None:
     return best if best.validation_spread else None
 
 
-def find_runner_up(groups: Sequence[Group]) -> Group | None:
+def find_runner_up(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
     """Return the next best group that ran with the best one's seeds and folds, or None."""
     best = find_best_config(groups)
     if best is None or best.validation_spread is None or not best.settings:
@@ -77,7 +91,7 @@ def find_runner_up(groups: Sequence[Group]) -> Group | None:
     return None
 
 
-def describe_config_result(group: Group) -> str:
+def describe_config_result(group: ConfigOfSweep) -> str:
     """Return a config and its mean validation and test metrics as text."""
     spreads = [spread for spread in (group.validation_spread, group.main_spread) if spread]
     text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
@@ -88,7 +102,7 @@ def describe_config_result(group: Group) -> str:
     return f"{text}; {shortage}" if shortage else text
 
 
-def warnings_of_selection(groups: Sequence[Group]) -> list[str]:
+def warnings_of_selection(groups: Sequence[ConfigOfSweep]) -> list[str]:
     """Return why a sweep has no best config, or that the test rows chose it."""
     if different := describe_different_rows(groups):
         return [different]

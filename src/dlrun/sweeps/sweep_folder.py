@@ -10,7 +10,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.copies import CopyOrder, find_copies
-from dlrun.runs.find import runs_newest_first
+from dlrun.runs.find import run_name_without_time, runs_newest_first
 from dlrun.runs.folder import CONFIG, PLAN, RunFolder
 from dlrun.runs.new_run import make_waiting_run
 from dlrun.runs.options import RunOptions, resolve_runs_dir
@@ -91,10 +91,12 @@ class Sweep:
 
     def _point_folders(self) -> list[Path]:
         """Return the folders whose names are those of a planned run."""
-        name = rf"\d{{8}}T\d{{6}}Z-{re.escape(self.plan.name)}-\d+(-[0-9a-f]{{4}})?"
+        point_name = re.compile(rf"{re.escape(self.plan.name)}-\d+(-[0-9a-f]{{4}})?")
         folders = (self.runs_dir / self.plan.experiment).glob("*Z-*")
         return sorted(
-            path for path in folders if re.fullmatch(name, path.name) and not path.is_symlink()
+            path
+            for path in folders
+            if point_name.fullmatch(run_name_without_time(path)) and not path.is_symlink()
         )
 
 

@@ -1,0 +1,22 @@
+"""Describe in words the data of a run, and what computed the run."""
+
+from dlrun.runs.record import RunRecord
+from dlrun.system.console import pluralize
+
+
+def describe_data(record: RunRecord) -> str:
+    """Return in words the data of a run, and the fold or the further seed that divided them."""
+    words = [record.data]
+    split = record.split
+    if split is not None and split.seed != record.seed:
+        words.append(f"split by seed {split.seed}")
+    if split is not None and split.fold is not None:
+        words.append(f"fold {split.fold} of {split.folds}")
+    return ", ".join(words)
+
+
+def describe_device(record: RunRecord) -> str:
+    """Return the device and the threads of a run, as `on cpu, 1 thread`; empty if unknown."""
+    if record.accelerator is None:
+        return ""
+    return f"on {record.accelerator.used}, {pluralize(record.threads or 1, 'thread')}"
