@@ -294,3 +294,48 @@ def test_a_published_variant_is_compared(forked: Dlrun, tmp_path: Path, plugins:
     assert record["reference_differs"] is None
     other = forked("count-words", "--set", "words=4", **env).is_told(0)
     assert "words is 4 (book: 3)" in other.stdout
+
+
+SETUP = """
+    def lab_setup(self, config, data_dir, screen):
+        from dlrun import {error}
+
+        raise {error}("words: too many")
+"""
+
+
+def with_lab_setup(error: str) -> str:
+    """The code of an experiment whose data cannot be prepared."""
+    method = SETUP.replace("{error}", error)
+    return WITH_REFERENCE.replace("\n\nexperiment =", f"{method}\n\nexperiment =")
+
+
+@pytest.mark.parametrize(
+    ("code", "values", "said"),
+    [
+        (WITH_REFERENCE, YAML.replace("words: 3", "words: three") + PUBLISHED, "words"),
+        (WITH_REFERENCE, YAML + PUBLISHED.replace("{words: 5}", "{words: five}"), "words=five"),
+        (with_lab_setup("ConfigError"), YAML + PUBLISHED, "words: too many"),
+    ],
+)
+def test_a_config_error_is_no_missing_data(
+    forked: Dlrun, tmp_path: Path, plugins: Plugins, code: str, values: str, said: str
+) -> None:
+    folder, env = plugins
+    plugin(folder, "good", code=WITH_REFERENCE, config=FIXED, values=YAML + PUBLISHED)
+    plugin(folder, "wrong", code=code, config=FIXED, values=values)
+    done = forked("reproduce", "good", "wrong", **env).is_told(2, said)
+    assert "not run" not in done.stderr and done.stdout == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_data_are_a_reason_and_the_others_are_run(forked: Dlrun, plugins: Plugins) -> None:
+    folder, env = plugins
+    plugin(folder, "good", code=WITH_REFERENCE, config=FIXED, values=YAML + PUBLISHED)
+    code = with_lab_setup("DataError")
+    plugin(folder, "wrong", code=code, config=FIXED, values=YAML + PUBLISHED)
+    done = forked("reproduce", "wrong", "good", "--json", **env).is_told(
+        1, "not run: wrong words=5"
+    )
+    reasons = [part["not_run"] for part in json.loads(done.stdout)["experiments"]]
+    assert reasons == ["words: too many", "words: too many", None, None]

@@ -18,7 +18,7 @@ from dlrun.config.yaml_loader import (
     flatten_keys_except,
     format_settings_briefly,
 )
-from dlrun.errors import ConfigError, DlrunError, Stopped
+from dlrun.errors import ConfigError, DataError, DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.reports.group_rows import group_row, published_values
@@ -324,31 +324,30 @@ def prepare_reproductions(
     """Prepare the experiments that reproduce the book ISLP's numbers; download their missing data.
 
     If the download fails, `missing` says why; each data set is tried once. The variants of an
-    experiment follow it.
+    experiment follow it. Raises ConfigError if a config is invalid, DlrunError if an experiment
+    cannot be loaded.
     """
     reproductions = []
     failures: dict[str, str] = {}  # of each data set why it is missing
     data_dir = resolve_data_dir(options.data_dir)
     for name in names:
-        reproduction = Reproduction(name, options, list(seeds or [0]))
-        data_name = name
+        experiment = registry.load_experiment(name)
+        config = load_experiment_config(name, options)
+        reproduction = Reproduction(name, options, _choose_seeds(config, seeds))
         variants: list[PublishedVariant] = []
-        try:
-            experiment = registry.load_experiment(name)
-            config = load_experiment_config(name, options)
-            reproduction.seeds = _choose_seeds(config, seeds)
-            if isinstance(reference := config.reference_section, Reference):
-                reproduction.baseline = reference.baseline
-                variants = reference.variants
-            if (dataset := registry.experiment_dataset(name)) is not None:
-                data_name = dataset.name
-            if data_name not in failures:
-                screen.note(f"data of {name}")
+        if isinstance(reference := config.reference_section, Reference):
+            reproduction.baseline = reference.baseline
+            variants = reference.variants
+        dataset = registry.experiment_dataset(name)
+        data_name = name if dataset is None else dataset.name
+        if data_name not in failures:
+            screen.note(f"data of {name}")
+            try:
                 reproduction.settings = experiment.lab_setup(config, data_dir, screen)
-        except OSError as error:
-            failures[data_name] = f"its data: {error.strerror}"
-        except DlrunError as error:
-            failures[data_name] = error.message
+            except OSError as error:
+                failures[data_name] = f"its data: {error.strerror}"
+            except DataError as error:
+                failures[data_name] = error.message
         missing = failures.get(data_name, "")
         reproduction.missing = missing
         reproductions.append(reproduction)
