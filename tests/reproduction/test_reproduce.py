@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data.download import forbid_downloads, packaged_paths
+from dlrun.data.download import packaged_paths
 from dlrun.runs.options import RunOptions
-from dlrun.sweeps.reproduce import prepare_reproductions
-from dlrun.system.console import Screen
+from dlrun.sweeps.reproduction.tasks import list_tasks
 from dlrun.system.files import fingerprint_files
 from tests import harness
 from tests.conftest import Dlrun, Ended
@@ -171,11 +170,9 @@ def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
     assert json.loads(alone.is_told(1).stdout)["error"] == "no experiment could be run"
 
 
-def test_five_seeds_are_run_but_of_a_long_fit_one(tmp_path: Path) -> None:
-    options = RunOptions(data_dir=tmp_path)
-    with forbid_downloads():
-        parts = prepare_reproductions(["imdb-lasso", "cifar100"], None, options, Screen(quiet=True))
-    assert [part.seeds for part in parts] == [[0, 1, 2, 3, 4], [0]]
+def test_five_seeds_are_run_but_of_a_long_fit_one() -> None:
+    tasks = list_tasks(["imdb-lasso", "cifar100"], None, RunOptions())
+    assert [task.seeds for task in tasks] == [[0, 1, 2, 3, 4], [0]]
 
 
 THREE = ["reproduce", DENSE, "--seeds", "3", *CPU]
