@@ -307,23 +307,41 @@ def with_lab_setup(error: str) -> str:
     return WITH_REFERENCE.replace("\n\nexperiment =", f"{method}\n\nexperiment =")
 
 
+INVALID = YAML.replace("words: 3", "words: three") + PUBLISHED
+
+
 @pytest.mark.parametrize(
-    ("code", "values", "said"),
+    ("code", "values", "exit_code", "said"),
     [
-        (WITH_REFERENCE, YAML.replace("words: 3", "words: three") + PUBLISHED, "words"),
-        (WITH_REFERENCE, YAML + PUBLISHED.replace("{words: 5}", "{words: five}"), "words=five"),
-        (with_lab_setup("ConfigError"), YAML + PUBLISHED, "words: too many"),
+        (WITH_REFERENCE, INVALID, 2, "words"),
+        (WITH_REFERENCE, YAML + PUBLISHED.replace("{words: 5}", "{words: five}"), 2, "words=five"),
+        (with_lab_setup("ConfigError"), YAML + PUBLISHED, 2, "words: too many"),
+        ("raise ValueError('a bug')", YAML + PUBLISHED, 1, "cannot be loaded"),
     ],
 )
-def test_a_config_error_is_no_missing_data(
-    forked: Dlrun, tmp_path: Path, plugins: Plugins, code: str, values: str, said: str
+def test_what_is_no_missing_data_ends_the_command_before_any_run(
+    forked: Dlrun,
+    tmp_path: Path,
+    plugins: Plugins,
+    code: str,
+    values: str,
+    exit_code: int,
+    said: str,
 ) -> None:
     folder, env = plugins
     plugin(folder, "good", code=WITH_REFERENCE, config=FIXED, values=YAML + PUBLISHED)
     plugin(folder, "wrong", code=code, config=FIXED, values=values)
-    done = forked("reproduce", "good", "wrong", **env).is_told(2, said)
+    done = forked("reproduce", "good", "wrong", **env).is_told(exit_code, said)
     assert "not run" not in done.stderr and done.stdout == ""
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_errors_of_all_configs_are_told_at_once(forked: Dlrun, plugins: Plugins) -> None:
+    folder, env = plugins
+    for name in ("one", "two"):
+        plugin(folder, name, code=WITH_REFERENCE, config=FIXED, values=INVALID)
+    done = forked("reproduce", "one", "two", **env).is_told(2, "one.yaml", "two.yaml")
+    assert "data of" not in done.stderr, "before any data are looked for"
 
 
 def test_missing_data_are_a_reason_and_the_others_are_run(forked: Dlrun, plugins: Plugins) -> None:
