@@ -13,7 +13,8 @@ from dlrun.experiments import registry
 from dlrun.reports.group_rows import position_relative_to
 from dlrun.runs.options import RunOptions
 from dlrun.runs.published import EDITIONS
-from dlrun.sweeps.reproduce import Reproduction
+from dlrun.sweeps.reproduction.outcome import Outcome, compare_with_baseline
+from dlrun.sweeps.reproduction.tasks import list_tasks
 from tests.conftest import ROOT
 from tests.runs.making import a_run
 
@@ -77,36 +78,57 @@ REFERENCE = {"source": "S", "notebook": {"test_mae": 259.7153}}
 COLUMNS = ["what", "book", "book_is", "notebook", "notebook_is", "mean", "sd", "n", "range_of_runs"]
 
 
-def a_part(
+def an_outcome(
     folder: Path, mae: list[float], name: str = "hitters-dense", **fields: Any
-) -> Reproduction:
+) -> Outcome:
+    """The outcome of a task with these fields, whose runs have these errors."""
     shipped = registry.experiment_entry(name).shipped.values
     about: dict[str, Any] = {"reference": REFERENCE, "seconds": {"total": 2.0}, "data": "players"}
-    runs = []
+    runs = {}
     for seed, value in enumerate(mae):
         place = folder / "runs" / name / f"20261125T12000{seed}Z-0000"
         about |= {"config": shipped | {"seed": seed}, "metrics": {"test_mae": value}, "seed": seed}
-        runs.append(Run.open(a_run(place, **about)))
-    return Reproduction(name, RunOptions(), [*range(len(mae))], runs=runs, **fields)
+        runs[seed] = Run.open(a_run(place, **about))
+    task, *_ = list_tasks([name], range(len(mae)), RunOptions())
+    return Outcome(replace(task, **({"baseline": None} | fields)), runs)
 
 
-def test_a_fit_is_compared_with_its_baseline(tmp_path: Path) -> None:
-    fit = "hitters-linear"
-    simple = a_part(tmp_path / "a", [239.0], fit)
-    variant = {"data.day_of_week": True}
-    same = a_part(tmp_path / "b", [200.0], fit, variant=variant)
-    baseline = BaselineExperiment(experiment=fit, metric="test_mae")
-    part = a_part(tmp_path / "c", [230.0, 240.0, 250.0, 235.0, 245.0], baseline=baseline)
-    other = replace(part, baseline=baseline.model_copy(update={"set": variant}))
-    unknown = replace(part, baseline=baseline.model_copy(update={"experiment": "f"}))
-    verdicts = [one.compare_with_baseline([part, simple, same]) for one in (other, unknown)]
-    assert verdicts[0] and verdicts[0].verdict == "worse" and verdicts[1] is None
-    few = replace(other, runs=part.runs[:4])
-    found = few.compare_with_baseline([simple, same])
-    assert found and found.verdict == "too few seeds to say (4 of 5)"
-    assert "which has no such runs here" in unknown.describe_baseline([part])
-    said = part.describe_baseline([simple, same])
-    assert "no clear difference" in said and "lower is better" in said
+FIT = "hitters-linear"
+VARIANT = {"data.day_of_week": True}
+FIVE = [230.0, 240.0, 250.0, 235.0, 245.0]
+BASELINE = BaselineExperiment(experiment=FIT, metric="test_mae")
+BASELINE_VARIANT = BaselineExperiment(experiment=FIT, set=VARIANT, metric="test_mae")
+
+
+@pytest.mark.parametrize(
+    ("mae", "baseline", "verdict"),
+    [
+        (FIVE, BASELINE, "no clear difference"),
+        (FIVE, BASELINE_VARIANT, "worse"),
+        (FIVE[:4], BASELINE_VARIANT, "too few seeds to say (4 of 5)"),
+    ],
+)
+def test_a_fit_is_compared_with_its_baseline(
+    tmp_path: Path, mae: list[float], baseline: BaselineExperiment, verdict: str
+) -> None:
+    simple = an_outcome(tmp_path / "a", [239.0], FIT)
+    of_variant = an_outcome(tmp_path / "b", [200.0], FIT, variant=VARIANT)
+    outcome = an_outcome(tmp_path / "c", mae, baseline=baseline)
+    compared = compare_with_baseline(outcome, [outcome, simple, of_variant])
+    assert compared and compared.comparison
+    assert compared.comparison.verdict == verdict and not compared.why_not
+    assert verdict in compared.describe()
+
+
+def test_a_fit_without_a_baseline_here_says_so(tmp_path: Path) -> None:
+    outcome = an_outcome(tmp_path / "a", FIVE, baseline=BASELINE)
+    not_run = an_outcome(tmp_path / "b", [], FIT)
+    compared = compare_with_baseline(outcome, [outcome, not_run])
+    assert compared and compared.comparison is None
+    assert compared.why_not in compared.describe() and compared.why_not
+    without_runs = an_outcome(tmp_path / "c", [], baseline=BASELINE)
+    assert compare_with_baseline(without_runs, [not_run]) is None
+    assert compare_with_baseline(not_run, [outcome]) is None
 
 
 def declared_numbers() -> list[tuple[str, str, str, str, float]]:

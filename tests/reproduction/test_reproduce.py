@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data.download import forbid_downloads, packaged_paths
+from dlrun.data.download import packaged_paths
 from dlrun.runs.options import RunOptions
-from dlrun.sweeps.reproduce import prepare_reproductions
-from dlrun.system.console import Screen
+from dlrun.sweeps.reproduction.tasks import list_tasks
 from dlrun.system.files import fingerprint_files
 from tests import harness
 from tests.conftest import Dlrun, Ended
@@ -171,11 +170,9 @@ def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
     assert json.loads(alone.is_told(1).stdout)["error"] == "no experiment could be run"
 
 
-def test_five_seeds_are_run_but_of_a_long_fit_one(tmp_path: Path) -> None:
-    options = RunOptions(data_dir=tmp_path)
-    with forbid_downloads():
-        parts = prepare_reproductions(["imdb-lasso", "cifar100"], None, options, Screen(quiet=True))
-    assert [part.seeds for part in parts] == [[0, 1, 2, 3, 4], [0]]
+def test_five_seeds_are_run_but_of_a_long_fit_one() -> None:
+    tasks = list_tasks(["imdb-lasso", "cifar100"], None, RunOptions())
+    assert [task.seeds for task in tasks] == [[0, 1, 2, 3, 4], [0]]
 
 
 THREE = ["reproduce", DENSE, "--seeds", "3", *CPU]
@@ -294,3 +291,66 @@ def test_a_published_variant_is_compared(forked: Dlrun, tmp_path: Path, plugins:
     assert record["reference_differs"] is None
     other = forked("count-words", "--set", "words=4", **env).is_told(0)
     assert "words is 4 (book: 3)" in other.stdout
+
+
+SETUP = """
+    def lab_setup(self, config, data_dir, screen):
+        from dlrun import {error}
+
+        raise {error}("words: too many")
+"""
+
+
+def with_lab_setup(error: str) -> str:
+    """The code of an experiment whose data cannot be prepared."""
+    method = SETUP.replace("{error}", error)
+    return WITH_REFERENCE.replace("\n\nexperiment =", f"{method}\n\nexperiment =")
+
+
+INVALID = YAML.replace("words: 3", "words: three") + PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("code", "values", "exit_code", "said"),
+    [
+        (WITH_REFERENCE, INVALID, 2, "words"),
+        (WITH_REFERENCE, YAML + PUBLISHED.replace("{words: 5}", "{words: five}"), 2, "words=five"),
+        (with_lab_setup("ConfigError"), YAML + PUBLISHED, 2, "words: too many"),
+        ("raise ValueError('a bug')", YAML + PUBLISHED, 1, "cannot be loaded"),
+    ],
+)
+def test_what_is_no_missing_data_ends_the_command_before_any_run(
+    forked: Dlrun,
+    tmp_path: Path,
+    plugins: Plugins,
+    code: str,
+    values: str,
+    exit_code: int,
+    said: str,
+) -> None:
+    folder, env = plugins
+    plugin(folder, "good", code=WITH_REFERENCE, config=FIXED, values=YAML + PUBLISHED)
+    plugin(folder, "wrong", code=code, config=FIXED, values=values)
+    done = forked("reproduce", "good", "wrong", **env).is_told(exit_code, said)
+    assert "not run" not in done.stderr and done.stdout == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_errors_of_all_configs_are_told_at_once(forked: Dlrun, plugins: Plugins) -> None:
+    folder, env = plugins
+    for name in ("one", "two"):
+        plugin(folder, name, code=WITH_REFERENCE, config=FIXED, values=INVALID)
+    done = forked("reproduce", "one", "two", **env).is_told(2, "one.yaml", "two.yaml")
+    assert "data of" not in done.stderr, "before any data are looked for"
+
+
+def test_missing_data_are_a_reason_and_the_others_are_run(forked: Dlrun, plugins: Plugins) -> None:
+    folder, env = plugins
+    plugin(folder, "good", code=WITH_REFERENCE, config=FIXED, values=YAML + PUBLISHED)
+    code = with_lab_setup("DataError")
+    plugin(folder, "wrong", code=code, config=FIXED, values=YAML + PUBLISHED)
+    done = forked("reproduce", "wrong", "good", "--json", **env).is_told(
+        1, "not run: wrong words=5"
+    )
+    reasons = [part["not_run"] for part in json.loads(done.stdout)["experiments"]]
+    assert reasons == ["words: too many", "words: too many", None, None]

@@ -19,12 +19,14 @@ from dlrun.experiments import registry
 from dlrun.experiments.running import run_experiment
 from dlrun.metrics import TESTED, format_metric
 from dlrun.reports.page import PageContent, write_report_page
+from dlrun.reports.published_rows import published_rows
 from dlrun.runs.folder import LATEST
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.published import ABOUT_EDITIONS, EDITIONS
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
-from dlrun.sweeps.reproduce import Reproduction, prepare_reproductions
+from dlrun.sweeps.reproduction.preparation import PreparedTask, prepare_tasks
+from dlrun.sweeps.reproduction.tasks import list_tasks
 from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]
@@ -65,7 +67,7 @@ class _Fit:
         metric = main_metric(record) or next(iter(record.metrics), "")
         row: Values = {"metric": metric, "mean": record.metrics.get(metric)}
         if self.is_real:
-            rows = Reproduction(self.name, self.options, [0], runs=[self.run]).rows
+            rows = published_rows([self.run], {})
             row = next((other for other in rows if other["metric"] == metric), (rows or [row])[0])
         note = " (*)" if self.is_real and record.reference_differs else ""
         if not self.is_real and record.source == GENERATED:
@@ -133,20 +135,20 @@ def _check_is_not_on_own_data(name: str) -> None:
 
 def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
     """Return an experiment and its variants as the demo runs them; none without a small config."""
-    prepared: list[Reproduction] = []
+    prepared: list[PreparedTask] = []
     epochs: list[ConfigLayer] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
-            prepared = prepare_reproductions([name], [0], options, screen)
+            prepared = prepare_tasks(list_tasks([name], [0], options), options, screen)
             if schema.epochs_in_demo:
                 epochs = [config_layer_from_setting(EPOCHS, schema.epochs_in_demo, "demo")]
     if prepared and not prepared[0].missing:
         fits = []
-        for reproduction in prepared:
-            own = reproduction.run_options
-            with_epochs = replace(own, values=[*own.values, *epochs])
-            fits.append(_Fit(name, reproduction.title, with_epochs, is_real=True))
+        for one in prepared:
+            values = [*one.run_options.values, *epochs]
+            run_options = replace(one.run_options, values=values)
+            fits.append(_Fit(name, one.task.title, run_options, is_real=True))
         return fits
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
     small = replace(options, config=overlays)

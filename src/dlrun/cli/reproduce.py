@@ -1,7 +1,5 @@
 """`dlrun reproduce`: run the lab with several seeds beside the book ISLP's numbers."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +30,9 @@ def reproduce(
     dlrun reproduce imdb-dense imdb-lasso --seeds 10
     dlrun reproduce --jobs 1 --out chapter-10.html
     """
-    from dlrun.sweeps.reproduce import reproduce_published_numbers  # slow: a sweep's modules
+    from dlrun.sweeps.reproduction.reproduce import (
+        reproduce_published_numbers,
+    )  # slow: a sweep's modules
 
     options = RunOptions(
         values=opt.parse_values(None, None, accelerator, no_fallback=no_fallback),
@@ -42,5 +42,4 @@ def reproduce(
         json=json,
         quiet=quiet,
     )
-    command = shlex.join(["dlrun", *sys.argv[1:]])
-    return reproduce_published_numbers(experiments or [], seeds, jobs, out, options, command)
+    return reproduce_published_numbers(experiments or [], seeds, jobs, out, options)

@@ -91,7 +91,8 @@ class Experiment(ABC, Generic[C]):
     def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> dict[str, object]:
         """Return the changed settings with which published numbers are reproduced.
 
-        Missing data are downloaded. Raises DlrunError if that is impossible.
+        Missing data are downloaded. Raises DataError if that is impossible: the reason is shown,
+        and other experiments are reproduced.
         """
         if (dataset := registry.experiment_dataset(self.name)) is not None:
             dataset.load(config.data_section, data_dir, config.split_seed, screen)

@@ -57,7 +57,7 @@ def run_sweep(
             return 0, None
         sweep = Sweep(plan, RunFolder.claim_sweep(runs_dir, plan.name).path, options.data_dir)
     again = sweep.resume_command + (" --slurm ... --wait" if on_slurm else "")
-    with RunFolder(sweep.folder).locked(SWEEP_LOCK), _telling_how_to_continue(again, screen):
+    with RunFolder(sweep.folder).locked(SWEEP_LOCK), telling_how_to_continue(again, screen):
         if resume is None:
             sweep.write_plan()
         screen.note(f"sweep folder: {sweep.folder}")
@@ -109,8 +109,8 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _telling_how_to_continue(command: str, screen: Screen) -> Iterator[None]:
-    """Show the command that continues the sweep, if an error or a signal ends the `with` block."""
+def telling_how_to_continue(command: str, screen: Screen) -> Iterator[None]:
+    """Show the command that continues the work, if an error or a signal ends the `with` block."""
     try:
         yield
     except (Stopped, DlrunError):

@@ -1,0 +1,148 @@
+"""Report what was reproduced: on an HTML page, on the screen, or as JSON."""
+
+import itertools
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rich.text import Text
+
+from dlrun.reports.page import PageContent, write_report_page
+from dlrun.runs.published import ABOUT_EDITIONS
+from dlrun.runs.tables import RANGE_OF_RUNS, Column, table_lines
+from dlrun.sweeps.reproduction.outcome import BaselineComparison, Outcome, compare_with_baseline
+from dlrun.system.console import LINE_WIDTH, Screen, pluralize, printable
+
+# On 80 columns: published numbers are rounded as ours, and the page has the standard deviation.
+COLUMNS = [
+    Column("metric"),
+    Column.number("book"),
+    Column("book_is", "it is"),
+    Column.number("notebook"),
+    Column("notebook_is", "it is"),
+    Column.number("mean", "here"),
+    RANGE_OF_RUNS,
+]
+LEGEND = f"""\
+{ABOUT_EDITIONS} Here: the mean over n seeds. Range of runs: 95 % of single runs here lie in it \
+(Student's t). A published number, as it is rounded, is within, above or below it, \
+or equal to a fit that depends on no seed; with fewer than 5 seeds nothing is said \
+(--seeds 10). Seconds: the median run's; runs go beside each other, unless with \
+--jobs 1."""
+
+
+@dataclass(frozen=True)
+class ReproductionReport:
+    """Holds the outcomes of all tasks, as far as they are, for the page, the screen and JSON.
+
+    command: continues the reproduction. page: the path of the page.
+    """
+
+    outcomes: Sequence[Outcome]
+    command: str
+    page: Path
+
+    @cached_property
+    def comparisons(self) -> list[BaselineComparison | None]:
+        """Return for each outcome how its runs compare with those of its baseline, or None."""
+        return [compare_with_baseline(outcome, self.outcomes) for outcome in self.outcomes]
+
+    @property
+    def has_failed(self) -> bool:
+        """Return whether any run has failed."""
+        return any(outcome.failed for outcome in self.outcomes)
+
+    @property
+    def sentences_on_baselines(self) -> list[str]:
+        """Return a sentence for each comparison with a baseline."""
+        return [comparison.describe() for comparison in self.comparisons if comparison is not None]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return what the reader must know: what is missing, failed, damaged or not comparable."""
+        return [remark for outcome in self.outcomes for remark in _remarks(outcome)]
+
+    def write_page(self) -> None:
+        """Write the page about the runs. Raises OSError if it cannot be written."""
+        content = PageContent(
+            [run for outcome in self.outcomes for run in outcome.runs.values()],
+            note=f"`{self.command}` does it again, or goes on.",
+            warnings=self.remarks + self.sentences_on_baselines,
+            title="The lab, reproduced",
+            with_published=True,
+        )
+        write_report_page(content, self.page)
+
+    def show(self, screen: Screen, data_dir: Path) -> None:
+        """Print the table of the numbers, sentences about them, and the path of the page."""
+        all_rows = [row for outcome in self.outcomes for row in outcome.rows]
+        head, *table = table_lines(COLUMNS, all_rows, screen)
+        lines = _with_titles(table, self.outcomes)
+        for text in (LEGEND, *self.sentences_on_baselines, *self.remarks):
+            lines += textwrap.wrap(
+                printable(text), LINE_WIDTH, subsequent_indent="  ", break_long_words=False
+            )
+        if any(outcome.missing for outcome in self.outcomes):
+            lines.append(f"put what is missing into {data_dir}, and run the same command")
+        screen.show(Text(head, style="bold"))
+        screen.show(Text("\n".join(lines)))
+        screen.show_labelled(("page", str(self.page)))
+
+    def as_object(self) -> dict[str, object]:
+        """Return the report as an object for the JSON output."""
+        pairs = zip(self.outcomes, self.comparisons, strict=True)
+        return {
+            "status": "failed" if self.has_failed else "finished",
+            "command": self.command,
+            "page": str(self.page),
+            "experiments": [_outcome_as_object(*pair) for pair in pairs],
+        }
+
+
+def _remarks(outcome: Outcome) -> list[str]:
+    """Return remarks on a task: why its numbers are not comparable, or missing."""
+    title = outcome.task.title
+    remarks = []
+    if outcome.why_not_comparable:
+        remarks.append(f"Not compared: {title}: {outcome.why_not_comparable}")
+    if outcome.missing:
+        remarks.append(f"Not run: {title}: {outcome.missing}")
+    elif outcome.runs_left:
+        counts = f"{outcome.runs_left} of {len(outcome.task.seeds)} runs"
+        remarks.append(f"Not yet run: {title}: {counts}")
+    remarks += outcome.damaged
+    remarks += [f"Failed: {title}, seed {seed}: {why}" for seed, why in outcome.failed.items()]
+    return remarks
+
+
+def _with_titles(table: Sequence[str], outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the lines of a table of all rows with a title above the rows of each outcome."""
+    lines: list[str] = []
+    next_lines = iter(table)
+    for outcome in outcomes:
+        if outcome.rows:
+            runs = pluralize(len(outcome.runs), "run")
+            title = f"{outcome.task.title}, {runs} of {outcome.median_seconds:.1f} s"
+            note = outcome.rows[0].get("note")
+            lines.append(f"{title}; {note}" if note else title)
+            lines += itertools.islice(next_lines, len(outcome.rows))
+    return lines
+
+
+def _outcome_as_object(outcome: Outcome, baseline: BaselineComparison | None) -> dict[str, object]:
+    """Return an outcome as an object for the JSON output."""
+    comparison = None if baseline is None else baseline.comparison
+    return {
+        "experiment": outcome.task.experiment,
+        "variant": outcome.task.variant,
+        "seeds": outcome.task.seeds,
+        "not_run": outcome.missing or None,
+        "failed": outcome.failed,
+        "runs": [str(run.folder) for run in outcome.runs.values()],
+        "not_comparable": outcome.why_not_comparable or None,
+        "seconds": outcome.median_seconds,
+        "rows": outcome.rows,
+        "baseline": None if comparison is None else comparison.as_object(),
+    }

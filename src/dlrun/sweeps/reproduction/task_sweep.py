@@ -1,0 +1,120 @@
+"""Run a task's sweep over its seeds, which continues an earlier sweep, and read its outcome."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlrun.config.yaml_loader import flatten_keys_except
+from dlrun.errors import DlrunError
+from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
+from dlrun.runs.options import RunOptions, resolve_runs_dir
+from dlrun.runs.run import Run
+from dlrun.sweeps.execute import execute_sweep
+from dlrun.sweeps.planner import make_sweep_plan
+from dlrun.sweeps.processes import Processes
+from dlrun.sweeps.reproduction.outcome import Outcome
+from dlrun.sweeps.reproduction.preparation import PreparedTask
+from dlrun.sweeps.reproduction.tasks import ReproductionTask
+from dlrun.sweeps.search_space import SEED, SearchSpace
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint, read_sweep_plan
+from dlrun.system.console import Screen
+
+
+def plan_task_sweep(prepared: PreparedTask, screen: Screen) -> SweepPlan:
+    """Return the plan of a task's sweep over its seeds. Raises ConfigError with every error."""
+    task = prepared.task
+    slug = re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
+    search = SearchSpace(seeds=task.seeds)
+    name = f"reproduce-{slug}"
+    return make_sweep_plan(name, task.experiment, prepared.run_options, search, screen)
+
+
+@dataclass(frozen=True)
+class TaskSweep:
+    """Represents the sweep of a task, whose plan may have points of other seeds too.
+
+    is_new: whether no sweep of its name has begun.
+    """
+
+    task: ReproductionTask
+    sweep: Sweep
+    is_new: bool
+
+    @classmethod
+    def open(
+        cls, task: ReproductionTask, plan: SweepPlan, options: RunOptions, screen: Screen
+    ) -> "TaskSweep":
+        """Return the sweep of a task; it continues an earlier sweep of the same config and data."""
+        folder = resolve_runs_dir(options.runs_dir) / SWEEPS / plan.name
+        is_new = not (folder / PLAN).exists()
+        if not is_new:
+            plan = _with_earlier_points(plan, folder, screen)
+        return cls(task, Sweep(plan, folder, options.data_dir), is_new)
+
+    @property
+    def points(self) -> list[SweepPoint]:
+        """Return the points of the task's seeds, in the order of the seeds."""
+        by_seed = {point.settings[SEED]: point for point in self.sweep.plan.points}
+        return [by_seed[seed] for seed in self.task.seeds]
+
+    def execute(self, screen: Screen, jobs: int | None) -> Mapping[int, str]:
+        """Run the seeds without a finished run; return the errors, by the numbers of their points.
+
+        If all have finished, nothing is written. Raises Interrupted or Terminated after a signal.
+        """
+        if len(self.read_outcome().runs) == len(self.task.seeds):
+            return {}
+        sweep = self.sweep
+        if self.is_new:
+            RunFolder.claim_sweep(sweep.runs_dir, sweep.plan.name)
+        with RunFolder(sweep.folder).locked(SWEEP_LOCK):
+            sweep.write_plan()
+            all_numbers = {point.number for point in sweep.plan.points}
+            of_other_seeds = all_numbers - {point.number for point in self.points}
+            state = SweepState(sweep.find_runs(), taken=of_other_seeds)
+            execute_sweep(sweep, state, Processes(sweep, screen, jobs), screen)
+        return state.failed
+
+    def read_outcome(self, errors: Mapping[int, str] | None = None) -> Outcome:
+        """Return the outcome of the task, from the records of its runs.
+
+        errors: of runs without a record of the error, such as those whose process was killed, by
+        the numbers of their points.
+        """
+        found = self.sweep.find_runs()
+        runs: dict[int, Run] = {}
+        failed: dict[int, str] = {}
+        for point in self.points:
+            seed = point.settings[SEED]
+            run = found.get(point.number)
+            if run is not None and run.is_finished:
+                runs[seed] = run
+            elif errors and point.number in errors:
+                failed[seed] = errors[point.number]
+            elif run is not None and run.record.status == "failed":
+                failed[seed] = run.record.error or ""
+        return Outcome(self.task, runs, failed, self.sweep.describe_damaged())
+
+
+def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
+    """Return a new plan with the id and the points of the plan in a folder before its own points.
+
+    If the plans conflict, the new plan is returned as it is.
+    """
+    try:
+        earlier = read_sweep_plan(folder)
+        earlier_base, new_base = (flatten_keys_except(p.base, {SEED}) for p in (earlier, new))
+        varied = {key for point in earlier.points for key in point.settings}
+        if earlier_base != new_base or earlier.data != new.data or varied != {SEED}:
+            raise DlrunError(f"{folder}: its data or config have changed")
+    except DlrunError as error:  # also if damaged, or if code or packages have changed
+        screen.note(f"all seeds are run again: {error.message}")
+        return new
+    known_seeds = {point.settings[SEED] for point in earlier.points}
+    plan = new.model_copy(update={"id": earlier.id, "points": list(earlier.points)})
+    plan.add_points(
+        point.settings for point in new.points if point.settings[SEED] not in known_seeds
+    )
+    return plan
