@@ -135,24 +135,24 @@ def _check_is_not_on_own_data(name: str) -> None:
 
 def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
     """Return an experiment and its variants as the demo runs them; none without a small config."""
-    prepared: list[PreparedTask] = []
+    prepared_tasks: list[PreparedTask] = []
     epochs: list[ConfigLayer] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
-            prepared = prepare_tasks(list_tasks([name], [0], options), options, screen)
+            prepared_tasks = prepare_tasks(list_tasks([name], [0], options), options, screen)
             if schema.epochs_in_demo:
                 epochs = [config_layer_from_setting(EPOCHS, schema.epochs_in_demo, "demo")]
-    if prepared and not prepared[0].missing:
+    if prepared_tasks and not prepared_tasks[0].missing:
         fits = []
-        for one in prepared:
-            values = [*one.run_options.values, *epochs]
-            run_options = replace(one.run_options, values=values)
-            fits.append(_Fit(name, one.task.title, run_options, is_real=True))
+        for prepared in prepared_tasks:
+            values = [*prepared.run_options.values, *epochs]
+            run_options = replace(prepared.run_options, values=values)
+            fits.append(_Fit(name, prepared.task.title, run_options, is_real=True))
         return fits
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
     small = replace(options, config=overlays)
-    lacks_data = bool(prepared and prepared[0].missing)
+    lacks_data = bool(prepared_tasks and prepared_tasks[0].missing)
     return [_Fit(name, name, small, is_real=False, lacks_data=lacks_data)] if overlays else []
 
 

@@ -30,9 +30,8 @@ def reproduce(
     dlrun reproduce imdb-dense imdb-lasso --seeds 10
     dlrun reproduce --jobs 1 --out chapter-10.html
     """
-    from dlrun.sweeps.reproduction.reproduce import (
-        reproduce_published_numbers,
-    )  # slow: a sweep's modules
+    # Slow: a sweep's modules.
+    from dlrun.sweeps.reproduction.reproduce import reproduce_published_numbers
 
     options = RunOptions(
         values=opt.parse_values(None, None, accelerator, no_fallback=no_fallback),

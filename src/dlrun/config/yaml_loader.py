@@ -176,6 +176,11 @@ def format_settings_briefly(values: Mapping[str, object]) -> str:
     )
 
 
+def name_with_settings(name: str, settings: Mapping[str, object]) -> str:
+    """Return a name with settings after it, such as `imdb-lstm lr=0.01`."""
+    return f"{name} {format_settings_briefly(settings)}".rstrip()
+
+
 def _shorten(value: object) -> str:
     if isinstance(value, str) and "/" in value:
         value = "…/" + value.rstrip("/").rpartition("/")[2]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dlrun import stats
 from dlrun.config.data_sections import CHANCE, FOLD
 from dlrun.config.sections import DATA_PLACES
-from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.config.yaml_loader import Values, name_with_settings
 from dlrun.data.split import Division, Split
 from dlrun.metrics import TESTED, Metric, is_plottable
 from dlrun.runs.copies import CopyOrder, find_copies
@@ -106,7 +106,7 @@ class Group:
     @property
     def name(self) -> str:
         """Return the name of the experiment, and the settings that tell the config from others."""
-        return f"{self.record.experiment} {format_settings_briefly(self.settings)}".rstrip()
+        return name_with_settings(self.record.experiment, self.settings)
 
     def rows_by_division(self, metric: str) -> dict[Division | None, str]:
         """Return what identifies the rows on which the runs computed a metric, by their division.

@@ -98,7 +98,7 @@ def remove_new_run(folder: Path) -> None:
     repair_latest_link(folder.parents[1], folder.parent.name)
 
 
-def has_finished_step(folder: Path) -> bool:
+def _has_finished_step(folder: Path) -> bool:
     """Return whether the run in a folder has finished an epoch, a penalty or a batch."""
     metrics = folder / METRICS
     return metrics.exists() and read_regular_file(metrics).count(b"\n") > 1  # its header is a line
@@ -112,7 +112,7 @@ def remove_unless_begun(folder: Path, *, is_refused: bool = False) -> bool:
     with contextlib.suppress(DlrunError, OSError):  # another process has it, or removed it
         with RunFolder(folder).locked():
             status = read_run_record(folder).status
-            has_ended_early = status == "failed" and not has_finished_step(folder)
+            has_ended_early = status == "failed" and not _has_finished_step(folder)
         if status == "waiting" or (is_refused and has_ended_early):
             remove_new_run(folder)
             return True

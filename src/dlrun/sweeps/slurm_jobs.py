@@ -51,8 +51,10 @@ class SlurmJobs:
     def take_over(self, point: SweepPoint, run: Run) -> bool:
         """Return whether a job of the run is in SLURM's queue; from now on it is watched."""
         job_id = read_job_id(run.folder)
-        is_queued = bool(job_id) and (self._queue is None or job_id in self._queue)
-        if job_id and is_queued:
+        if not job_id:
+            return False
+        is_queued = self._queue is None or job_id in self._queue
+        if is_queued:
             self._watch(point, run.folder.absolute(), job_id)
         return is_queued
 

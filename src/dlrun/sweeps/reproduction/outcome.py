@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dlrun.config.yaml_loader import Values
+from dlrun.config.yaml_loader import Values, name_with_settings
 from dlrun.reports.published_rows import published_rows
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.groups import Group, group_runs
 from dlrun.runs.run import Run
-from dlrun.sweeps.reproduction.tasks import ReproductionTask, title_of
+from dlrun.sweeps.reproduction.tasks import ReproductionTask
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def compare_with_baseline(outcome: Outcome, others: Iterable[Outcome]) -> Baseli
     if baseline is None or not outcome.runs:
         return None
     title = outcome.task.title
-    other_title = title_of(baseline.experiment, baseline.set)
+    other_title = name_with_settings(baseline.experiment, baseline.set)
     with_runs = {other.task.title: other for other in others if other.runs}
     if other_title not in with_runs:
         return BaselineComparison(title, other_title, why_not="it has no runs here")

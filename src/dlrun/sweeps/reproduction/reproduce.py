@@ -41,13 +41,13 @@ def reproduce_published_numbers(
     chosen = choose_experiments(names)
     check_output_path("--out", page, force=options.force, ours=OURS)
     tasks = list_tasks(chosen, given_seeds, options)
-    prepared = prepare_tasks(tasks, options, screen)
-    for one in prepared:
-        if one.missing:
-            screen.warn(f"not run: {one.task.title}: {one.missing}")
-    if all(one.missing for one in prepared):
+    prepared_tasks = prepare_tasks(tasks, options, screen)
+    for prepared in prepared_tasks:
+        if prepared.missing:
+            screen.warn(f"not run: {prepared.task.title}: {prepared.missing}")
+    if all(prepared.missing for prepared in prepared_tasks):
         raise DlrunError("no experiment could be run", MISSING_HINT)
-    report = _run_sweeps(prepared, options, screen, jobs, page)
+    report = _run_sweeps(prepared_tasks, options, screen, jobs, page)
     if options.json:
         with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done
             screen.print_json(report.as_object())
@@ -58,7 +58,7 @@ def reproduce_published_numbers(
 
 
 def _run_sweeps(
-    prepared: Sequence[PreparedTask],
+    prepared_tasks: Sequence[PreparedTask],
     options: RunOptions,
     screen: Screen,
     jobs: int | None,
@@ -68,17 +68,20 @@ def _run_sweeps(
 
     Returns the report of all tasks. After an error or a signal the page has the runs so far.
     """
-    runnable = [one for one in prepared if not one.missing]
+    runnable = [prepared for prepared in prepared_tasks if not prepared.missing]
     plans = _plan_sweeps(runnable, screen)
-    preload_fork_server(one.task.experiment for one in runnable)
+    preload_fork_server(prepared.task.experiment for prepared in runnable)
     command = shlex.join(["dlrun", *sys.argv[1:]])
-    outcomes = {one.task.title: Outcome(one.task, missing=one.missing) for one in prepared}
+    outcomes = {
+        prepared.task.title: Outcome(prepared.task, missing=prepared.missing)
+        for prepared in prepared_tasks
+    }
     with telling_how_to_continue(command, screen):
-        for number, (one, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
-            title = one.task.title
-            runs = pluralize(len(one.task.seeds), "run")
+        for number, (prepared, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
+            title = prepared.task.title
+            runs = pluralize(len(prepared.task.seeds), "run")
             screen.note(f"[{number}/{len(runnable)}] {title}: {runs}")
-            sweep = TaskSweep.open(one.task, plan, options, screen)
+            sweep = TaskSweep.open(prepared.task, plan, options, screen)
             try:
                 errors = sweep.execute(screen, jobs)
             except (Stopped, DlrunError):
@@ -96,8 +99,8 @@ def _plan_sweeps(runnable: Sequence[PreparedTask], screen: Screen) -> list[Sweep
     """Return the plan of each task's sweep; raise ConfigError with the errors of all of them."""
     plans: list[SweepPlan] = []
     collector = ErrorCollector()
-    for one in runnable:
+    for prepared in runnable:
         with collector.collected():
-            plans.append(plan_task_sweep(one, screen))
+            plans.append(plan_task_sweep(prepared, screen))
     collector.raise_all()
     return plans

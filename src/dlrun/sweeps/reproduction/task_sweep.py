@@ -64,9 +64,10 @@ class TaskSweep:
 
         If all have finished, nothing is written. Raises Interrupted or Terminated after a signal.
         """
-        if len(self.read_outcome().runs) == len(self.task.seeds):
-            return {}
         sweep = self.sweep
+        earlier = SweepState(sweep.find_runs())
+        if all(earlier.is_done(point) for point in self.points):
+            return {}
         if self.is_new:
             RunFolder.claim_sweep(sweep.runs_dir, sweep.plan.name)
         with RunFolder(sweep.folder).locked(SWEEP_LOCK):
@@ -83,12 +84,12 @@ class TaskSweep:
         errors: of runs without a record of the error, such as those whose process was killed, by
         the numbers of their points.
         """
-        found = self.sweep.find_runs()
+        runs_by_point = self.sweep.find_runs()
         runs: dict[int, Run] = {}
         failed: dict[int, str] = {}
         for point in self.points:
             seed = point.settings[SEED]
-            run = found.get(point.number)
+            run = runs_by_point.get(point.number)
             if run is not None and run.is_finished:
                 runs[seed] = run
             elif errors and point.number in errors:

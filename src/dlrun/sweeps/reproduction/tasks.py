@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dlrun.config.sections import BaselineExperiment, ExperimentConfig, Reference
-from dlrun.config.yaml_loader import Values, config_layers_from_settings, format_settings_briefly
+from dlrun.config.yaml_loader import Values, config_layers_from_settings, name_with_settings
 from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
@@ -29,12 +29,7 @@ class ReproductionTask:
     @property
     def title(self) -> str:
         """Return the name of the experiment, and the values of its variant."""
-        return title_of(self.experiment, self.variant)
-
-
-def title_of(experiment: str, variant: Values) -> str:
-    """Return the name of an experiment, and the values of a variant of it."""
-    return f"{experiment} {format_settings_briefly(variant)}".rstrip()
+        return name_with_settings(self.experiment, self.variant)
 
 
 def with_settings(options: RunOptions, settings: Mapping[str, object]) -> RunOptions:
