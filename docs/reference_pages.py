@@ -68,8 +68,8 @@ def page(title: str, lines: Iterator[str]) -> str:
 
 def our_experiments() -> list[str]:
     """Return the lab's experiments in the order of the book; others may be installed too."""
-    names = registry.sort_by_place(registry.experiment_names())
-    return [name for name in names if registry.experiment_entry(name).package == "dlrun"]
+    ours = [shipped for shipped in registry.shipped_configs() if shipped.package == "dlrun"]
+    return [shipped.name for shipped in sorted(ours, key=lambda one: one.place_in_book)]
 
 
 def plain(text: str) -> str:
@@ -91,7 +91,7 @@ def commands() -> Iterator[str]:
     names = our_experiments()
     yield from ["## dlrun EXPERIMENT", "", "| experiment | |", "|---|---|"]
     for name in names:
-        about = registry.experiment_entry(name).help.partition("\n")[0]
+        about = registry.shipped_config(name).help.partition("\n")[0]
         yield table_row(f"`{name}`", plain(about))
     yield from ["", *parameters(load(root, names[0]))]
     for name in root.command.commands:
@@ -151,11 +151,11 @@ def config_keys() -> Iterator[str]:
     """Yield the lines of a section for each file of configs/: a table of the keys in it."""
     sections: dict[Path, dict[str, str]] = {}
     for name in our_experiments():
-        entry = registry.experiment_entry(name)
-        schema = registry.load_config_class(name).model_json_schema()
+        experiment = registry.find_experiment(name)
+        schema = experiment.config.model_json_schema()
         kinds = dict(keys(schema, schema))
         comments: dict[str, str] = {}
-        layers = read_config_file(entry.yaml_file)
+        layers = read_config_file(experiment.shipped.yaml_file)
         for layer in layers:
             comments |= read_comments(layer)
         for layer in layers:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NAMES = registry.experiment_names()
 LAB = registry.experiments_with_published_numbers()
-NETWORKS = [name for name in NAMES if issubclass(registry.load_config_class(name), NetworkConfig)]
+EXPERIMENTS = [registry.find_experiment(name) for name in NAMES]
+NETWORKS = [one.name for one in EXPERIMENTS if issubclass(one.config, NetworkConfig)]
 
 # Variables that change what dlrun does or prints.
 SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
@@ -187,7 +188,7 @@ def without_package(monkeypatch: Patch) -> Hide:
 
 def smoke(name: str) -> list[str]:
     """The command line of an experiment's tiny run, on our example if it is on own data."""
-    files = registry.experiment_entry(name).overlays("smoke")
+    files = registry.shipped_config(name).overlays("smoke")
     path = read_yaml_file(files[0]).values.get("data", {}).get("path")
     return [*overlaid(name, *files), *(setting(f"data.path={ROOT / path}") if path else [])]
 

@@ -62,7 +62,7 @@ def test_importing_dlrun_imports_no_library() -> None:
 
 
 def test_the_use_of_a_network_imports_nothing_that_only_its_training_needs() -> None:
-    module = "dlrun.experiments.table_networks.experiment"
-    ended, modules = imported(f"import {module}; import dlrun.experiments.text_networks.experiment")
+    module = "dlrun.networks.tables"
+    ended, modules = imported(f"import {module}; import dlrun.networks.reviews")
     assert ended == 0 and {module, "torch"} <= modules
     assert not modules & {"lightning", "torchmetrics", "matplotlib"}

@@ -10,11 +10,10 @@ from scipy import sparse
 
 from dlrun import ConfigError, DataError, datasets
 from dlrun.config.yaml_loader import Values, parse_set_overrides
-from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
-from dlrun.experiments.experiment_base import load_data
-from dlrun.experiments.network_experiment import NetworkExperiment
+from dlrun.experiments.registry import find_experiment
 from dlrun.experiments.table_common import divide_rows
+from dlrun.networks.network_implementation import NetworkImplementation
 from dlrun.runs.options import RunOptions
 from dlrun.system.console import Screen
 
@@ -34,9 +33,9 @@ LOADERS: list[tuple[Loader, Values, str, list[str]]] = [
 def loaded_by(experiment: str, folder: Path, values: list[str]) -> dict[str, Any]:
     """The data sets of a network's run on generated data, by their part."""
     options = RunOptions(values=parse_set_overrides(["data.source=sample", *values]))
-    config: Any = load_experiment_config(experiment, options)
-    network = registry.load_experiment(experiment)
-    assert isinstance(network, NetworkExperiment)
+    config: Any = load_experiment_config(find_experiment(experiment), options)
+    network = find_experiment(experiment).load_implementation()
+    assert isinstance(network, NetworkImplementation)
     data = network.load(config, folder, Screen(quiet=True))
     return {"train": data.train, "valid": data.valid, "test": data.test}
 
@@ -70,11 +69,12 @@ def test_a_table_has_names_and_a_frame(tmp_path: Path) -> None:
 
 
 def test_the_linear_fits_have_the_rows_of_the_networks(tmp_path: Path) -> None:
-    config = load_experiment_config(
-        "hitters-lasso", RunOptions(values=parse_set_overrides(["data.source=sample"]))
-    )
+    experiment = find_experiment("hitters-lasso")
+    options = RunOptions(values=parse_set_overrides(["data.source=sample"]))
+    config: Any = load_experiment_config(experiment, options)
     screen = Screen(quiet=True)
-    parts = divide_rows(config, load_data(config, tmp_path, screen), screen)
+    table = experiment.load_implementation().load_data(config, tmp_path, screen)
+    parts = divide_rows(config, table, screen)
     players = datasets.hitters(sample=True, data_dir=tmp_path)
     np.testing.assert_array_equal(players.train.X, parts["train"].X)
     np.testing.assert_array_equal(players.test.y, parts["test"].targets)

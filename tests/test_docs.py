@@ -18,6 +18,7 @@ from dlrun.cli.command_list import app
 from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.reports import warning_tags
 from dlrun.runs.options import RunOptions
 from tests.conftest import NAMES, ROOT, python
@@ -187,11 +188,13 @@ def test_commands_can_be_entered() -> None:
             name = values.get("experiment") or context.info_name
             if name in NAMES and words[:1] != ["sweep"]:
                 overrides = [one for one in one_value if re.match(r"[\w.]+=", one)]
-                load_experiment_config(name, RunOptions(values=parse_set_overrides(overrides)))
+                load_experiment_config(
+                    find_experiment(name), RunOptions(values=parse_set_overrides(overrides))
+                )
             elif name in NAMES:
                 several = [*(values.get("grid") or ()), *(values.get("space") or ())]
                 keys = {one.partition("=")[0] for one in (*one_value, *several) if "=" in one}
-                unknown = keys - registry.shipped_values(name).keys()
+                unknown = keys - registry.shipped_config(name).values.keys()
                 assert not unknown, unknown
         except Exception as error:
             if type(error).__name__ == "MissingParameter" and len(words) < 3:

@@ -160,12 +160,12 @@ def test_each_command_has_a_place_in_the_help() -> None:
 
 
 def test_the_keys_of_which_code_knows_something_are_keys_of_configs() -> None:
-    keys = {key for name in NAMES for key in flatten_keys(registry.shipped_values(name))}
+    keys = {key for name in NAMES for key in flatten_keys(registry.shipped_config(name).values)}
     keys |= {f"data.{key}" for key in ("archive", "path", "test")}
-    schemas = [registry.load_config_class(name) for name in NAMES]
     known = set(NEUTRAL | KEYS_THAT_MAY_DIFFER)
-    for schema in schemas:
-        known |= schema.changeable_keys | schema.neutral_keys
+    for name in NAMES:
+        experiment = registry.find_experiment(name)
+        known |= experiment.keys_to_resume({}) | experiment.neutral_keys
     assert known <= keys
     assert {*FOREIGN_NAMES.values()} <= {name for key in keys for name in key.split(".")}
 

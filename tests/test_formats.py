@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from dlrun.data import array_cache
 from dlrun.data.array_cache import fingerprint_arrays
-from dlrun.data.dataset_types import dataset_of
+from dlrun.data.dataset_catalog import IMAGES, MNIST, TEXTS
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.record import RunEnvironment, RunRecord
 from dlrun.sweeps.sweep_plan import SweepPlan
@@ -80,7 +80,8 @@ def make_config(folder: Path, kind: str) -> Any:
 def test_other_arrays_have_another_format(tmp_path: Path, kind: str) -> None:
     (tmp_path / "own").mkdir()
     config = make_config(tmp_path / "own", kind)
-    dataset_of(config).load(config, tmp_path, 0, Screen(quiet=True))
+    dataset = {"texts": TEXTS, "images": IMAGES, "digits": MNIST}[kind]
+    dataset.load(config, tmp_path, 0, Screen(quiet=True))
     (path,) = tmp_path.glob("*/prepared-*.npz")
     with np.load(path) as file:
         arrays = dict(sorted(file.items()))

@@ -115,14 +115,15 @@ class Oracle:
     @functools.cache
     def of(cls, name: str, precision: str) -> "Oracle":
         """Do the run."""
-        shipped = registry.shipped_values(name.replace("_", "-"))
+        shipped = registry.shipped_config(name.replace("_", "-")).values
         size = BATCH_SIZES[name.partition("_")[0]]
         values: dict[str, Any] = {"trainer.max_epochs": 1, "trainer.precision": precision}
         values |= {"batch_size": size}
         values |= {"model.dropout": 0} if "model.dropout" in shipped else {}
         run = run_small(name, **values)
         torch.manual_seed(run.config.seed)
-        network = run.experiment.build(run.config, run.experiment.assets(run))
+        implementation: Any = run.experiment.load_implementation()
+        network = implementation.build(run.config, implementation.assets(run))
         order = EpochBatches(run.results["train_rows"], size, run.config.seed)
         assert len(order) == 3
         return cls(
@@ -160,7 +161,7 @@ class Oracle:
 
     def are_all_rows_shuffled(self, batches: list[Tensor], count: int) -> bool:
         """Whether a script's own batches are of all training rows, and of the config's size."""
-        shipped = registry.shipped_values(self.run.record.experiment)
+        shipped = registry.shipped_config(self.run.record.experiment).values
         sizes = [len(batches[0]), count] == [shipped["batch_size"], self.run.results["train_rows"]]
         rows, every = torch.cat(batches), torch.arange(count)
         return sizes and torch.equal(rows.sort().values, every) and not torch.equal(rows, every)
@@ -306,7 +307,7 @@ def test_in_single_precision_the_loss_is_near(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_has_the_values_of_the_config_and_at_most_80_lines(name: str) -> None:
-    shipped = registry.shipped_values(name.replace("_", "-"))
+    shipped = registry.shipped_config(name.replace("_", "-")).values
     text = (PLAIN / f"{name}.py").read_text()
     constants = re.findall(r"^[A-Z_]+ = (\S.*?) +# ([\w.]+)$", text, re.MULTILINE)
     assert constants

@@ -15,8 +15,10 @@ from dlrun.config.yaml_loader import (
     flatten_keys,
 )
 from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  # noqa: F401
-from dlrun.experiments import registry, saved_runs
+from dlrun.experiments import saved_runs
 from dlrun.experiments.arguments import config_layer_of_arguments
+from dlrun.experiments.experiment import AnyExperiment
+from dlrun.experiments.registry import find_experiment, shipped_config
 from dlrun.experiments.resuming import resume_command, resume_run
 from dlrun.experiments.running import run_experiment
 from dlrun.runs.options import RunOptions, resolve_runs_dir
@@ -32,7 +34,7 @@ from dlrun.system.console import Screen, json_default, pluralize
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dlrun.experiments.experiment_base import AnyExperiment, Network
+    from dlrun.experiments.implementation import Network
     from dlrun.experiments.predictors import Input, Prediction, Predictor
     from dlrun.runs.predictions import Predictions
 
@@ -56,7 +58,8 @@ class Run(SavedRun):
     @cached_property
     def config(self) -> ExperimentConfig:
         """Return the config of the run; raise ConfigError if its experiment has other keys now."""
-        return saved_runs.config_of(self)
+        config: ExperimentConfig = saved_runs.config_of(self.experiment, self)
+        return config
 
     def changed_settings(self) -> Values:
         """Return the dotted keys that differ from the shipped config, with the run's values."""
@@ -140,9 +143,10 @@ def run(
     Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
     interrupted, at the end of an epoch or lasso penalty, from which `dlrun.resume` continues.
     """
-    options = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
+    found = find_experiment(experiment)
+    options = _settings(found, inputs, config, tags, values, runs_dir, data_dir, quiet)
     with _RUNNING:
-        _, folder = run_experiment(experiment, replace(options, name=name, note=note))
+        _, folder = run_experiment(found, replace(options, name=name, note=note))
     assert folder is not None  # no dry run
     return Run.open(folder)
 
@@ -169,7 +173,7 @@ def resume(
 
     Raises the same as `dlrun.run`.
     """
-    options = _settings("", (), (), (), values, runs_dir, data_dir, quiet)
+    options = _settings(None, (), (), (), values, runs_dir, data_dir, quiet)
     options = replace(options, force=force)
     with _RUNNING:
         _, folder = resume_run(str(run.folder if isinstance(run, Run) else run), options)
@@ -224,10 +228,11 @@ def sweep(
         sampler=sampler,
         folds=folds,
     )
-    options = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
+    found = find_experiment(experiment)
+    options = _settings(found, inputs, config, tags, values, runs_dir, data_dir, quiet)
     options = replace(options, name=name, note=note)
     with _RUNNING:
-        _, results = run_sweep(experiment, options, search, jobs=jobs)
+        _, results = run_sweep(found, options, search, jobs=jobs)
     assert results is not None  # no dry run, no jobs of SLURM
     state = results.state
     opened = {number: Run.of(run) for number, run in state.runs.items()}
@@ -288,12 +293,12 @@ def _scan_runs(experiment: str | None, runs_dir: PathLike | None) -> list[Scanne
     """Open the runs of one or all experiments; raise ConfigError if the experiment is unknown."""
     scanned = list(scan_runs(resolve_runs_dir(_path(runs_dir)), experiment))
     if experiment is not None and not scanned:
-        registry.experiment_entry(experiment)
+        shipped_config(experiment)
     return scanned
 
 
 def _settings(
-    experiment: str,
+    experiment: AnyExperiment | None,
     inputs: Sequence[PathLike],
     config: PathLike | Sequence[PathLike],
     tags: str | Sequence[str],
@@ -304,9 +309,11 @@ def _settings(
 ) -> RunOptions:
     """Return what functions share as the options of a command."""
     layers = config_layers_from_settings(flatten_keys(_plain(values)))
+    if experiment is not None:
+        layers = [*layers, config_layer_of_arguments(experiment, [str(path) for path in inputs])]
     return RunOptions(
         config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
-        values=[*layers, config_layer_of_arguments(experiment, [*map(str, inputs)])],
+        values=layers,
         runs_dir=_path(runs_dir),
         data_dir=_path(data_dir),
         tags=[tags] if isinstance(tags, str) else tags,

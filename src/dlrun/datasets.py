@@ -26,13 +26,14 @@ from dlrun.config.data_sections import (
 )
 from dlrun.config.yaml_loader import Values, config_layers_from_settings
 from dlrun.data.array_cache import Array
-from dlrun.data.dataset_types import GENERATED, Config, ReadContext, dataset_of
+from dlrun.data.dataset_types import GENERATED, Config, ReadContext
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
 from dlrun.errors import with_short_errors
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.system.console import Screen
 
@@ -175,11 +176,13 @@ def _load_data(
     if sample:
         settings = settings | {"data.source": GENERATED}
     values = config_layers_from_settings(settings)
-    config = load_experiment_config(experiment, RunOptions(values=values))
-    section = config.data_section
+    found = find_experiment(experiment)
+    config = load_experiment_config(found, RunOptions(values=values))
+    section = found.data_section(config)
     assert isinstance(section, kind)
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
-    dataset = dataset_of(section)
+    dataset = found.data
+    assert dataset is not None
     context = dataset.obtain_files(section, folder, config.split_seed, Screen(shows_results=False))
     return context, dataset.make(context)
 

@@ -1,23 +1,24 @@
 """Re-export from one module every name that a user's own experiment package needs from dlrun.
 
-`dlrun new NAME` writes such a package. Its entry point of the group `dlrun.experiments` names a
-package with two modules:
-
-config.py
-    A class `Config` with a field for each key of its own: a subclass of `NetworkConfig`, of
-    `LightningConfig` for a LightningModule, or of `ExperimentConfig` if no network is trained. It
-    must not import torch: it is read for `--help` and config errors.
+`dlrun new NAME` writes such a package. Its entry point of the group `dlrun.experiments` names an
+`Experiment`, as in `my-experiment = "my_experiment.experiment:EXPERIMENT"`:
 
 experiment.py
-    An object `experiment` of a subclass of `NetworkExperiment` (data, network, loss and metrics),
-    of `LightningExperiment` (a LightningModule and a LightningDataModule), or of `Experiment`,
-    which only has to `run`.
+    A config class with a field for each key of its own: a subclass of `NetworkConfig`, of
+    `LightningConfig` for a LightningModule, or of `ExperimentConfig` if no network is trained; and
+    the `Experiment`: name, config class, implementation, and facts such as `resumable`. It must not
+    import torch: it is read for config errors.
+
+implementation.py
+    The class that the `Experiment` names: a subclass of `NetworkImplementation` (data, network,
+    loss and metrics), of `LightningImplementation` (a LightningModule and a LightningDataModule),
+    or of `Implementation`, which only has to `run`.
 
 The package's `configs/NAME.yaml` holds the values. Its key `defaults` lists files of dlrun with the
 values of the keys that the base class has: `[experiment, network]` for a `NetworkConfig`,
 `[experiment, lightning]` for a `LightningConfig`,
 `[experiment]` for an `ExperimentConfig`. With several experiments, a package has an entry point
-for each, and the dicts `CONFIGS` and `EXPERIMENTS`, by their names.
+for each.
 """
 
 import importlib
@@ -25,7 +26,6 @@ from typing import TYPE_CHECKING
 
 from dlrun.config.network_sections import LightningConfig, NetworkConfig, OptimizerConfig
 from dlrun.config.sections import (
-    Argument,
     ExperimentConfig,
     Fraction,
     LocalPath,
@@ -34,7 +34,8 @@ from dlrun.config.sections import (
     Section,
 )
 from dlrun.data.dataset_types import DataOrigin
-from dlrun.experiments.experiment_base import Experiment, NetworkAssets
+from dlrun.experiments.experiment import Argument, Experiment
+from dlrun.experiments.implementation import Implementation, NetworkAssets
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import Results
 from dlrun.runs.run import Run
@@ -43,9 +44,9 @@ from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     from dlrun.experiments.keep_predictions import keep_test_predictions
-    from dlrun.experiments.lightning_experiment import LightningExperiment
-    from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
     from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
+    from dlrun.networks.lightning_implementation import LightningImplementation
+    from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
     from dlrun.runs.predictions import PredictedClasses, PredictedValues
     from dlrun.training.data import TensorBatches
     from dlrun.training.objective import (
@@ -61,17 +62,17 @@ _SLOW = (  # modules of names that are imported when they are used, the quickest
     "dlrun.experiments.predictors",
     "dlrun.training.data",
     "dlrun.training.objective",
-    "dlrun.experiments.network_experiment",
-    "dlrun.experiments.lightning_experiment",
+    "dlrun.networks.network_implementation",
+    "dlrun.networks.lightning_implementation",
 )
 
 __all__ = [
-    "AcceleratorChoice", "Argument", "DataOrigin", "Experiment", "ExperimentConfig",
-    "Fraction", "ImagePredictor", "LightningConfig", "LightningExperiment", "LiveRun",
-    "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkExperiment",
-    "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues",
-    "Prediction", "Predictor", "Reference", "Results", "RowPredictor", "Run", "Screen",
-    "Section", "TensorBatches", "TrainingObjective", "classification", "keep_test_predictions",
+    "AcceleratorChoice", "Argument", "DataOrigin", "Experiment", "ExperimentConfig", "Fraction",
+    "ImagePredictor", "Implementation", "LightningConfig", "LightningImplementation", "LiveRun",
+    "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkImplementation",
+    "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues", "Prediction",
+    "Predictor", "Reference", "Results", "RowPredictor", "Run", "Screen", "Section",
+    "TensorBatches", "TrainingObjective", "classification", "keep_test_predictions",
     "make_optimizer", "regression",
 ]  # fmt: skip
 

@@ -17,7 +17,7 @@ EXPERIMENT = NETWORKS[0]
 
 def a_whole_run(folder: Path, *, seed: int = 0, lr: float = 0.001, **record: Any) -> Path:
     """A run's folder as the network experiment writes it; returns the folder."""
-    config = deepcopy(registry.experiment_entry(folder.parent.name).shipped.values)
+    config = deepcopy(registry.shipped_config(folder.parent.name).layer.values)
     config |= {"seed": seed} | record.pop("config", {})
     config["optimizer"] |= {"lr": lr}
     values: dict[str, Any] = {"id": folder.name, "seed": seed, "steps": 2, "data": "reviews"}

@@ -3,12 +3,14 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from tests.conftest import Dlrun, Hide
 from tests.experiments.plugins import WORKING, Plugins, plugin
@@ -50,8 +52,8 @@ def test_the_reviews_of_the_demo_are_the_same_for_all_their_experiments() -> Non
     """So that `dlrun runs compare` can compare them on the same test rows."""
     sizes = set()
     for name in ("imdb-dense", "imdb-lasso", "imdb-lstm"):
-        overlays = registry.experiment_entry(name).overlays("smoke", "demo")
-        data = load_experiment_config(name, RunOptions(config=overlays)).data_section
+        overlays = registry.shipped_config(name).overlays("smoke", "demo")
+        data: Any = load_experiment_config(find_experiment(name), RunOptions(config=overlays)).data
         sizes.add((data.source, data.sample_reviews))
     assert len(sizes) == 1
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dlrun.api import Run
 from dlrun.errors import ConfigError, DataError, DlrunError
-from dlrun.experiments.experiment_base import Experiment
+from dlrun.experiments.implementation import Implementation
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke
 from tests.experiments.use import finished, moved, put
@@ -176,4 +176,4 @@ def test_what_python_may_give(done: Done) -> None:
         with pytest.raises(ConfigError, match="neither a text nor"):
             run.predict(wrong)
     with pytest.raises(DlrunError, match="does not say how"):  # an experiment without predictor()
-        Experiment.predictor(run.experiment, run, run.config)
+        Implementation.predictor(run.experiment.load_implementation(), run, run.config)

@@ -19,7 +19,7 @@ def constants(script: str) -> dict[str, object]:
 def test_a_script_has_the_shipped_values(cli: Dlrun, name: str) -> None:
     script = cli("script", name).is_told(0).stdout
     assert script == find_scripts()[name].read_text(encoding="utf-8")
-    shipped, found = registry.shipped_values(name), constants(script)
+    shipped, found = registry.shipped_config(name).values, constants(script)
     assert found and found == {key: shipped[key] for key in found}
     assert SAMPLE in script or "data.source" not in shipped
 

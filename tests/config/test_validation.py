@@ -9,6 +9,7 @@ from dlrun.config.yaml_loader import config_layer_from_values, parse_set_overrid
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from tests.conftest import NAMES, NETWORKS, ROOT, Patch
 
@@ -18,7 +19,8 @@ OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 def dense(*overrides: str, files: tuple[Path, ...] = ()) -> Any:
     return load_experiment_config(
-        "imdb-dense", RunOptions(config=files, values=parse_set_overrides(overrides))
+        find_experiment("imdb-dense"),
+        RunOptions(config=files, values=parse_set_overrides(overrides)),
     )
 
 
@@ -26,7 +28,7 @@ def problems(*overrides: str, files: tuple[Path, ...] = (), name: str = "imdb-de
     """Return the sentences of the error, without what stands before the origin of each."""
     with pytest.raises(ConfigError) as caught:
         load_experiment_config(
-            name, RunOptions(config=files, values=parse_set_overrides(overrides))
+            find_experiment(name), RunOptions(config=files, values=parse_set_overrides(overrides))
         )
     assert caught.value.exit_code == 2
     assert f"dlrun config {name}" in caught.value.hint
@@ -43,19 +45,21 @@ def problem(override: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_default_is_frozen_and_repeated_by_its_yaml(name: str, tmp_path: Path) -> None:
-    config = load_experiment_config(name, RunOptions(values=parse_set_overrides(["seed=7"])))
-    assert isinstance(config, registry.load_config_class(name))
+    config = load_experiment_config(
+        find_experiment(name), RunOptions(values=parse_set_overrides(["seed=7"]))
+    )
+    assert isinstance(config, registry.find_experiment(name).config)
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
     file = tmp_path / "config.yaml"
     file.write_text(config_to_yaml(config), encoding="utf-8")
-    assert load_experiment_config(name, RunOptions(config=[file])) == config
+    assert load_experiment_config(find_experiment(name), RunOptions(config=[file])) == config
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_shipped_overlay_is_valid_and_keeps_the_network(overlay: Path) -> None:
-    small = load_experiment_config(overlay.stem, RunOptions(config=[overlay]))
-    full = load_experiment_config(overlay.stem, RunOptions())
+    small = load_experiment_config(find_experiment(overlay.stem), RunOptions(config=[overlay]))
+    full = load_experiment_config(find_experiment(overlay.stem), RunOptions())
     assert small != full
     if overlay.stem in NETWORKS:
         assert getattr(small, "model", None) == getattr(full, "model", None)
@@ -74,7 +78,7 @@ def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
     given = parse_set_overrides(["seed=2", "optimizer.lr=0.5"])
     options = RunOptions(values=[*given, *values])
     with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
-        load_experiment_config("imdb-dense", options)
+        load_experiment_config(find_experiment("imdb-dense"), options)
 
 
 def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 
 from dlrun.api import Run
 from dlrun.data import dataset_catalog
-from dlrun.data.dataset_types import DataOrigin, ReadContext, Source
+from dlrun.data.dataset_types import DataOrigin, Dataset, ReadContext, Source
 from dlrun.data.small_images import make_images
+from dlrun.experiments import digits
+from dlrun.experiments.registry import find_experiment
 from tests.conftest import Dlrun, Patch, setting
 from tests.data.test_mnist import contents, folder_of
 from tests.experiments.use import contents as file_contents
@@ -27,6 +29,12 @@ class Handler(SimpleHTTPRequestHandler):
         """Silence."""
 
 
+def declare(monkeypatch: Patch, data: Dataset) -> None:
+    """Let mnist-dense have another data set."""
+    monkeypatch.setattr(digits, "MNIST_DENSE", replace(digits.MNIST_DENSE, data=data))
+    find_experiment.cache_clear()
+
+
 @pytest.fixture
 def digests(tmp_path: Path, monkeypatch: Patch) -> Iterator[list[str]]:
     """The digests of the files of a further source of MNIST, which a server on loopback has."""
@@ -38,11 +46,13 @@ def digests(tmp_path: Path, monkeypatch: Patch) -> Iterator[list[str]]:
     remote = dataset_catalog.idx_files(f"http://127.0.0.1:{server.server_port}", md5)
     options = {"files": remote, "labels": CLOTHES}
     sources = (*dataset_catalog.MNIST.sources, Source("clothes", "Clothes", mnist.read, **options))
-    monkeypatch.setattr(dataset_catalog, "MNIST", replace(dataset_catalog.MNIST, sources=sources))
+    declare(monkeypatch, replace(dataset_catalog.MNIST, sources=sources))
     with server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         yield md5
         server.shutdown()
+    monkeypatch.undo()
+    find_experiment.cache_clear()
 
 
 def test_a_declared_source_is_chosen_and_fetched(
@@ -60,11 +70,11 @@ def test_a_declared_source_is_chosen_and_fetched(
 def test_a_download_tells_the_digest_that_a_new_source_needs(
     cli: Dlrun, digests: list[str], monkeypatch: Patch
 ) -> None:
-    *others, clothes = dataset_catalog.MNIST.sources
+    data = digits.MNIST_DENSE.data
+    assert data is not None
+    *others, clothes = data.sources
     unknown = replace(clothes, files=tuple(replace(file, digest="?") for file in clothes.files))
-    monkeypatch.setattr(
-        dataset_catalog, "MNIST", replace(dataset_catalog.MNIST, sources=(*others, unknown))
-    )
+    declare(monkeypatch, replace(data, sources=(*others, unknown)))
     cli("data", "fetch", "mnist", "data.source=clothes").is_told(2, digests[0])
 
 
@@ -78,11 +88,14 @@ def test_a_source_that_is_not_declared_as_the_books_is_never_compared(
         images = make_images(context)
         return replace(images, origin=DataOrigin(images.origin.text, is_book=is_book))
 
-    monkeypatch.setattr(dataset_catalog, "MNIST", replace(dataset_catalog.MNIST, make=make))
+    data = digits.MNIST_DENSE.data
+    assert data is not None
+    declare(monkeypatch, replace(data, make=make))
     words = ["mnist-dense", "data.source=clothes", "trainer.max_epochs=1"]
     done = cli(*words, "batch_size=50").is_told(0)
     run = Run.open(latest(tmp_path, "mnist-dense"))
     assert run.record.data == "Clothes (mnist)" and run.labels == [*CLOTHES]
     assert (run.record.reference_differs or "").startswith("not the book's data, ")
     assert run.record.expected == {}
-    assert "Clothes" in run.experiment.title(run) and "notebook" not in done.stdout
+    assert "Clothes" in run.experiment.load_implementation().title(run)
+    assert "notebook" not in done.stdout

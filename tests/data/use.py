@@ -8,8 +8,8 @@ from dlrun.experiments import registry
 
 def shipped_data(experiment: str, **changes: object) -> Any:
     """The section `data` of an experiment's shipped config, with changes."""
-    schema = registry.load_config_class(experiment).model_fields["data"].annotation
-    values = registry.experiment_entry(experiment).shipped.values["data"]
+    schema = registry.find_experiment(experiment).config.model_fields["data"].annotation
+    values = registry.shipped_config(experiment).layer.values["data"]
     return schema.model_validate(values | changes)  # type: ignore[union-attr]
 
 

@@ -5,23 +5,21 @@ from pathlib import Path
 Plugins = tuple[Path, dict[str, str]]
 
 CONFIG = """
-from dlrun.plugin import ExperimentConfig
+from dlrun.plugin import Experiment, ExperimentConfig
 
 class Config(ExperimentConfig):
-    resumable = False
-
     words: int
+
+EXPERIMENT = Experiment("{name}", Config, "{package}.implementation:Counting", resumable=False)
 """
 WORKING = """
-from dlrun.plugin import AcceleratorChoice, DataOrigin, Experiment, Results
+from dlrun.plugin import AcceleratorChoice, DataOrigin, Implementation, Results
 
-class Counting(Experiment):
+class Counting(Implementation):
     def run(self, config, run):
         run.folder.write_text("words.txt", "word " * config.words)
         report = AcceleratorChoice("cpu", "cpu", None)
-        return Results({{"words": float(config.words)}}, report, DataOrigin("words"))
-
-experiment = Counting()
+        return Results({"words": float(config.words)}, report, DataOrigin("words"))
 """
 YAML = """# Counts words.
 # Examples:
@@ -49,12 +47,13 @@ def plugin(
     package = folder / module
     (package / "configs").mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
-    (package / "config.py").write_text(config)
-    (package / "experiment.py").write_text(code.format(name=name))
+    declaration = config.replace("{name}", name).replace("{package}", module)
+    (package / "experiment.py").write_text(declaration)
+    (package / "implementation.py").write_text(code)
     if values is not None:
         (package / "configs" / f"{name}.yaml").write_text(values.replace("{name}", name))
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    point = f"{name} = {points_to or module}\n"
+    point = f"{name} = {points_to or f'{module}.experiment:EXPERIMENT'}\n"
     (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{point}")

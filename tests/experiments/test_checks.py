@@ -18,7 +18,7 @@ from tests.conftest import NETWORKS, Dlrun, Patch, setting
 from tests.experiments.use import contents
 from tests.runs.making import change_config, change_environment, change_record
 
-EPOCHS = registry.experiment_entry(EXPERIMENT).shipped.values["trainer"]["max_epochs"]
+EPOCHS = registry.shipped_config(EXPERIMENT).layer.values["trainer"]["max_epochs"]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from PIL import Image
 from dlrun.api import Run
 from dlrun.data import photographs
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.reports.report_section import ReportSection
 from dlrun.runs.options import RunOptions
 from tests.conftest import Dlrun, Patch, setting, smoke
@@ -109,7 +110,7 @@ def test_without_images_it_takes_the_books(
     forked: Dlrun, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     """Those of the data folder. In the authors' package the same photographs have other names."""
-    config: Any = load_experiment_config(NAME, RunOptions())
+    config: Any = load_experiment_config(find_experiment(NAME), RunOptions())
     reference = config.reference
     monkeypatch.setattr(photographs, "packaged_paths", lambda path: [])  # as if not installed
     files, origin = config.find_photographs(tmp_path / "data")

@@ -8,6 +8,7 @@ from dlrun.config.yaml_loader import format_override, parse_set_overrides
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import NOT_THE_BOOKS, compare_with_published
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.runs.results import ComparisonWithPublished, Results
 from dlrun.system.accelerator import AcceleratorChoice
@@ -17,9 +18,11 @@ PUBLISHED, OTHER = DataOrigin("reviews", is_book=True), DataOrigin("reviews")
 
 
 def compared(name: str, *overrides: str, origin: DataOrigin = PUBLISHED) -> ComparisonWithPublished:
-    config: Any = load_experiment_config(name, RunOptions(values=parse_set_overrides(overrides)))
+    config: Any = load_experiment_config(
+        find_experiment(name), RunOptions(values=parse_set_overrides(overrides))
+    )
     results = Results({}, AcceleratorChoice("cpu", "cpu", None), origin)
-    return compare_with_published(name, config, results)
+    return compare_with_published(find_experiment(name), config, results)
 
 
 def why(name: str, *overrides: str, origin: DataOrigin = PUBLISHED) -> Any:
@@ -113,12 +116,14 @@ def test_own_numbers_are_not_taken_for_published_ones(override: str) -> None:
 
 @pytest.mark.parametrize("name", LAB)
 def test_each_shipped_variant_and_baseline_exists(name: str) -> None:
-    reference = load_experiment_config(name, RunOptions()).reference  # type: ignore[attr-defined]
+    reference = load_experiment_config(find_experiment(name), RunOptions()).reference  # type: ignore[attr-defined]
     assert reference.place[:2] == [10, 9]
     for variant in getattr(reference, "variants", []):
         assert why(name, *(format_override(*item) for item in variant.set.items())) is None
     if baseline := getattr(reference, "baseline", None):
-        other: Any = load_experiment_config(baseline.experiment, RunOptions()).reference
+        other: Any = load_experiment_config(
+            find_experiment(baseline.experiment), RunOptions()
+        ).reference
         numbers = [other, *(one for one in other.variants if one.set == baseline.set)]
         assert baseline.metric in numbers[-1].book | numbers[-1].notebook
         assert bool(baseline.set) == (len(numbers) == 2)

@@ -12,6 +12,7 @@ import yaml
 from dlrun.api import Run
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.metrics import STAGES, describe_metric
 from dlrun.runs.options import RunOptions
 from dlrun.runs.predictions import read_predictions
@@ -39,9 +40,10 @@ def test_run_leaves_everything_and_says_where(done: Done, name: str) -> None:
     stdout, stderr = ((output / stream).read_text() for stream in ("stdout", "stderr"))
     found = results(folder)
     assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
-    overlays = registry.experiment_entry(name).overlays("smoke")
-    config = load_experiment_config(name, RunOptions(config=overlays))
-    assert config.total_steps in (None, found["steps"])
+    overlays = registry.shipped_config(name).overlays("smoke")
+    experiment = find_experiment(name)
+    config = load_experiment_config(experiment, RunOptions(config=overlays))
+    assert experiment.total_steps(config) in (None, found["steps"])
     assert found["accelerator"].keys() == {"requested", "used", "reason", "agreement"}
     assert found["seconds"]["total"] > 0
     for file in ("config.yaml", "environment.json", "log.txt", *found["figures"]):

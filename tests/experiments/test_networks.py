@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from dlrun.config.network_sections import HiddenLayersConfig
-from dlrun.experiments.image_networks.experiment import ConvNet
-from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.kernels.bag_linear import BagLinear
+from dlrun.networks.dense import DenseNetwork
+from dlrun.networks.images import ConvNet
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import results
 

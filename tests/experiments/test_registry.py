@@ -11,8 +11,8 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import read_yaml_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
-from dlrun.experiments.experiment_base import Experiment
-from tests.conftest import ROOT, Dlrun, Patch
+from dlrun.experiments.shipped_config import ShippedConfig
+from tests.conftest import ROOT, Dlrun
 from tests.experiments.plugins import CONFIG, WORKING, YAML, Plugins, plugin
 
 DEFAULTS = ROOT / "configs" / "defaults"
@@ -21,16 +21,19 @@ RAISING_CHECK = """
     def check(self):
         raise KeyError('lost')
 """
+WITH_CHECK = CONFIG.replace("    words: int\n", f"    words: int\n{RAISING_CHECK}")
 
 
 def test_ours_are_found_with_their_yaml_and_by_a_near_name() -> None:
     for name in registry.experiment_names():
-        entry = registry.experiment_entry(name)
-        assert entry.help.strip() and entry.package == "dlrun" and entry.overlays("smoke")
-        assert issubclass(registry.load_config_class(name), ExperimentConfig)
-        assert isinstance(registry.load_experiment(name), Experiment)
+        experiment = registry.find_experiment(name)
+        shipped = experiment.shipped
+        assert shipped.help.strip() and shipped.package == "dlrun" and shipped.overlays("smoke")
+        assert (experiment.name, experiment.package) == (name, "dlrun")
+        assert issubclass(experiment.config, ExperimentConfig)
+        assert experiment.load_implementation().experiment is experiment
         with pytest.raises(ConfigError, match=f"did you mean '{name}'"):
-            registry.experiment_entry(f"{name}x")
+            registry.shipped_config(f"{name}x")
 
 
 CHAPTER = """
@@ -39,14 +42,17 @@ imdb-dense imdb-lasso imdb-lstm nyse-linear nyse-rnn nyse-dense
 """.split()
 
 
-def test_their_order_is_the_chapters(monkeypatch: Patch) -> None:
-    """What has no place in the book comes last, by name."""
-    ours = [name for name in registry.experiment_names() if name in CHAPTER]
-    assert registry.sort_by_place(ours) == [name for name in CHAPTER if name in ours]
-    places = {"b": [10, 9, 2], "a": [10, 9, 10], "z": None, "y": [10, 9, 2, 1]}
-    shipped = {name: {"reference.place": place} for name, place in places.items()}
-    monkeypatch.setattr(registry, "shipped_values", shipped.__getitem__)
-    assert registry.sort_by_place(places) == ["b", "y", "a", "z"]
+def test_their_order_is_the_chapters() -> None:
+    assert registry.experiments_with_published_numbers() == CHAPTER
+
+
+def test_an_experiment_without_a_place_in_the_book_comes_last(tmp_path: Path) -> None:
+    places = {"b": "[10, 9, 2]", "a": "[10, 9, 10]", "z": "null", "y": "[10, 9, 2, 1]"}
+    for name, place in places.items():
+        (tmp_path / f"{name}.yaml").write_text(f"reference: {{place: {place}}}\n")
+    shipped = [ShippedConfig(name, "own", tmp_path) for name in places]
+    ordered = sorted(shipped, key=lambda one: one.place_in_book)
+    assert [one.name for one in ordered] == ["b", "y", "a", "z"]
 
 
 def test_a_plugin_needs_no_lightning_or_steps(
@@ -63,9 +69,9 @@ def test_a_plugin_needs_no_lightning_or_steps(
 
 def test_other_code_is_not_resumed_and_verify_names_it(forked: Dlrun, plugins: Plugins) -> None:
     folder, env = plugins
-    resumable = CONFIG.replace("resumable = False", "resumable = True")
+    resumable = CONFIG.replace("resumable=False", "resumable=True")
     plugin(folder, "count-words", config=resumable)
-    code = folder / "count_words" / "experiment.py"
+    code = folder / "count_words" / "implementation.py"
     forked("count-words", "--name", "done", **env).is_told(0)
     working = code.read_text()
     code.write_text(working.replace("report =", "raise ValueError('killed')\n        report ="))
@@ -107,8 +113,12 @@ def test_a_plugin_that_is_left_out_has_a_warning(forked: Dlrun, plugins: Plugins
     ("broken", "reason"),
     [
         ({"code": "import no_such_module"}, "ModuleNotFoundError"),
-        ({"config": "class Config: pass"}, "Config is no ExperimentConfig"),
-        ({"config": CONFIG + RAISING_CHECK}, "KeyError: 'lost'"),
+        ({"config": CONFIG.replace("(ExperimentConfig)", "")}, "is no ExperimentConfig"),
+        ({"config": "EXPERIMENT = 3"}, "is no Experiment"),
+        ({"config": CONFIG.replace("{name}", "another")}, "declares 'another'"),
+        ({"code": "class Counting: pass"}, "is no Implementation"),
+        ({"points_to": "broken"}, "is no Experiment"),
+        ({"config": WITH_CHECK}, "KeyError: 'lost'"),
         ({"code": WORKING.replace("float(config.words)", '"abc"')}, "is not a number"),
         ({"code": WORKING.replace("float(config.words)", "1 / 0")}, "ZeroDivisionError"),
         ({"code": WORKING.replace("float(config.words)", "exit(0)")}, "SystemExit"),
@@ -122,12 +132,12 @@ def test_a_bug_of_a_plugin_names_it(
     forked("broken", **env).is_told(1, "broken", reason)
     if "config" in broken:  # the others work
         shown = forked("data", "fetch", "imdb", "data.source=sample", **env).is_told(0)
-        assert ("'broken'" in shown.stderr) == ("no ExperimentConfig" in reason)
+        assert ("'broken'" in shown.stderr) == ("KeyError" not in reason)
 
 
 def test_the_traceback_of_a_plugins_bug_is_shown_on_demand(forked: Dlrun, plugins: Plugins) -> None:
     folder, env = plugins
-    plugin(folder, "broken", config=CONFIG + RAISING_CHECK)
+    plugin(folder, "broken", config=WITH_CHECK)
     assert "Traceback" in forked("broken", "--debug", **env).stderr
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,7 @@ import pytest
 
 from dlrun.api import Run
 from dlrun.errors import DataError, DlrunError
-from dlrun.experiments.registry import load_experiment
-from dlrun.experiments.table_fits.table_experiment import TableExperiment
+from dlrun.estimators.tables import BoostingImplementation
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, results, rows_of_test
 
@@ -156,13 +156,14 @@ def test_trees_are_grown_again_and_not_from_other_rows(done: Done) -> None:
     run = Run.open(done("table-boosting"))
     with pytest.raises(DlrunError, match="no network"):
         run.network()
-    experiment = load_experiment("table-boosting")
-    assert isinstance(experiment, TableExperiment)
+    implementation = run.experiment.load_implementation()
+    assert isinstance(implementation, BoostingImplementation)
+    config: Any = run.config
     with np.load(run.folder / "model.npz") as arrays:
         fit = {name: values[0] for name, values in arrays.items()}
-    assert np.isfinite(experiment.make_model(run.config).predict(fit, fit["rows"])).all()
+    assert np.isfinite(implementation.make_model(config).predict(fit, fit["rows"])).all()
     with pytest.raises(DataError, match="grown again"):
-        experiment.make_model(run.config).predict(
+        implementation.make_model(config).predict(
             fit | {"targets": fit["targets"] + 1}, fit["rows"]
         )
 

@@ -14,7 +14,6 @@ import pytest
 from filelock import FileLock
 
 from dlrun.api import Run
-from dlrun.data.dataset_types import dataset_of
 from dlrun.system.console import Screen
 from tests import harness
 from tests.child import Fault
@@ -111,9 +110,11 @@ def rows(run: Path) -> list[str]:
 
 def rows_of_test(run: Run, table: Path) -> list[dict[str, str]]:
     """The test rows of a run on a table, also written to a CSV file."""
-    section = run.config.data_section
+    dataset = run.experiment.data
+    section = run.experiment.data_section(run.config)
+    assert dataset is not None
     screen = Screen(quiet=True)
-    data = dataset_of(section).load(section, table.parent, run.config.split_seed, screen)
+    data = dataset.load(section, table.parent, run.config.split_seed, screen)
     rows = [record.cells for record in data.test.records]
     with table.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, [*rows[0]])

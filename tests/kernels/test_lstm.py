@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlrun.experiments.text_networks.experiment import LSTMClassifier
 from dlrun.kernels.numba_simd import LANES as WIDTH
+from dlrun.networks.reviews import LSTMClassifier
 
 WORDS = 10_003
 Result = tuple[Tensor, list[Tensor]]

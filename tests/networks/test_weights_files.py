@@ -12,7 +12,7 @@ from torchvision.models import ResNet50_Weights, squeezenet1_1
 from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.errors import DataError
 from dlrun.networks import pretrained
-from dlrun.networks.weights_files import read_tensors, serialize_tensors
+from dlrun.training.weights_files import read_tensors, serialize_tensors
 from tests.data.test_cifar100 import CreatesFolder
 
 STATE = {

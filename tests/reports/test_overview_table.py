@@ -60,7 +60,7 @@ def test_a_weakness_is_a_tag(
 def test_seeds_damage_and_a_loss_that_grows(tmp_path: Path) -> None:
     two = [run(tmp_path, str(n), seed=n, config={"seed": n}) for n in range(2)]
     assert overview(sections(*two)).warning_tags == [warning_tags.FEW_SEEDS]
-    shipped = registry.experiment_entry("hitters-linear").shipped.values
+    shipped = registry.shipped_config("hitters-linear").layer.values
     fit = run(tmp_path, "fit", "hitters-linear", config=shipped)
     assert overview(sections(fit)).warning_tags == [], "a fit without chance"
     (shown,) = sections(run(tmp_path, "diverged"))

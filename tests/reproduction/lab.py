@@ -39,7 +39,7 @@ def photographs(folder: Path) -> None:
 
 def published(experiment: str) -> dict:
     """What the shipped config says of the book and the notebook."""
-    found = registry.experiment_entry(experiment).shipped.values["reference"]
+    found = registry.shipped_config(experiment).layer.values["reference"]
     assert isinstance(found, dict)
     return found
 

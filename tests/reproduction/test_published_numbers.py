@@ -82,7 +82,7 @@ def an_outcome(
     folder: Path, mae: list[float], name: str = "hitters-dense", **fields: Any
 ) -> Outcome:
     """The outcome of a task with these fields, whose runs have these errors."""
-    shipped = registry.experiment_entry(name).shipped.values
+    shipped = registry.shipped_config(name).layer.values
     about: dict[str, Any] = {"reference": REFERENCE, "seconds": {"total": 2.0}, "data": "players"}
     runs = {}
     for seed, value in enumerate(mae):
@@ -135,7 +135,7 @@ def declared_numbers() -> list[tuple[str, str, str, str, float]]:
     """The published numbers of all shipped configs, in the order of PUBLISHED's columns."""
     found = []
     for name in registry.experiment_names():
-        reference: Any = registry.experiment_entry(name).shipped.values.get("reference", {})
+        reference: Any = registry.shipped_config(name).layer.values.get("reference", {})
         for numbers in (reference, *reference.get("variants", [])):
             variant = format_settings_briefly(numbers.get("set", {}))
             for edition in EDITIONS:

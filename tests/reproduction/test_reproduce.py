@@ -265,7 +265,7 @@ def test_other_data_are_not_mixed_into_one_mean(lab: Path) -> None:
     assert sorted(json.loads(one)["test_rows"] for one in records) == [200, 200, 300, 300, 300]
 
 
-FIXED = CONFIG.replace("resumable = False", "stochastic = False")
+FIXED = CONFIG.replace("resumable=False", "stochastic=False")
 FIXED = FIXED.replace("words: int", "words: int\n    reference: Reference")
 FIXED = FIXED.replace("ExperimentConfig\n", "ExperimentConfig, Reference\n", 1)
 PUBLISHED = """
@@ -304,7 +304,7 @@ SETUP = """
 def with_lab_setup(error: str) -> str:
     """The code of an experiment whose data cannot be prepared."""
     method = SETUP.replace("{error}", error)
-    return WITH_REFERENCE.replace("\n\nexperiment =", f"{method}\n\nexperiment =")
+    return WITH_REFERENCE + method
 
 
 INVALID = YAML.replace("words: 3", "words: three") + PUBLISHED

@@ -35,21 +35,22 @@ def a_run(folder: Path, *, config: dict[str, Any] | None = None, **values: Any) 
 def _use_of_chance(about: dict[str, Any]) -> dict[str, bool]:
     """What the record says of the seed, if the experiment exists and has this config."""
     try:
-        kind = registry.load_config_class(about["experiment"])
-        config = kind.model_validate(about["config"])
+        experiment = registry.find_experiment(about["experiment"])
+        config = experiment.config.model_validate(about["config"])
     except (DlrunError, ValidationError):
         return {}
-    return {"is_stochastic": config.stochastic, "depends_on_seed": config.depends_on_seed}
+    chance = experiment.depends_on_seed(config)
+    return {"is_stochastic": experiment.stochastic, "depends_on_seed": chance}
 
 
 def a_live_run(folder: Path) -> LiveRun:
     """A run that writes into a folder, which is made if it does not exist."""
     folder.mkdir(exist_ok=True)
-    record = RunRecord(id="a run", experiment="hitters-linear", status="waiting")
-    shipped = registry.experiment_entry(record.experiment).shipped.values
-    config = registry.load_config_class(record.experiment).model_validate(shipped)
+    experiment = registry.find_experiment("hitters-linear")
+    record = RunRecord(id="a run", experiment=experiment.name, status="waiting")
+    config = experiment.validate(experiment.shipped.layer)
     options = RunOptions(data_dir=folder, screen=Screen())
-    return LiveRun(RunFolder(folder), record, config, options, "dlrun")
+    return LiveRun(experiment, RunFolder(folder), record, config, options)
 
 
 def seal(path: Path, value: dict[str, Any]) -> None:

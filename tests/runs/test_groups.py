@@ -54,7 +54,7 @@ def a_group(folder: Path, values: list[float], metric: str = "test_mae", **recor
 
 def a_fit(folder: Path, mae: float, **values: Any) -> Group:
     """Of a fit that depends on no seed."""
-    shipped = registry.experiment_entry("hitters-linear").shipped.values
+    shipped = registry.shipped_config("hitters-linear").layer.values
     about = {"reference": BOOK, "metrics": {"test_mae": mae}, "data": "made up"}
     path = a_run(folder / "hitters-linear" / "r", config=shipped | values, seed=0, **about)
     return group_runs([Run.open(path)])[0]
@@ -159,7 +159,7 @@ def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path)
         group = a_fit(tmp_path / place, value)
         row = group_row(group, group.spreads["test_mae"])
         assert (row["book_is"], row["note"]) == (place, "")
-    data = registry.experiment_entry("hitters-linear").shipped.values["data"]
+    data = registry.shipped_config("hitters-linear").layer.values["data"]
     split = a_fit(tmp_path, 235.0, data=data | {"split_seed": None})
     assert group_row(split, split.spreads["test_mae"])["note"] == "too few seeds to say (1 of 5)"
 
@@ -267,7 +267,7 @@ def test_a_rows_errors_are_paired_where_no_seed_matters() -> None:
 
 
 def test_runs_that_depend_on_no_seed_count_once(tmp_path: Path) -> None:
-    shipped = registry.experiment_entry("hitters-linear").shipped.values
+    shipped = registry.shipped_config("hitters-linear").layer.values
     shipped = shipped | {"data": shipped["data"] | {"split_seed": 0}}
     runs = [
         Run.open(

@@ -68,7 +68,7 @@ def test_only_whole_files_in_the_record_are_read_of_a_finished_run(tmp_path: Pat
 
 
 def shipped(experiment: str) -> dict[str, Any]:
-    return deepcopy(registry.experiment_entry(experiment).shipped.values)
+    return deepcopy(registry.shipped_config(experiment).layer.values)
 
 
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:

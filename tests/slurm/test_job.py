@@ -11,6 +11,7 @@ import pytest
 from dlrun.api import Run
 from dlrun.errors import DlrunError
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.folder import RunFolder
 from dlrun.runs.new_run import new_record, write_first_files
 from dlrun.runs.options import RunOptions
@@ -29,8 +30,8 @@ OPTIONS = RunOptions(config=[Path(SMOKE)])
 def waiting(folder: Path) -> Run:
     """A run that waits."""
     claimed = RunFolder.claim(folder / "runs", NAME)
-    config = load_experiment_config(NAME, OPTIONS)
-    write_first_files(claimed, new_record(NAME, config, OPTIONS), OPTIONS, "dlrun")
+    config = load_experiment_config(find_experiment(NAME), OPTIONS)
+    write_first_files(claimed, new_record(find_experiment(NAME), config, OPTIONS), OPTIONS, "dlrun")
     return Run.open(claimed.path)
 
 

@@ -9,6 +9,7 @@ import pytest
 from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.experiments.resuming import resume_run
 from dlrun.experiments.running import run_experiment
 from dlrun.runs.new_run import make_waiting_run
@@ -20,10 +21,10 @@ from tests.conftest import Patch
 
 
 def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
-    config = load_experiment_config(
-        name, RunOptions(values=parse_set_overrides(["accelerator=cpu", *overrides]))
-    )
-    return choose_jobs_and_threads([config], jobs)
+    experiment = find_experiment(name)
+    options = RunOptions(values=parse_set_overrides(["accelerator=cpu", *overrides]))
+    config = load_experiment_config(experiment, options)
+    return choose_jobs_and_threads(experiment, [config], jobs)
 
 
 @pytest.fixture(autouse=True)
@@ -49,18 +50,19 @@ def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
 
 def run_and_note_imports(name: str, folder: Path) -> None:
     """In a process of its own: which modules a run had to import."""
-    overlays = registry.experiment_entry(name).overlays("smoke")
+    overlays = registry.shipped_config(name).overlays("smoke")
     options = RunOptions(config=overlays, runs_dir=folder, quiet=True)
-    waiting = make_waiting_run(name, load_experiment_config(name, options), options, "dlrun")
+    experiment = find_experiment(name)
+    waiting = make_waiting_run(experiment, load_experiment_config(experiment, options), options)
     before = set(sys.modules)
-    run_experiment(name, RunOptions(config=overlays, runs_dir=folder, quiet=True))
+    run_experiment(experiment, RunOptions(config=overlays, runs_dir=folder, quiet=True))
     resume_run(str(waiting.folder), RunOptions(runs_dir=folder, quiet=True))
     (folder / "imported").write_text("\n".join(set(sys.modules) - before))
 
 
 def start_as_a_sweep_does(name: str, folder: Path) -> None:
     """In a process of its own: by the fork server."""
-    preload_fork_server([name])
+    preload_fork_server([find_experiment(name)])
     child = CONTEXT.Process(target=run_and_note_imports, args=(name, folder))
     child.start()
     child.join()

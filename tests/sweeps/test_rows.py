@@ -69,7 +69,7 @@ def test_other_columns_of_the_same_rows_are_ranked(table: Path) -> None:
 
 
 def test_what_is_not_declared_may_choose_rows() -> None:
-    schema = registry.load_config_class("imdb-lstm")
+    schema = registry.find_experiment("imdb-lstm").config
     keys = ["data.validation", "data.max_length", "data.num_words", "data.unknown", "batch_size"]
     assert keys_that_choose_rows(schema, keys) == ["data.validation", "data.unknown"]
 

@@ -62,7 +62,7 @@ def test_a_plan_read_back_gives_the_same_configs(tmp_path: Path, monkeypatch: Pa
     again = read_sweep_plan(folder)
     assert Sweep(again, folder, Path("d")).resume_command.endswith(" --data-dir d")
     assert again.all_configs() == plan.all_configs()
-    paths = {str(config.data_section.path) for config in again.all_configs()}
+    paths = {str(config.data.path) for config in again.all_configs()}
     assert paths == {str(tmp_path / "a.csv")}
     assert [len(config) for config in again.points_by_config] == [2, 2]
     again = read_sweep_plan(folder)

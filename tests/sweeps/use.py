@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.config.yaml_loader import parse_set_overrides
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
 from dlrun.sweeps.planner import make_sweep_plan
@@ -43,7 +44,9 @@ def planned(
     options = RunOptions(values=parse_set_overrides(overrides), runs_dir=runs_dir)
     screen = Screen(quiet=True)
     space = parse_search_space(**search)
-    return make_sweep_plan("s", experiment, options, space, screen, is_local=is_local)
+    return make_sweep_plan(
+        "s", find_experiment(experiment), options, space, screen, is_local=is_local
+    )
 
 
 def plan_of_rates(rates: int = 3, seeds: int = 3) -> SweepPlan:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from dlrun.errors import DataError
-from dlrun.networks.weights_files import read_tensors
 from dlrun.system.files import (
     MOST_TEXT,
     MOST_UNPACKED,
@@ -21,6 +20,7 @@ from dlrun.system.files import (
     is_file_locked,
     read_arrays,
 )
+from dlrun.training.weights_files import read_tensors
 from tests.conftest import Dlrun
 from tests.runs.making import a_run
 

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from dlrun.config.yaml_loader import parse_set_overrides
-from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.system.accelerator import DeviceComparison
 from dlrun.system.library_settings import temporary_library_settings
@@ -75,9 +75,10 @@ def shipped(folder: Path, name: str, precision: str) -> Training:
     settings = [word for word in smoke(name) if word.startswith("data.path=")]
     settings += [f"trainer.precision={precision}", "threads=1"]
     config: Any = load_experiment_config(
-        name, RunOptions(config=files, values=parse_set_overrides(settings))
+        find_experiment(name), RunOptions(config=files, values=parse_set_overrides(settings))
     )
-    live_run, network = a_live_run(folder), registry.load_experiment(name)
+    network: Any
+    live_run, network = a_live_run(folder), find_experiment(name).load_implementation()
     loaded = network.load(config, live_run.data_dir, live_run.screen)
     build, objective = partial(network.build, config, loaded.assets), network.objective
     made = objective(config, loaded.assets)

@@ -14,6 +14,7 @@ from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.errors import AcceleratorError
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.checkpoint import checkpoint_files
 from dlrun.runs.options import RunOptions
 from dlrun.system.library_settings import temporary_library_settings
@@ -64,7 +65,7 @@ def network_config(accelerator: str, *, fallback: bool = True, **trainer: Any) -
     """A small network's config; the keywords are keys of its trainer."""
     settings = ["threads=1", "batch_size=8", "optimizer={name: sgd, lr: 0.1}"]
     config: Any = load_experiment_config(
-        "imdb-dense", RunOptions(values=parse_set_overrides(settings))
+        find_experiment("imdb-dense"), RunOptions(values=parse_set_overrides(settings))
     )
     keys = {"max_epochs": 4, **trainer}
     return config.model_copy(
@@ -85,7 +86,7 @@ def batches() -> ArrayData:
 
 
 def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) -> Any:
-    """Train as NetworkExperiment.run does."""
+    """Train as NetworkImplementation.run does."""
     live_run = a_live_run(folder)
     config = network_config(accelerator, **changes)
     with temporary_library_settings(2):

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from dlrun.config.network_sections import LossConfig, OptimizerConfig
 from dlrun.errors import ConfigError
-from dlrun.experiments.network_experiment import DenseNetwork
 from dlrun.kernels.bag_linear import BagLinear
 from dlrun.kernels.rmsprop import OnePassRMSprop
+from dlrun.networks.dense import DenseNetwork
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
 from dlrun.training.lightning_module import LightningNetwork

@@ -348,14 +348,16 @@ def test_what_predict_step_returns_is_kept_in_the_order_of_the_test(tmp_path: Pa
 
 
 CONFIG = """
-from dlrun.plugin import LightningConfig
+from dlrun.plugin import Experiment, LightningConfig
 
 class Config(LightningConfig):
     accelerator: str
+
+EXPERIMENT = Experiment("{name}", Config, "{package}.implementation:OwnModule")
 """
 EXPERIMENT = """
 from lightning.pytorch.accelerators import AcceleratorRegistry, CPUAccelerator
-from dlrun.plugin import LightningExperiment
+from dlrun.plugin import LightningImplementation
 from own_module.model import Data, Model
 
 class Fragile(CPUAccelerator):
@@ -363,13 +365,11 @@ class Fragile(CPUAccelerator):
 
 AcceleratorRegistry.register("fragile", Fragile)
 
-class OwnModule(LightningExperiment):
+class OwnModule(LightningImplementation):
     def module(self, config):
         return Model()
     def datamodule(self, config, data_dir, screen):
         return Data()
-
-experiment = OwnModule()
 """
 MODEL = """
 import lightning.pytorch as pl

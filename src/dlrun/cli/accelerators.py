@@ -27,9 +27,9 @@ def list_accelerators() -> None:
 def compare_by_a_run(name: str, device: str) -> str:
     """Run a tiny experiment on a device, and return how its gradients agree with the CPU's."""
     from dlrun import api  # slow: all that a run needs
-    from dlrun.experiments.registry import experiment_entry
+    from dlrun.experiments.registry import shipped_config
 
-    tiny = experiment_entry(name).overlays("smoke")
+    tiny = shipped_config(name).overlays("smoke")
     with tempfile.TemporaryDirectory() as folder:
         places = {"runs_dir": folder, "data_dir": folder}
         run = api.run(name, config=tiny, **places, quiet=True, accelerator=device)

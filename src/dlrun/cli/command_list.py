@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from dlrun import __version__
 from dlrun.errors import UsageError, did_you_mean
 from dlrun.experiments import registry
+from dlrun.experiments.shipped_config import ShippedConfig
 
 
 @dataclass(frozen=True)
@@ -218,15 +219,15 @@ def _make_typer_command(
     return typer.main.get_command(typer_app)
 
 
-def _experiments_by_panel() -> dict[str, list[registry.ExperimentEntry]]:
+def _experiments_by_panel() -> dict[str, list[ShippedConfig]]:
     """Return the experiments below the headings of `dlrun --help`."""
-    by_panel: dict[str, list[registry.ExperimentEntry]] = {panel: [] for panel in EXPERIMENT_PANELS}
-    for entry in map(registry.experiment_entry, registry.experiment_names()):
-        panel = BOOK_PANEL if entry.has_published_numbers else OWN_DATA_PANEL
-        if entry.package != "dlrun":
+    by_panel: dict[str, list[ShippedConfig]] = {panel: [] for panel in EXPERIMENT_PANELS}
+    for shipped in registry.shipped_configs():
+        panel = BOOK_PANEL if shipped.has_published_numbers else OWN_DATA_PANEL
+        if shipped.package != "dlrun":
             panel = OTHERS_PANEL
-        if entry.name not in RESERVED_NAMES:
-            by_panel[panel].append(entry)
+        if shipped.name not in RESERVED_NAMES:
+            by_panel[panel].append(shipped)
     return by_panel
 
 

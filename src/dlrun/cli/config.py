@@ -8,6 +8,7 @@ from dlrun.cli import options as opt
 from dlrun.config.validation import config_to_yaml
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 
 
@@ -22,9 +23,10 @@ def print_config(
     Examples:
     dlrun config imdb-lstm batch_size=100 > mine.yaml
     """
-    named, layer = divide_arguments(experiment, words)
+    found = find_experiment(experiment)
+    named, layer = divide_arguments(found, words)
     options = RunOptions(
         config=config or (),
         values=[*opt.parse_values(named, overrides), layer],
     )
-    typer.echo(config_to_yaml(load_experiment_config(experiment, options)), nl=False)
+    typer.echo(config_to_yaml(load_experiment_config(found, options)), nl=False)

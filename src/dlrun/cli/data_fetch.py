@@ -1,6 +1,6 @@
 """`dlrun data`: download, check and prepare the data sets of the experiments."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from dlrun.cli import options as opt
 from dlrun.data import dataset_catalog
@@ -9,6 +9,7 @@ from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.system.console import Screen
 
@@ -41,8 +42,10 @@ def fetch_dataset(
     named, layer = divide_arguments(experiment, words)
     values = [*opt.parse_values(named, overrides), layer]
     options = RunOptions(values=values, data_dir=data_dir)
-    config: Any = load_experiment_config(experiment, options)
-    context = dataset.obtain_files(config.data, folder, config.split_seed, screen)
+    config = load_experiment_config(experiment, options)
+    context = dataset.obtain_files(
+        experiment.data_section(config), folder, config.split_seed, screen
+    )
     data = dataset.make(context)
     are_published = True
     for file, path, digest in zip(
@@ -59,14 +62,15 @@ def fetch_dataset(
     return 0 if are_published else 1
 
 
-def _find_dataset_and_experiment(name: str, screen: Screen) -> tuple[Dataset, str]:
+def _find_dataset_and_experiment(name: str, screen: Screen) -> tuple[Dataset, AnyExperiment]:
     """Return the data set of a name or an experiment, and an experiment that uses the data."""
-    known: dict[str, tuple[Dataset, str]] = {}
+    known: dict[str, tuple[Dataset, AnyExperiment]] = {}
     for experiment in registry.experiment_names():
         try:
-            if dataset := registry.experiment_dataset(experiment):
-                known[experiment] = dataset, experiment
-                known.setdefault(dataset.name, known[experiment])
+            found = registry.find_experiment(experiment)
+            if found.data is not None:
+                known[experiment] = found.data, found
+                known.setdefault(found.data.name, known[experiment])
         except DlrunError as error:
             screen.warn(error.message)
     if name not in known:

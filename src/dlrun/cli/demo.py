@@ -10,12 +10,16 @@ from rich.text import Text
 
 from dlrun.cli import options as opt
 from dlrun.config.data_sections import OwnDataExperimentConfig
-from dlrun.config.sections import EPOCHS
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, Values, config_layer_from_setting
 from dlrun.data.dataset_types import GENERATED
 from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
-from dlrun.experiments import registry
+from dlrun.experiments.registry import (
+    experiments_with_published_numbers,
+    find_experiment,
+    shipped_config,
+)
 from dlrun.experiments.running import run_experiment
 from dlrun.metrics import TESTED, format_metric
 from dlrun.reports.page import PageContent, write_report_page
@@ -49,7 +53,7 @@ class _Fit:
     def execute(self, screen: Screen) -> None:
         """Run the fit; if it fails, show the reason."""
         try:
-            _, folder = run_experiment(self.name, self.options)
+            _, folder = run_experiment(find_experiment(self.name), self.options)
             assert folder is not None  # not a dry run
             self.run = Run.open(folder)
         except Exception as error:  # also a bug, which hides no other experiment
@@ -99,7 +103,7 @@ def run_demo(
         data_dir=data_dir,
         screen=Screen(quiet=True, shows_results=False),
     )
-    names = experiments or registry.experiments_with_published_numbers()
+    names = experiments or experiments_with_published_numbers()
     for name in names:
         _check_is_not_on_own_data(name)
     with forbid_downloads():
@@ -124,11 +128,12 @@ def run_demo(
 
 def _check_is_not_on_own_data(name: str) -> None:
     """Raise ConfigError for an experiment on the user's own data, of which the demo has none."""
-    schema: Any = None
+    schema: type[ExperimentConfig] = ExperimentConfig
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
-        schema = registry.load_config_class(name)
-    if schema and issubclass(schema, OwnDataExperimentConfig):
-        example = schema.model_fields["data"].annotation.example
+        schema = find_experiment(name).config
+    if issubclass(schema, OwnDataExperimentConfig):
+        section: Any = schema.model_fields["data"].annotation
+        example = section.example
         problem = f"demo: {name} is for data of your own"
         raise ConfigError(problem, f"name them, as in `dlrun {name} {example}`")
 
@@ -138,11 +143,11 @@ def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
     prepared_tasks: list[PreparedTask] = []
     epochs: list[ConfigLayer] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
-        schema = registry.load_config_class(name)
-        if schema.real_in_demo:
+        experiment = find_experiment(name)
+        if experiment.real_in_demo:
             prepared_tasks = prepare_tasks(list_tasks([name], [0], options), options, screen)
-            if schema.epochs_in_demo:
-                epochs = [config_layer_from_setting(EPOCHS, schema.epochs_in_demo, "demo")]
+            if experiment.epochs_in_demo:
+                epochs = [config_layer_from_setting(EPOCHS, experiment.epochs_in_demo, "demo")]
     if prepared_tasks and not prepared_tasks[0].missing:
         fits = []
         for prepared in prepared_tasks:
@@ -150,7 +155,7 @@ def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
             run_options = replace(prepared.run_options, values=values)
             fits.append(_Fit(name, prepared.task.title, run_options, is_real=True))
         return fits
-    overlays = registry.experiment_entry(name).overlays("smoke", "demo")
+    overlays = shipped_config(name).overlays("smoke", "demo")
     small = replace(options, config=overlays)
     lacks_data = bool(prepared_tasks and prepared_tasks[0].missing)
     return [_Fit(name, name, small, is_real=False, lacks_data=lacks_data)] if overlays else []

@@ -4,16 +4,17 @@ from collections.abc import Callable
 from typing import Annotated
 
 from dlrun.cli import options as opt
-from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
+from dlrun.experiments.registry import find_experiment
 from dlrun.experiments.running import run_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options, submit_run
 
 
-def make_experiment_command(experiment: str) -> Callable[..., int]:
+def make_experiment_command(name: str) -> Callable[..., int]:
     """Return the function of `dlrun EXPERIMENT`; raise DlrunError if it cannot be loaded."""
-    argument = registry.load_config_class(experiment).argument
+    experiment = find_experiment(name)
+    argument = experiment.argument
     shown = opt.SETTINGS_ARGUMENT
     if argument is not None:
         about = f"{argument.help} KEY=VALUE is a config value, unless there is such a file."
@@ -62,5 +63,5 @@ def make_experiment_command(experiment: str) -> Callable[..., int]:
             return submit_run(experiment, options, parse_slurm_options(slurm or []), wait=wait)
         return run_experiment(experiment, options)[0]
 
-    run.__doc__ = registry.experiment_entry(experiment).help
+    run.__doc__ = experiment.shipped.help
     return run

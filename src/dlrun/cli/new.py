@@ -57,4 +57,4 @@ def write_experiment_package(
 def _with_name(text: str, name: str) -> str:
     text = text.replace("my-experiment", name).replace("my_experiment", name.replace("-", "_"))
     camel = "".join(word.capitalize() for word in name.split("-")).removesuffix("Experiment")
-    return text.replace("MyExperiment", f"{camel}Experiment")
+    return text.replace("MyImplementation", f"{camel}Implementation")

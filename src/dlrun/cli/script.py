@@ -12,10 +12,11 @@ from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import ConfigError
-from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import WITHOUT_EFFECT
+from dlrun.experiments.experiment import AnyExperiment
+from dlrun.experiments.registry import experiment_names, find_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.runs.output_paths import check_output_path
 from dlrun.system.commit import PACKAGE
@@ -32,7 +33,7 @@ SAMPLE = '"--sample", action="store_true"'  # an option of each script: generate
 
 def find_scripts() -> dict[str, Path]:
     """Return the file of each experiment's script in plain PyTorch or scikit-learn, by name."""
-    names = registry.experiment_names()
+    names = experiment_names()
     files = {name: SCRIPTS / f"{name.replace('-', '_')}.py" for name in names}
     return {name: files[name] for name in names if files[name].is_file()}
 
@@ -54,7 +55,8 @@ def print_plain_script(
     dlrun script imdb-lstm
     dlrun script hitters-dense model.hidden=[100] seed=3 --out own.py
     """
-    named, layer = divide_arguments(experiment, words)
+    found = find_experiment(experiment)
+    named, layer = divide_arguments(found, words)
     options = RunOptions(
         config=config or (),
         values=[*opt.parse_values(named, overrides), layer],
@@ -63,7 +65,7 @@ def print_plain_script(
     if experiment not in scripts:
         raise ConfigError(f"{experiment} has no script", f"these have one: {', '.join(scripts)}")
     text = scripts[experiment].read_text(encoding="utf-8")
-    text = insert_values(text, experiment, options)
+    text = insert_values(text, found, options)
     if out is None:
         typer.echo(text, nl=False)
     else:
@@ -71,7 +73,7 @@ def print_plain_script(
         write_file_atomically(out, text.encode())
 
 
-def insert_values(script: str, experiment: str, options: RunOptions) -> str:
+def insert_values(script: str, experiment: AnyExperiment, options: RunOptions) -> str:
     """Return a plain script with the values of a config that differ from the shipped ones.
 
     Keys that change no number are left out. Raises ConfigError if the script has no constant for
@@ -82,7 +84,7 @@ def insert_values(script: str, experiment: str, options: RunOptions) -> str:
     model = getattr(config, "model", None)
     if isinstance(model, HiddenLayersConfig):
         values["model"]["dropout"] = model.dropouts  # a script has no single one for all layers
-    changed = registry.changed_from_shipped(experiment, values)
+    changed = experiment.shipped.changed_values(values)
     changed = {key: changed[key] for key in changed if key not in WITHOUT_EFFECT}
     if SPLIT_SEED in changed:
         changed[SPLIT_SEED] = config.split_seed  # the run's seed in place of null
@@ -91,9 +93,9 @@ def insert_values(script: str, experiment: str, options: RunOptions) -> str:
         script = script.replace(SAMPLE, f"{SAMPLE}, default=True")
     known = [line[2] for line in CONSTANT.finditer(script)]
     if unknown := [key for key in changed if key not in known]:
-        problem = f"the script of {experiment} cannot change {', '.join(unknown)}"
+        problem = f"the script of {experiment.name} cannot change {', '.join(unknown)}"
         keys = ", ".join([*known, f"data.source={GENERATED}"])
-        raise ConfigError(problem, f"it has {keys}; `dlrun {experiment}` has all keys")
+        raise ConfigError(problem, f"it has {keys}; `dlrun {experiment.name}` has all keys")
 
     def line_with_value(line: re.Match[str]) -> str:
         return f"{line[1]}{changed[line[2]]!r}  # {line[2]}" if line[2] in changed else line[0]

@@ -8,6 +8,7 @@ from dlrun.cli import options as opt
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, divide_settings, parse_search_space
@@ -77,7 +78,12 @@ def sweep(
         )
     elif experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    named, layer = divide_arguments(experiment, words) if experiment else ([], ConfigLayer({}))
+    found = None
+    named: list[str] = []
+    layer = ConfigLayer({})
+    if experiment is not None:
+        found = find_experiment(experiment)
+        named, layer = divide_arguments(found, words)
     single, several = divide_settings(named)
     options = RunOptions(
         config=config or (),
@@ -101,7 +107,7 @@ def sweep(
         )
         slurm_options = parse_slurm_options(slurm or [])
     code, _ = run_sweep(
-        experiment or "",
+        found,
         options,
         parse_search_space(seeds, several, space or (), trials, sampler, folds),
         resume=resume,

@@ -22,6 +22,7 @@ from dlrun.data.photographs import IMAGE_COLUMNS
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.resuming import resume_command
 from dlrun.experiments.running import run_experiment
+from dlrun.experiments.saved_runs import experiment_of
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.folder import CONFIG, ENVIRONMENT
@@ -152,7 +153,7 @@ def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
             screen=Screen(quiet=True, shows_results=False),
         )
         try:
-            _, folder = run_experiment(run.record.experiment, options)
+            _, folder = run_experiment(experiment_of(run), options)
             assert folder is not None  # not a dry run
             repetition = Run.open(folder)
             differences = _find_differences(original, _comparable_values(repetition, ignored))

@@ -1,21 +1,18 @@
 """Define the config section `data` of each kind of data set: which data, and how to divide them."""
 
-import pkgutil
-from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
+from collections.abc import Iterable, Sequence
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from dlrun.config.sections import (
     RUNTIME_KEYS,
-    Argument,
     ExperimentConfig,
     Fraction,
     LocalPath,
     Mark,
     PositiveInt,
-    Reference,
     Section,
     Seed,
     error_of_key,
@@ -34,7 +31,6 @@ VOLUME = "log_volume"
 WEEKDAY = "day_of_week"
 IS_TRAIN = "train"
 
-E = TypeVar("E", bound=ExperimentConfig)
 Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
 # It marks a key of a section `data` that changes what is read of the rows, and not which rows.
 SAME_ROWS = Mark()
@@ -73,12 +69,7 @@ def count_held_out_rows(validation: float | None, rows: int) -> int:
 
 
 class DataConfig(Section):
-    """Base class of the section `data` of experiments whose data `dlrun data` knows.
-
-    dataset_location: where its `dlrun.data.dataset_types.Dataset` is: "package.module:NAME".
-    """
-
-    dataset_location: ClassVar[str]
+    """Is the base class of the section `data` of experiments that have a `Dataset`."""
 
 
 class DataSourceConfig(DataConfig):
@@ -89,19 +80,31 @@ class DataSourceConfig(DataConfig):
 
     @field_validator("source")
     @classmethod
-    def _is_declared(cls, name: str) -> str:
-        names = [source.name for source in pkgutil.resolve_name(cls.dataset_location).sources]
+    def _is_declared(cls, name: str, info: ValidationInfo) -> str:
+        """Raise ValueError for a source that the experiment's data set, the context, lacks."""
+        names: Sequence[str] = info.context or [name]
         if name not in names:
             expected = " or ".join(map(repr, names))
             raise ValueError(f"expected {expected}, got {name!r}{did_you_mean(name, names)}")
         return name
 
 
-class DividedDataConfig(DataConfig):
+class SeededDataConfig(DataConfig):
+    """Defines the seed that divides or generates the rows; null: the run's seed."""
+
+    split_seed: Seed | None
+
+
+class ValidatedDataConfig(DataConfig):
+    """Defines which rows validate: held-out training rows, or the test rows as in the lab."""
+
+    validation: Validation | Literal["test"] | None
+
+
+class DividedDataConfig(SeededDataConfig):
     """Defines how the rows of one file or folder are divided into training and test rows."""
 
     test_share: Fraction
-    split_seed: Seed | None
     folds: Annotated[int, Field(ge=2, lt=2**31)] | None
     fold: PositiveInt | None
 
@@ -140,15 +143,13 @@ class SequenceLengthConfig(Section):
     max_length: Annotated[PositiveInt, SAME_ROWS]
 
 
-class ReviewsDataConfig(DataSourceConfig):
+class ReviewsDataConfig(ValidatedDataConfig, SeededDataConfig, DataSourceConfig):
     """Defines the config of movie reviews: their source, and how their words become word ids."""
 
-    dataset_location = "dlrun.data.dataset_catalog:IMDB"
     id: ClassVar = None
 
     num_words: Annotated[int, Field(ge=10, le=2**15), SAME_ROWS]
     validation: Validation | None
-    split_seed: Seed | None
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
 
 
@@ -156,10 +157,9 @@ class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):
     """Defines the config of movie reviews that an LSTM reads as word sequences."""
 
 
-class TextsDataConfig(OwnDataConfig):
+class TextsDataConfig(ValidatedDataConfig, OwnDataConfig):
     """Defines the config of a user's own labelled texts."""
 
-    dataset_location = "dlrun.data.dataset_catalog:TEXTS"
     kinds: ClassVar = {"file": "a CSV file", "folder": FOLDER_OF_CLASSES}
     example = "mails.csv"
 
@@ -180,26 +180,20 @@ class TextSequencesDataConfig(SequenceLengthConfig, TextsDataConfig):
     """Defines the config of a user's own texts that an LSTM reads as word sequences."""
 
 
-class Cifar100DataConfig(DataSourceConfig):
+class Cifar100DataConfig(ValidatedDataConfig, SeededDataConfig, DataSourceConfig):
     """Defines the config of CIFAR100's images, or of synthetic images."""
 
-    dataset_location = "dlrun.data.dataset_catalog:CIFAR100"
-
     validation: Validation
-    split_seed: Seed | None
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
 
 
 class DigitsDataConfig(Cifar100DataConfig):
     """Defines the config of MNIST's digits, or of synthetic digits."""
 
-    dataset_location = "dlrun.data.dataset_catalog:MNIST"
 
-
-class OwnImagesDataConfig(OwnDataConfig):
+class OwnImagesDataConfig(ValidatedDataConfig, OwnDataConfig):
     """Defines the config of a user's own labelled images."""
 
-    dataset_location = "dlrun.data.dataset_catalog:IMAGES"
     kinds: ClassVar = {"folder": FOLDER_OF_CLASSES}
     example = "photos/"
 
@@ -209,7 +203,6 @@ class OwnImagesDataConfig(OwnDataConfig):
 class HittersDataConfig(DividedDataConfig, DataSourceConfig):
     """Defines the config of Hitters, ISLP's table of baseball players, or of synthetic players."""
 
-    dataset_location = "dlrun.data.dataset_catalog:HITTERS"
     target: ClassVar = "Salary"
     task: ClassVar = "regression"
     id: ClassVar = None
@@ -221,7 +214,6 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
 class OwnTableDataConfig(OwnDataConfig):
     """Defines the config of a user's own table."""
 
-    dataset_location = "dlrun.data.dataset_catalog:TABLE"
     kinds: ClassVar = {"file": "a CSV file with a header"}
     example = "cars.csv data.target=price"
 
@@ -239,7 +231,7 @@ class OwnTableDataConfig(OwnDataConfig):
         return {"data.target": self.target, **ids, **ignored}
 
 
-class ValidatedTableDataConfig(OwnTableDataConfig):
+class ValidatedTableDataConfig(ValidatedDataConfig, OwnTableDataConfig):
     """Defines the config of a user's own table, and which rows are used for validation."""
 
     validation: Validation
@@ -248,7 +240,6 @@ class ValidatedTableDataConfig(OwnTableDataConfig):
 class TradingDaysDataConfig(DataSourceConfig):
     """Defines the config of NYSE's trading days, real or synthetic, and of their lags."""
 
-    dataset_location = "dlrun.data.dataset_catalog:NYSE"
     id: ClassVar = None
     columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
 
@@ -261,35 +252,35 @@ class WeekdaysDataConfig(TradingDaysDataConfig):
     day_of_week: Annotated[bool, SAME_ROWS]
 
 
-class BookConfig(ExperimentConfig):
-    """Defines the config keys of experiments of the book ISLP, which prints results to compare."""
+class DataExperimentConfig(ExperimentConfig):
+    """Defines the config keys of experiments that have a `Dataset`."""
 
-    reference: Reference
+    data: DataConfig
+
+    @property
+    def source(self) -> str | None:
+        """Return the name of the data source; the data of `sample` are generated."""
+        return self.data.source if isinstance(self.data, DataSourceConfig) else None
+
+    @property
+    def split_seed(self) -> int:
+        """Return the seed that splits or generates data: `data.split_seed` or the run's seed."""
+        if isinstance(self.data, SeededDataConfig) and self.data.split_seed is not None:
+            return self.data.split_seed
+        return self.seed
+
+    @property
+    def validates_on_test(self) -> bool:
+        """Return whether the test rows validate too, as in some of ISLP's labs."""
+        return isinstance(self.data, ValidatedDataConfig) and self.data.validation == "test"
+
+    @property
+    def is_split_by_run_seed(self) -> bool:
+        """Return whether another seed of the run divides or generates the rows otherwise."""
+        return isinstance(self.data, SeededDataConfig) and self.data.split_seed is None
 
 
-class OwnDataExperimentConfig(ExperimentConfig):
+class OwnDataExperimentConfig(DataExperimentConfig):
     """Defines the config keys of every experiment on the user's own data."""
 
-    argument = Argument("data.path", "PATH", "Your data, a file or a folder.", is_list=False)
-
     data: OwnDataConfig
-
-
-def combine_model_and_data(
-    schema: type[E],
-    data: type[DataConfig],
-    *,
-    real_in_demo: bool = False,
-    **sections: type[Section],
-) -> type[E]:
-    """Return a config class with the keys of a model's config and of a data set's config.
-
-    The book's data bring its published numbers, a user's own bring the command's argument.
-    sections: further sections of the config, by name. real_in_demo: see `ExperimentConfig`.
-    """
-    base = OwnDataExperimentConfig if issubclass(data, OwnDataConfig) else BookConfig
-    fields: dict[str, Any] = {name: (section, ...) for name, section in sections.items()}
-    created = create_model(schema.__name__, __base__=(schema, base), data=(data, ...), **fields)
-    complete = cast("type[E]", created)
-    complete.real_in_demo = real_in_demo
-    return complete

@@ -1,12 +1,10 @@
 """Define the config sections of networks and their training: types and bounds, no defaults."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from dlrun.config.sections import (
-    EPOCHS,
     Count,
     ExperimentConfig,
     NameOrPath,
@@ -121,17 +119,10 @@ class LossConfig(Section):
 class LightningConfig(ExperimentConfig):
     """Defines the config keys of every experiment that Lightning trains."""
 
-    changeable_keys = ExperimentConfig.changeable_keys | {EPOCHS}
-
     predictions: WantedPredictions
     trainer: TrainerConfig
     early_stopping: EarlyStoppingConfig
     keep: Literal["last", "best"]
-
-    @property
-    def total_steps(self) -> int:
-        """Return the number of epochs of a complete run."""
-        return self.trainer.max_epochs
 
     @property
     def best_epoch_metric(self) -> str | None:
@@ -160,12 +151,6 @@ class NetworkConfig(LightningConfig):
             problem = f"no epoch of the {epochs} is left for {self.scheduler.name}"
             raise error_of_key(problem, "scheduler", "warmup_epochs")
         return self
-
-    @classmethod
-    def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
-        """Return the keys a resume may change: no epochs if the schedule's rates depend on them."""
-        needs_epochs = values.get("scheduler.name") in SCHEDULES_OVER_ALL_EPOCHS
-        return cls.changeable_keys - ({EPOCHS} if needs_epochs else set())
 
 
 class HiddenLayersConfig(Section):

@@ -1,10 +1,9 @@
 """Define the schemas of shared config sections: types and bounds; defaults are in YAML."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -117,15 +116,22 @@ class BaselineExperiment(Section):
     metric: str
 
 
-class Reference(PublishedMetrics):
-    """Holds published metrics, their source, and the simpler experiments to beat.
+class PublishedNumbers(Section):
+    """Is the base class of the section `reference`: it says where numbers are published.
 
-    place: the numbers of the book's section, then the place within it: [10, 9, 1, 2]. seeds: how
-    many `dlrun reproduce` runs if the user does not say.
+    place: the numbers of the book's section, then the place within it: [10, 9, 1, 2].
     """
 
     source: str
     place: list[Count] = Field(default=[])
+
+
+class Reference(PublishedNumbers, PublishedMetrics):
+    """Holds published metrics, their source, and the simpler experiments to beat.
+
+    seeds: how many `dlrun reproduce` runs if the user does not say.
+    """
+
     variants: list[PublishedVariant] = Field(default=[])
     baseline: BaselineExperiment | None = None
     seeds: PositiveInt = Field(default=5)
@@ -136,27 +142,8 @@ DATA_PLACES = frozenset({"data.archive", "data.path", "data.test"})
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
-@dataclass(frozen=True)
-class Argument:
-    """Describes which config key an experiment's positional arguments set: one value, or a list."""
-
-    key: str
-    metavar: str
-    help: str
-    is_list: bool = True
-
-
 class ExperimentConfig(Section, defer_build=False):  # the import itself shows an error in it
-    """Defines an experiment's config keys, and facts about the experiment that need no torch."""
-
-    argument: ClassVar[Argument | None] = None  #: the command's positional arguments
-    resumable: ClassVar[bool] = True  #: whether a run that was stopped can continue
-    changeable_keys: ClassVar[frozenset[str]] = DATA_PLACES  #: keys for `dlrun resume --set`
-    neutral_keys: ClassVar[frozenset[str]] = frozenset()  #: keys that change none of its numbers
-    max_threads: ClassVar[int | None] = None  #: most threads of the CPU; more showed no gain
-    stochastic: ClassVar[bool] = True  #: whether the seed changes the numbers of one split
-    real_in_demo: ClassVar[bool] = False  #: whether `dlrun demo` runs it whole on published data
-    epochs_in_demo: ClassVar[int | None] = None  #: epochs of such a run, if all would take too long
+    """Defines the config keys of every experiment."""
 
     seed: Seed
     accelerator: RequestedAccelerator
@@ -176,50 +163,24 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         return metrics
 
     @property
-    def data_section(self) -> Any:
-        """Return the config's section `data`, or None if it has none."""
-        return getattr(self, "data", None)
-
-    @property
-    def reference_section(self) -> Any:
-        """Return the config's section `reference`, or None if it has none."""
-        return getattr(self, "reference", None)
-
-    @property
     def source(self) -> str | None:
         """Return the name of the data source, or None; the data of `sample` are synthetic."""
-        return getattr(self.data_section, "source", None)
+        return None
 
     @property
     def split_seed(self) -> int:
-        """Return the seed that splits or generates data: `data.split_seed` or the run's seed."""
-        split_seed: int | None = getattr(self.data_section, "split_seed", None)
-        return self.seed if split_seed is None else split_seed
+        """Return the seed that splits or generates data."""
+        return self.seed
 
     @property
-    def depends_on_seed(self) -> bool:
-        """Return whether the seed changes the numbers: by chance, or because it splits the data."""
-        return self.stochastic or getattr(self.data_section, "split_seed", 0) is None
+    def is_split_by_run_seed(self) -> bool:
+        """Return whether another seed of the run divides or generates the rows otherwise."""
+        return False
 
     @property
     def validates_on_test(self) -> bool:
         """Return whether the test rows validate too, as in some of ISLP's labs."""
-        return getattr(self.data_section, "validation", None) == "test"
-
-    @property
-    def total_steps(self) -> int | None:
-        """Return the number of epochs or lasso penalties of a complete run; None if unknown."""
-        return None
-
-    @property
-    def thread_invariant(self) -> bool:
-        """Return whether a run's results are the same, bit for bit, with any number of threads."""
         return False
-
-    @classmethod
-    def changeable_by_resume(cls, values: Mapping[str, object]) -> frozenset[str]:
-        """Return the keys that a resume may change; `values` are the run's, by dotted keys."""
-        return cls.changeable_keys
 
     def data_files(self, data_dir: Path) -> list[Path]:
         """Return the data files that an experiment reads by itself, without a data set."""
@@ -229,10 +190,14 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         """Check the config before a run begins; raise DlrunError if it cannot be run."""
 
 
-class CpuOnlyConfig(ExperimentConfig):
-    """Defines the config keys of an experiment that computes on the CPU only, in one thread."""
+class BookConfig(ExperimentConfig):
+    """Defines the config keys of experiments of the book ISLP, which prints results to compare."""
 
-    max_threads = 1
+    reference: Reference
+
+
+class CpuOnlyConfig(ExperimentConfig):
+    """Defines the config keys of an experiment that computes on the CPU only."""
 
     predictions: WantedPredictions
 
@@ -267,8 +232,3 @@ class PenaltyPathExperimentConfig(CpuOnlyConfig):
     """Defines the config keys of every lasso, whose steps are penalties instead of epochs."""
 
     path: PenaltyPathConfig
-
-    @property
-    def total_steps(self) -> int:
-        """Return the number of penalties."""
-        return self.path.values

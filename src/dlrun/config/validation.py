@@ -57,16 +57,19 @@ def read_and_merge_layers(sources: Sequence[Path | ConfigLayer]) -> ConfigLayer:
     return merge_config_layers(layers)
 
 
-def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str = "") -> S:
+def validate_layer(
+    schema: type[S], layer: ConfigLayer, experiment: str = "", sources: Sequence[str] = ()
+) -> S:
     """Validate the values of a config layer against a schema, and return them as a frozen config.
 
-    experiment: for the hints. Raises ConfigError with the file, line and key of every error.
+    experiment: for the hints. sources: the names that `data.source` may have. Raises ConfigError
+    with the file, line and key of every error.
     """
     try:
-        return schema.model_validate(layer.values)
+        return schema.model_validate(layer.values, context=sources)
     except ValidationError as invalid:
         hint = experiment and f"`dlrun config {experiment}` prints every key with its default"
-        problems = _problems(invalid, schema, layer, experiment)
+        problems = _problems(invalid, schema, layer, experiment, sources)
         errors = [ConfigError(problem, hint) for problem in problems]
         raise join_errors(errors, " in the config") from None
 
@@ -77,7 +80,11 @@ def config_to_yaml(config: Section) -> str:
 
 
 def _problems(
-    invalid: ValidationError, schema: type[Section], layer: ConfigLayer, experiment: str
+    invalid: ValidationError,
+    schema: type[Section],
+    layer: ConfigLayer,
+    experiment: str,
+    sources: Sequence[str],
 ) -> Iterator[str]:
     """Yield a line for each key with errors; those of a union's members are joined."""
     errors_by_path: dict[KeyPath, list[ErrorDetails]] = {}
@@ -86,7 +93,8 @@ def _problems(
     for path, errors in errors_by_path.items():
         key = ".".join(map(str, path))
         problem = _describe_errors_of_key(key, errors, schema)
-        problem += _sweep_command_hint(errors[0]["input"], path, layer, schema, experiment)
+        given = errors[0]["input"]
+        problem += _sweep_command_hint(given, path, layer, schema, experiment, sources)
         yield f"{_origin(path, layer)}: {key}: {problem}"
 
 
@@ -140,24 +148,38 @@ def _suggest_value(error: ErrorDetails, key: str, schema: type[Section]) -> str:
 
 
 def _sweep_command_hint(
-    value: object, path: KeyPath, layer: ConfigLayer, schema: type[Section], experiment: str
+    value: object,
+    path: KeyPath,
+    layer: ConfigLayer,
+    schema: type[Section],
+    experiment: str,
+    sources: Sequence[str],
 ) -> str:
     """Return the command that runs each of several valid values, to end a sentence, or no text."""
     if not experiment or not isinstance(value, str | list):
         return ""
     key = ".".join(map(str, path))
     texts = [*map(format_setting, value)] if isinstance(value, list) else value.split(",")
-    if len(texts) < 2 or not all(_is_valid(f"{key}={text}", path, layer, schema) for text in texts):
+    overrides = [f"{key}={text}" for text in texts]
+    if len(texts) < 2 or not all(
+        _is_valid(override, path, layer, schema, sources) for override in overrides
+    ):
         return ""
     command = shlex.join(["dlrun", "sweep", experiment, f"{key}={','.join(texts)}"])
     return f"; `{command}` runs each"
 
 
-def _is_valid(override: str, path: KeyPath, layer: ConfigLayer, schema: type[Section]) -> bool:
+def _is_valid(
+    override: str,
+    path: KeyPath,
+    layer: ConfigLayer,
+    schema: type[Section],
+    sources: Sequence[str],
+) -> bool:
     """Return whether a config has no error at a key once a `--set` text has set it."""
     try:
         changed = merge_config_layers([layer, parse_set_override(override)])
-        schema.model_validate(changed.values)
+        schema.model_validate(changed.values, context=sources)
     except ConfigError:
         return False
     except ValidationError as invalid:

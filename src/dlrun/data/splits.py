@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from dlrun.config.data_sections import (
     FOLDS,
     DataConfig,
+    DataExperimentConfig,
     DividedDataConfig,
     OwnDataConfig,
     count_held_out_rows,
 )
-from dlrun.config.sections import ExperimentConfig
 from dlrun.data.array_cache import Array, Prepared, fingerprint_arrays
 from dlrun.data.dataset_types import DataOrigin, ReadContext
 from dlrun.data.split import Split
@@ -50,7 +50,7 @@ class RowContents(NamedTuple):
 
 
 def make_split(
-    config: ExperimentConfig,
+    config: DataExperimentConfig,
     origin: DataOrigin,
     *,
     fitted: RowContents,
@@ -61,9 +61,8 @@ def make_split(
     """Return the split of a run's rows. validation: None if no rows validate; or the test rows."""
     fold = None
     folds = None
-    data = config.data_section
-    if isinstance(data, DividedDataConfig) and data.chosen_fold is not None:
-        fold, folds = data.chosen_fold
+    if isinstance(config.data, DividedDataConfig) and config.data.chosen_fold is not None:
+        fold, folds = config.data.chosen_fold
     parts = [fitted, test]
     if validation is not None:
         parts.append(validation)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from dlrun.config.yaml_loader import ConfigLayer, config_layer_from_setting
 from dlrun.errors import UsageError
-from dlrun.experiments.registry import load_config_class
+from dlrun.experiments.experiment import AnyExperiment
 
 
-def divide_arguments(name: str, words: Sequence[str] | None) -> tuple[list[str], ConfigLayer]:
+def divide_arguments(
+    experiment: AnyExperiment, words: Sequence[str] | None
+) -> tuple[list[str], ConfigLayer]:
     """Separate an experiment's KEY=VALUE arguments from the others, returned as a config layer."""
-    takes_paths = load_config_class(name).argument is not None
+    takes_paths = experiment.argument is not None
 
     def is_override(word: str) -> bool:
         """Return whether a word is KEY=VALUE, and not a file whose name has a `=`."""
@@ -22,21 +24,22 @@ def divide_arguments(name: str, words: Sequence[str] | None) -> tuple[list[str],
 
     overrides = [word for word in words or () if is_override(word)]
     others = [word for word in words or () if word not in overrides]
-    return overrides, config_layer_of_arguments(name, others)
+    return overrides, config_layer_of_arguments(experiment, others)
 
 
-def config_layer_of_arguments(name: str, words: Sequence[str]) -> ConfigLayer:
+def config_layer_of_arguments(experiment: AnyExperiment, words: Sequence[str]) -> ConfigLayer:
     """Return an experiment's positional arguments as a config layer, such as the path of data.
 
     Raises UsageError for arguments if it takes none, and for several if it takes one.
     """
     if not words:
         return ConfigLayer({})
-    argument = load_config_class(name).argument
+    argument = experiment.argument
     hint = "config values are KEY=VALUE, such as seed=3"
     if argument is None:
         if Path(words[0]).exists():
-            hint = f"{name} takes no path; `dlrun --help` lists the experiments on your own data"
+            lists = "`dlrun --help` lists the experiments on your own data"
+            hint = f"{experiment.name} takes no path; {lists}"
         raise UsageError(f"unexpected argument {words[0]!r}", hint)
     if not argument.is_list and len(words) > 1:
         raise UsageError(f"one {argument.metavar} is enough, got {', '.join(words)}", hint)

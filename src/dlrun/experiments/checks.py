@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.config.sections import EPOCHS, RUNTIME_KEYS, ExperimentConfig
-from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
+from dlrun.config.sections import EPOCHS, RUNTIME_KEYS
+from dlrun.config.validation import config_to_yaml, read_and_merge_layers
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, ErrorCollector, name_and_first_line
-from dlrun.experiments import registry
-from dlrun.experiments.experiment_base import AnyExperiment
+from dlrun.experiments.experiment import AnyExperiment, C, Experiment
+from dlrun.experiments.implementation import Implementation
 from dlrun.experiments.saved_runs import config_of
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.folder import CONFIG, check_run_name, check_runs_folder_writable
@@ -26,45 +26,40 @@ from dlrun.system.library_imports import import_matplotlib
 from dlrun.system.workarounds import scipy_signal_on_use
 
 
-def load_experiment_config(name: str, options: RunOptions) -> ExperimentConfig:
+def load_experiment_config(experiment: Experiment[C], options: RunOptions) -> C:
     """Read and validate the config of an experiment; raise ConfigError with every error."""
-    return validate_config(name, merge_experiment_config(name, options))
+    return experiment.validate(merge_experiment_config(experiment, options))
 
 
-def validate_config(name: str, layer: ConfigLayer) -> ExperimentConfig:
-    """Validate the merged config of an experiment; raise ConfigError with every error."""
-    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
-    return config
-
-
-def merge_experiment_config(name: str, options: RunOptions) -> ConfigLayer:
+def merge_experiment_config(experiment: AnyExperiment, options: RunOptions) -> ConfigLayer:
     """Merge an experiment's default config with the user's; raise ConfigError if one is invalid."""
-    shipped = registry.experiment_entry(name).shipped
-    return read_and_merge_layers([shipped, *options.config, *options.values])
+    return read_and_merge_layers([experiment.shipped.layer, *options.config, *options.values])
 
 
-def check_new_run(name: str, options: RunOptions, *, is_local: bool) -> ExperimentConfig | None:
+def check_new_run(experiment: Experiment[C], options: RunOptions, *, is_local: bool) -> C | None:
     """Check a new run, and return its config; a dry run prints the config and returns None.
 
     Raises ConfigError with every error of the config, then DlrunError with all else that is wrong;
     see `check_run_can_start`.
     """
-    config = load_experiment_config(name, options)
+    config = load_experiment_config(experiment, options)
     runs_dir = resolve_runs_dir(options.runs_dir)
     check_runs_folder_writable(runs_dir)
-    check_run_can_start(name, config, options, is_local=is_local)
+    check_run_can_start(experiment, config, options, is_local=is_local)
     if not options.dry_run:
         return config
     screen = options.console()
     text = to_json(config.model_dump(mode="json")) if options.json else config_to_yaml(config)
     screen.print_lines(text.rstrip().split("\n"))  # with whole paths
-    screen.note(f"dry run: the config is valid; a run's folder would be in {runs_dir / name}")
+    screen.note(
+        f"dry run: the config is valid; a run's folder would be in {runs_dir / experiment.name}"
+    )
     return None
 
 
 def check_run_can_start(
-    name: str,
-    config: ExperimentConfig,
+    experiment: Experiment[C],
+    config: C,
     options: RunOptions,
     *,
     is_local: bool = True,
@@ -86,17 +81,18 @@ def check_run_can_start(
     for logger in config.logger:
         with collector.collected():
             require_extra(f"logger: {logger}", logger, logger)
-    with collector.collected():
-        if registry.experiment_entry(name).package != "dlrun":
-            import_experiment_to_run(name, config)
-    with collector.collected(), _bugs_explained(name):
+    with collector.collected(), _bugs_explained(experiment):
         config.check()
-    with collector.collected(), _bugs_explained(name):
-        dataset = registry.experiment_dataset(name)
+    with collector.collected(), _bugs_explained(experiment):
+        if experiment.checks_itself or experiment.package != "dlrun":
+            import_implementation_to_run(experiment).check(config)
+    with collector.collected(), _bugs_explained(experiment):
+        dataset = experiment.data
         if dataset is not None and reads_data:
-            dataset.check(config.data_section, data_dir)
+            section = experiment.data_section(config)
+            dataset.check(section, data_dir)
             if is_offline():
-                dataset.download(config.data_section, data_dir, Screen())
+                dataset.download(section, data_dir, Screen())
     with collector.collected():
         if is_local and not config.fallback:
             accelerator.require_accelerator(config.accelerator)
@@ -104,7 +100,7 @@ def check_run_can_start(
 
 
 @contextlib.contextmanager
-def _bugs_explained(name: str) -> Iterator[None]:
+def _bugs_explained(experiment: AnyExperiment) -> Iterator[None]:
     """Raise DlrunError for an exception in the check of an experiment's config."""
     try:
         yield
@@ -112,8 +108,8 @@ def _bugs_explained(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         problem = f"its check raised {name_and_first_line(error)}"
-        hint = f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback"
-        raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
+        hint = f"a bug in {experiment.package}; --debug shows the traceback"
+        raise DlrunError(f"experiment {experiment.name!r}: {problem}", hint) from error
 
 
 def check_no_links(folder: Path) -> None:
@@ -126,43 +122,41 @@ def check_no_links(folder: Path) -> None:
             raise DataError(f"{path}: a link out of the run's folder", "put a copy in its place")
 
 
-def import_experiment_to_run(name: str, config: ExperimentConfig) -> AnyExperiment:
-    """Import an experiment, and Lightning if the run trains with it, before the run begins."""
-    if isinstance(config, LightningConfig):
+def import_implementation_to_run(experiment: Experiment[C]) -> Implementation[C]:
+    """Import an implementation, and Lightning if it trains with it, before the run begins."""
+    if issubclass(experiment.config, LightningConfig):
         import_matplotlib()
         with scipy_signal_on_use():
             importlib.import_module("dlrun.training.fit")
-    return registry.load_experiment(name)
+    return experiment.load_implementation()
 
 
-def resumed_config(run: Run, options: RunOptions) -> ExperimentConfig:
+def resumed_config(experiment: Experiment[C], run: Run, options: RunOptions) -> C:
     """Return the config of a resumed run.
 
     Raises ConfigError if a key changes that must not, DlrunError if there is nothing to resume.
     """
-    name = run.record.experiment
     again = f"`{run.repeat_command}` starts another run"
-    schema = registry.load_config_class(name)
-    if not schema.resumable and run.record.status != "waiting":
-        raise DlrunError(f"{run.folder}: {name} has nothing to resume", again)
+    if not experiment.resumable and run.record.status != "waiting":
+        raise DlrunError(f"{run.folder}: {experiment.name} has nothing to resume", again)
     file = run.folder / CONFIG
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
     layer = read_and_merge_layers([recorded, *options.values])
-    config = validate_config(name, layer)
-    before = flatten_keys(config_of(run).model_dump(mode="json"))
+    config = experiment.validate(layer)
+    before = flatten_keys(config_of(experiment, run).model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in before | now if before.get(key) != now.get(key)}
-    allowed = schema.changeable_by_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long
+    allowed = experiment.keys_to_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long
     if refused := changed - allowed:
         problem = f"{', '.join(sorted(refused))}: changed since the run began"
-        if EPOCHS in refused and EPOCHS in schema.changeable_keys:
+        if EPOCHS in refused and issubclass(experiment.config, LightningConfig):
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
         known = ", ".join(sorted(allowed & now.keys()))
         raise ConfigError(f"{problem}; a resume can only change {known}", again)
     return config
 
 
-def check_can_continue(run: Run, config: ExperimentConfig, options: RunOptions) -> None:
+def check_can_continue(experiment: Experiment[C], run: Run, config: C, options: RunOptions) -> None:
     """Raise DlrunError if a run cannot be resumed, or if a resume would change its numbers.
 
     With --force, changed numbers are only a warning.
@@ -174,15 +168,17 @@ def check_can_continue(run: Run, config: ExperimentConfig, options: RunOptions) 
     if not finished:  # killed, perhaps before its first step
         with contextlib.suppress(DataError):  # a resume writes metrics.csv anew
             finished = len(run.rows)
-    if config.total_steps is not None and config.total_steps < finished:
-        problem = f"{pluralize(config.total_steps, 'epoch')} requested, but {finished:,} are"
+    total = experiment.total_steps(config)
+    if total is not None and total < finished:
+        problem = f"{pluralize(total, 'epoch')} requested, but {finished:,} are"
         raise ConfigError(f"{problem} finished", "a run cannot have fewer than it has trained")
     if record.stopped_epoch:
         problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
         raise ConfigError(f"{problem}: it has no more epochs", again)
-    package = registry.experiment_entry(record.experiment).package
     earlier = run.environment
-    changes = environment.describe_environment_changes(earlier.code, earlier.packages, package)
+    changes = environment.describe_environment_changes(
+        earlier.code, earlier.packages, experiment.package
+    )
     if changes:
         problem = f"{path}: a resumed run would get other numbers: {'; '.join(changes)}"
         if not options.force:

@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.sections import EPOCHS
 from dlrun.errors import DlrunError
-from dlrun.experiments import checks, registry
+from dlrun.experiments import checks
+from dlrun.experiments.experiment import C, Experiment
 from dlrun.experiments.running import run_in_folder, run_in_new_folder
-from dlrun.experiments.saved_runs import config_of
+from dlrun.experiments.saved_runs import config_of, experiment_of
 from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
 from dlrun.runs.find import find_run
 from dlrun.runs.folder import SWEEPS, RunFolder, check_runs_folder_writable
@@ -24,19 +25,19 @@ from dlrun.runs.shown_results import print_results_json
 def resume_command(run: Run) -> str | None:
     """Return the command that continues a run, or None; of a finished run, in a new run."""
     try:
-        schema = registry.load_config_class(run.record.experiment)
+        experiment = experiment_of(run)
     except DlrunError:  # not installed
         return None
     state = run.state
     command = shlex.join(["dlrun", "resume", str(run.folder), *run.place_options])
     if state == "waiting":
         return command
-    if not schema.resumable or state == "running":
+    if not experiment.resumable or state == "running":
         return None
     has_checkpoint = bool(checkpoint_files(run.folder))
     if state != "finished":
         return command if has_checkpoint or not run.record.steps else None
-    can_be_longer = EPOCHS in schema.changeable_by_resume(run.settings)
+    can_be_longer = EPOCHS in experiment.keys_to_resume(run.settings)
     stopped_early = run.record.stopped_epoch is not None
     continues = has_checkpoint and can_be_longer and not stopped_early
     return f"{command} {EPOCHS}={2 * (run.record.steps or 1)}" if continues else None
@@ -53,38 +54,38 @@ def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
     is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
     with contextlib.nullcontext() if is_final else folder.locked():
         opened = Run.in_folder(folder.path)  # another process may have finished it
-        config = checks.resumed_config(opened, options)
+        experiment = experiment_of(opened)
+        config = checks.resumed_config(experiment, opened, options)
         checks.check_no_links(folder.path)
-        if config.total_steps == config_of(opened).total_steps:
-            return _continue_in_its_folder(opened, config, options), folder.path
-    return _continue_in_new_folder(opened, config, options)
+        steps = experiment.total_steps(config)
+        if steps == experiment.total_steps(config_of(experiment, opened)):
+            return _continue_in_its_folder(experiment, opened, config, options), folder.path
+    return _continue_in_new_folder(experiment, opened, config, options)
 
 
-def _continue_in_its_folder(opened: Run, config: ExperimentConfig, options: RunOptions) -> int:
+def _continue_in_its_folder(
+    experiment: Experiment[C], opened: Run, config: C, options: RunOptions
+) -> int:
     """Continue or begin a run in its folder, which is locked; return the exit code."""
     if opened.is_finished:
         _note_nothing_to_resume(opened, options)
         return 0
     if opened.record.status != "waiting":
-        checks.check_can_continue(opened, config, options)
-    name = opened.record.experiment
-    checks.check_run_can_start(name, config, options)
-    experiment = checks.import_experiment_to_run(name, config)
+        checks.check_can_continue(experiment, opened, config, options)
+    checks.check_run_can_start(experiment, config, options)
     with _telling_how_to_repeat(opened):
         return run_in_folder(experiment, config, options, RunFolder(opened.folder), opened.record)
 
 
 def _continue_in_new_folder(
-    opened: Run, config: ExperimentConfig, options: RunOptions
+    experiment: Experiment[C], opened: Run, config: C, options: RunOptions
 ) -> tuple[int, Path]:
     """Continue a run with more epochs in a new folder; return the exit code and that folder."""
-    checks.check_can_continue(opened, config, options)
+    checks.check_can_continue(experiment, opened, config, options)
     if not checkpoint_files(opened.folder):
         hint = f"`dlrun resume {shlex.quote(str(opened.folder))}` starts it as it was"
         raise DlrunError(f"{opened.folder}: no finished epoch to continue from", hint)
-    name = opened.record.experiment
-    checks.check_run_can_start(name, config, options)
-    experiment = checks.import_experiment_to_run(name, config)
+    checks.check_run_can_start(experiment, config, options)
     check_runs_folder_writable(resolve_runs_dir(options.runs_dir))
     with _telling_how_to_repeat(opened):
         return run_in_new_folder(experiment, config, options, opened)

@@ -7,11 +7,10 @@ another.
 
 from pathlib import Path
 
-from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments import checks, registry
+from dlrun.experiments import checks
 from dlrun.experiments.comparable_with_published import compare_with_published
-from dlrun.experiments.experiment_base import AnyExperiment
+from dlrun.experiments.experiment import AnyExperiment, C, Experiment
 from dlrun.runs.folder import RunFolder
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.new_run import new_record, remove_unless_begun
@@ -21,17 +20,17 @@ from dlrun.runs.run import Run
 from dlrun.runs.shown_results import print_results_json, show_results
 
 
-def run_experiment(name: str, options: RunOptions) -> tuple[int, Path | None]:
+def run_experiment(experiment: AnyExperiment, options: RunOptions) -> tuple[int, Path | None]:
     """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
-    config = checks.check_new_run(name, options, is_local=True)
+    config = checks.check_new_run(experiment, options, is_local=True)
     if config is None:
         return 0, None
-    return run_in_new_folder(checks.import_experiment_to_run(name, config), config, options)
+    return run_in_new_folder(experiment, config, options)
 
 
 def run_in_new_folder(
-    experiment: AnyExperiment,
-    config: ExperimentConfig,
+    experiment: Experiment[C],
+    config: C,
     options: RunOptions,
     continued: Run | None = None,
 ) -> tuple[int, Path]:
@@ -40,7 +39,8 @@ def run_in_new_folder(
     continued: the earlier run whose last checkpoint the new run continues.
     """
     runs_dir = resolve_runs_dir(options.runs_dir)
-    record = new_record(experiment.name, config, options, continued)
+    checks.import_implementation_to_run(experiment)
+    record = new_record(experiment, config, options, continued)
     folder = RunFolder.claim(runs_dir, experiment.name, options.name)
     try:
         with folder.locked():
@@ -54,20 +54,19 @@ def run_in_new_folder(
 
 
 def run_in_folder(
-    experiment: AnyExperiment,
-    config: ExperimentConfig,
+    experiment: Experiment[C],
+    config: C,
     options: RunOptions,
     folder: RunFolder,
     record: RunRecord,
     continued: Run | None = None,
 ) -> int:
     """Run an experiment in its folder, record how it ends, and return the exit code."""
-    name = experiment.name
-    package = registry.experiment_entry(name).package
-    with LiveRun.begin(folder, record, config, options, package, continued) as run:
-        results = experiment.run(config, run)
-        published = compare_with_published(name, config, results)
-        run.finish(results, published, lambda finished: experiment.draw(finished, config))
+    implementation = checks.import_implementation_to_run(experiment)
+    with LiveRun.begin(experiment, folder, record, config, options, continued) as run:
+        results = implementation.run(config, run)
+        published = compare_with_published(experiment, config, results)
+        run.finish(results, published, lambda finished: implementation.draw(finished, config))
         if options.json:
             print_results_json(folder.path, run.screen)
         show_results(run.record, folder.path, run.screen, results.shown)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from dlrun.config.sections import ExperimentConfig
-from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import Values, config_layer_from_values
 from dlrun.errors import DataError, DlrunError, name_and_first_line
-from dlrun.experiments import registry
+from dlrun.experiments.experiment import AnyExperiment, C, Experiment
+from dlrun.experiments.registry import find_experiment, shipped_config
 from dlrun.runs.folder import CONFIG
 from dlrun.runs.options import resolve_data_dir
 from dlrun.runs.results import DrawnFigures
@@ -22,23 +21,22 @@ from dlrun.system.console import Screen
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dlrun.experiments.experiment_base import AnyExperiment, Network
+    from dlrun.experiments.implementation import Implementation, Network
     from dlrun.experiments.predictors import Input, Prediction, Predictor
     from dlrun.runs.predictions import Predictions
 
 T = TypeVar("T")
 
 
-def experiment_of(run: Run) -> "AnyExperiment":
+def experiment_of(run: Run) -> AnyExperiment:
     """Return a run's experiment; raise ConfigError if it is not installed."""
-    return registry.load_experiment(run.record.experiment)
+    return find_experiment(run.record.experiment)
 
 
-def config_of(run: Run) -> ExperimentConfig:
+def config_of(experiment: Experiment[C], run: Run) -> C:
     """Return the config of a run; raise ConfigError if its experiment has other keys now."""
     layer = config_layer_from_values(run.record.config, str(run.folder / CONFIG))
-    name = run.record.experiment
-    return validate_layer(registry.load_config_class(name), layer, name)
+    return experiment.validate(layer)
 
 
 def changed_settings(run: Run) -> Values:
@@ -46,18 +44,18 @@ def changed_settings(run: Run) -> Values:
 
     Raises ConfigError if the experiment is not installed.
     """
-    return registry.changed_from_shipped(run.record.experiment, run.record.config)
+    return shipped_config(run.record.experiment).changed_values(run.record.config)
 
 
 def network_of(run: Run) -> "Network":
     """Return a run's network in eval mode on the CPU; raise DlrunError if the run trained none."""
-    return _call_experiment(run, experiment_of(run).network)
+    return _call(run, lambda implementation, config: implementation.network(run, config))
 
 
 def predictor_of(run: Run) -> "Predictor":
     """Return a run's predictor for new inputs; raise DlrunError if the run cannot predict."""
     run.check_has_result()
-    return _call_experiment(run, experiment_of(run).predictor)
+    return _call(run, lambda implementation, config: implementation.predictor(run, config))
 
 
 def predict(
@@ -88,21 +86,24 @@ def test_again(
 ) -> "Predictions":
     """Predict a run's test set again on the CPU; raise DlrunError if it cannot be predicted."""
     run.check_has_result()
-    experiment = experiment_of(run)
     folder = resolve_data_dir(data_dir)
     shown = screen or Screen(quiet=True)
-    return _call_experiment(run, lambda run, config: experiment.test(run, config, folder, shown))
+    return _call(
+        run, lambda implementation, config: implementation.test(run, config, folder, shown)
+    )
 
 
 def draw_again(run: Run) -> DrawnFigures:
     """Return a run's figures by their file names, drawn again from the run's files."""
-    return _call_experiment(run, experiment_of(run).draw)
+    return _call(run, lambda implementation, config: implementation.draw(run, config))
 
 
-def _call_experiment(run: Run, method: Callable[[Run, Any], T]) -> T:
-    """Call a method of a run's experiment; any exception is a DataError: a file is damaged."""
+def _call(run: Run, use: "Callable[[Implementation[Any], Any], T]") -> T:
+    """Use a run's implementation and config; any exception is a DataError: a file is damaged."""
+    experiment = experiment_of(run)
+    implementation = experiment.load_implementation()
     try:
-        return method(run, config_of(run))
+        return use(implementation, config_of(experiment, run))
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:

@@ -6,13 +6,17 @@ from typing import Self
 
 import numpy as np
 
-from dlrun.config.data_sections import VOLUME, TradingDaysDataConfig
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.data_sections import (
+    VOLUME,
+    DataExperimentConfig,
+    TradingDaysDataConfig,
+    ValidatedDataConfig,
+)
 from dlrun.data.split import Split
 from dlrun.data.splits import make_split, split_off_validation
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Matrix, Table, TablePart
-from dlrun.experiments.experiment_base import NetworkAssets
+from dlrun.experiments.implementation import NetworkAssets
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.runs import predictions
 from dlrun.runs.checkpoint import fingerprint_data
@@ -60,12 +64,12 @@ class TableAssets(NetworkAssets, frozen=True):
         )
 
 
-def is_series(config: ExperimentConfig) -> bool:
+def is_series(config: DataExperimentConfig) -> bool:
     """Return whether an experiment's table is a time series: trading days in their order."""
-    return isinstance(config.data_section, TradingDaysDataConfig)
+    return isinstance(config.data, TradingDaysDataConfig)
 
 
-def metric_names_of_table(config: ExperimentConfig, labels: Sequence[str]) -> tuple[str, str]:
+def metric_names_of_table(config: DataExperimentConfig, labels: Sequence[str]) -> tuple[str, str]:
     """Return the names of the metrics for classes, values or a series, the main one first."""
     if labels:
         return "accuracy", "macro_f1"
@@ -78,15 +82,15 @@ def fingerprint_table(table: Table) -> str:
     return fingerprint_data(table.digest, table.origin.files_digest, names)
 
 
-def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> TableParts:
+def divide_rows(config: DataExperimentConfig, table: Table, screen: Screen) -> TableParts:
     """Divide a table's rows into the parts train, valid (if the config asks for it) and test.
 
     A share or a number of training rows validates, of a series the last ones, or the test rows do.
     """
     train, test = table.train, table.test
-    validation = getattr(config.data_section, "validation", None)
-    if validation is None:
+    if not isinstance(config.data, ValidatedDataConfig):
         return {"train": train, "test": test}
+    validation = config.data.validation
     if validation == "test":
         screen.note(f"{len(train):,} to fit, {len(test):,} for validation and the test")
         return {"train": train, "valid": test, "test": test}
@@ -96,7 +100,7 @@ def divide_rows(config: ExperimentConfig, table: Table, screen: Screen) -> Table
     return {"train": train.take(fitted), "valid": train.take(held_out), "test": test}
 
 
-def make_split_of_table(config: ExperimentConfig, table: Table, parts: TableParts) -> Split:
+def make_split_of_table(config: DataExperimentConfig, table: Table, parts: TableParts) -> Split:
     """Return which rows of a table a run tests, and which it trains and validates with.
 
     parts: those of `divide_rows`; in a cross-validation `valid` is the training part.

@@ -1,21 +1,19 @@
-"""Load reviews or other texts, and predict their classes, for the experiments on texts."""
+"""Split reviews or other texts, and predict their classes, for the experiments on texts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.data_sections import DataExperimentConfig
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.split import Split
-from dlrun.data.splits import RowIndices, make_split, split_off_validation
+from dlrun.data.splits import RowIndices, make_split
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds, split_words
-from dlrun.experiments.experiment_base import NetworkAssets, load_data
+from dlrun.experiments.implementation import NetworkAssets
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.runs.predictions import DescribeRow
-from dlrun.system.console import Screen
 
 
 class TextAssets(NetworkAssets, frozen=True):
@@ -30,19 +28,8 @@ class TextAssets(NetworkAssets, frozen=True):
         return cls(labels=reviews.labels, width=reviews.width, vocabulary=reviews.vocabulary)
 
 
-def load_and_split_reviews(
-    config: ExperimentConfig, data_dir: Path, screen: Screen
-) -> tuple[Reviews, RowIndices, RowIndices]:
-    """Load reviews, and return them with the rows for fitting and for validation."""
-    reviews: Reviews = load_data(config, data_dir, screen)
-    validation = config.data_section.validation
-    return reviews, *split_off_validation(
-        validation, reviews.train, reviews.test, config.split_seed, screen
-    )
-
-
 def make_split_of_reviews(
-    config: ExperimentConfig, reviews: Reviews, fitted: RowIndices, held_out: RowIndices
+    config: DataExperimentConfig, reviews: Reviews, fitted: RowIndices, held_out: RowIndices
 ) -> Split:
     """Return which reviews a run tests, and which it trains and validates with."""
     return make_split(

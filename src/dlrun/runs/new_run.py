@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any, Protocol
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml
@@ -20,18 +21,48 @@ from dlrun.runs.run import Run
 from dlrun.system.files import read_regular_file
 
 
+class RunnableExperiment(Protocol):
+    """Says what the folder and the record of a run need to know of its experiment."""
+
+    @property
+    def name(self) -> str:
+        """Return the experiment's name."""
+
+    @property
+    def package(self) -> str:
+        """Return the name of the package that contains the experiment's code."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Return whether the seed changes the numbers of one split."""
+
+    @property
+    def resumable(self) -> bool:
+        """Return whether a run that was stopped can continue."""
+
+    @property
+    def max_threads(self) -> int | None:
+        """Return the most threads of the CPU with which a run gains."""
+
+    def depends_on_seed(self, config: Any) -> bool:
+        """Return whether the seed changes the numbers."""
+
+
 def new_record(
-    experiment: str, config: ExperimentConfig, options: RunOptions, continued: Run | None = None
+    experiment: RunnableExperiment,
+    config: ExperimentConfig,
+    options: RunOptions,
+    continued: Run | None = None,
 ) -> RunRecord:
     """Return the record of a run that has not begun yet, new or continuing another."""
     record = RunRecord(
         id=uuid.uuid4().hex,
-        experiment=experiment,
+        experiment=experiment.name,
         status="waiting",
         data_dir=str(options.data_dir) if options.data_dir else None,
         seed=config.seed,
-        is_stochastic=config.stochastic,
-        depends_on_seed=config.depends_on_seed,
+        is_stochastic=experiment.stochastic,
+        depends_on_seed=experiment.depends_on_seed(config),
         source=config.source,
         sweep=options.sweep,
         config=config.model_dump(mode="json"),
@@ -74,18 +105,18 @@ def _config_yaml(record: RunRecord) -> bytes:
 
 
 def make_waiting_run(
-    experiment: str, config: ExperimentConfig, options: RunOptions, package: str
+    experiment: RunnableExperiment, config: ExperimentConfig, options: RunOptions
 ) -> Run:
     """Make the folder of a new run that waits until `resume_run` begins it; return the run.
 
-    package: that of the experiment's code. If the files cannot be written, no folder is left.
+    If the files cannot be written, no folder is left.
     """
     record = new_record(experiment, config, options)
     runs_dir = resolve_runs_dir(options.runs_dir)
-    folder = RunFolder.claim(runs_dir, experiment, options.name)
+    folder = RunFolder.claim(runs_dir, experiment.name, options.name)
     try:
         with folder.locked():
-            write_first_files(folder, record, options, package)
+            write_first_files(folder, record, options, experiment.package)
     except BaseException:  # also a signal
         remove_new_run(folder.path)
         raise

@@ -17,7 +17,8 @@ from dlrun.config.sections import PositiveInt, Section
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
-from dlrun.experiments import checks, registry
+from dlrun.experiments import checks
+from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.new_run import make_waiting_run, remove_unless_begun
 from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
@@ -77,7 +78,7 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
 
 
 def submit_run(
-    experiment: str, options: RunOptions, slurm_options: SlurmOptions, *, wait: bool
+    experiment: AnyExperiment, options: RunOptions, slurm_options: SlurmOptions, *, wait: bool
 ) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
     screen = options.console()
@@ -85,16 +86,15 @@ def submit_run(
     config = checks.check_new_run(experiment, options, is_local=False)
     if config is None:  # a dry run
         return 0
-    package = registry.experiment_entry(experiment).package
-    run = make_waiting_run(experiment, config, options, package)
+    run = make_waiting_run(experiment, config, options)
     try:
-        submitted = submit_runs([run], options, slurm_options, job_name=experiment)
+        submitted = submit_runs([run], options, slurm_options, job_name=experiment.name)
     except BaseException:  # SLURM has no job of it
         remove_unless_begun(run.folder)
         raise
     ((run_folder, job_id),) = submitted.items()
     if wait:
-        screen.note(f"submitted {experiment}/{run_folder.name} as job {job_id}")
+        screen.note(f"submitted {experiment.name}/{run_folder.name} as job {job_id}")
         return wait_for_job(run_folder, job_id, screen, as_json=options.json)
     if options.json:
         screen.print_json({"status": "waiting", "run": str(run_folder), "job": job_id})

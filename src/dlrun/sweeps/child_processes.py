@@ -28,7 +28,7 @@ from typing import TypeAlias
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.errors import DlrunError, Terminated, name_and_first_line
-from dlrun.experiments import registry
+from dlrun.experiments.experiment import AnyExperiment
 from dlrun.experiments.resuming import resume_run
 from dlrun.runs.options import RunOptions
 from dlrun.system import resources
@@ -127,7 +127,7 @@ def _start_isolated(process: BaseProcess) -> None:
             os.environ[SAFE_PATH] = before
 
 
-def preload_fork_server(experiments: Iterable[str]) -> None:
+def preload_fork_server(experiments: Iterable[AnyExperiment]) -> None:
     """Make Python's fork server import the slow packages that a sweep's runs need.
 
     Nothing happens if the server was started before.
@@ -139,9 +139,9 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
         "dlrun.plots",  # imports matplotlib as it should
         "matplotlib.backends.backend_agg",
     ]
-    for name in experiments:
-        modules.append(f"{registry.experiment_entry(name).entry_point.module}.experiment")
-        is_network = issubclass(registry.load_config_class(name), LightningConfig)
+    for experiment in experiments:
+        modules.append(experiment.implementation.partition(":")[0])
+        is_network = issubclass(experiment.config, LightningConfig)
         modules.append("dlrun.training.fit" if is_network else "dlrun.lasso.newton")
     CONTEXT.set_forkserver_preload(modules)
 

@@ -4,12 +4,12 @@ import sys
 import uuid
 from collections.abc import Iterable, Sequence
 
-from dlrun.config.data_sections import FOLDS, SPLIT_SEED, keys_that_choose_rows
+from dlrun.config.data_sections import FOLDS, SPLIT_SEED, DataConfig, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_setting
 from dlrun.errors import ConfigError, ErrorCollector
-from dlrun.experiments import registry
-from dlrun.experiments.checks import check_run_can_start, merge_experiment_config, validate_config
+from dlrun.experiments.checks import check_run_can_start, merge_experiment_config
+from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs import environment
 from dlrun.runs.groups import varied_keys
 from dlrun.runs.options import RunOptions, resolve_data_dir
@@ -22,7 +22,7 @@ ERRORS_SHOWN = 20
 
 def make_sweep_plan(
     name: str,
-    experiment: str,
+    experiment: AnyExperiment,
     run_options: RunOptions,
     search_space: SearchSpace,
     screen: Screen,
@@ -50,7 +50,7 @@ def make_sweep_plan(
         name=name,
         experiment=experiment,
         command=sys.argv[1:] if run_options.screen is None else [],
-        code=environment.code_hashes(registry.experiment_entry(experiment).package),
+        code=environment.code_hashes(experiment.package),
         packages=environment.package_versions(["optuna"] if adaptive else []),
         base=configs[0].model_dump(mode="json"),  # every point sets all keys that vary
         keys=[key for key in keys if key not in REPEATS],
@@ -67,7 +67,7 @@ def make_sweep_plan(
 
 
 def _planned_layers(
-    experiment: str,
+    experiment: AnyExperiment,
     base: ConfigLayer,
     search_space: SearchSpace,
     seed: int,
@@ -84,15 +84,15 @@ def _planned_layers(
     return [add_settings(base, settings) for settings in point_settings], searched_keys
 
 
-def _with_folds(experiment: str, base: ConfigLayer, folds: int, seed: int) -> ConfigLayer:
+def _with_folds(experiment: AnyExperiment, base: ConfigLayer, folds: int, seed: int) -> ConfigLayer:
     """Return a config with a number of folds, each of which has the same rows for all seeds.
 
     `seed` divides the rows if the config has no seed for this. Raises ConfigError if the experiment
     has no folds.
     """
-    if FOLDS not in registry.shipped_values(experiment):
+    if FOLDS not in experiment.shipped.values:
         raise ConfigError(
-            f"--folds: {experiment} has no key {FOLDS}",
+            f"--folds: {experiment.name} has no key {FOLDS}",
             "its test rows are given, or are later than those to fit; --seeds repeats a run",
         )
     settings: Settings = {FOLDS: folds}
@@ -115,7 +115,7 @@ def _refuse_values_of(keys: Sequence[str], run_options: RunOptions) -> None:
 
 
 def _validate_points(
-    experiment: str,
+    experiment: AnyExperiment,
     layers: Iterable[ConfigLayer],
     run_options: RunOptions,
     *,
@@ -127,8 +127,8 @@ def _validate_points(
     checked_sections = set[str]()
     for layer in layers:
         with collector.collected():
-            config = validate_config(experiment, layer)
-            section = repr(config.data_section)
+            config = experiment.validate(layer)
+            section = repr(experiment.data and experiment.data_section(config))
             is_new = section not in checked_sections  # the files of equal sections are read once
             checked_sections.add(section)
             check_run_can_start(
@@ -161,26 +161,24 @@ def _keys_and_points(
     return keys, distinct
 
 
-def _refuse_search_of_rows(experiment: str, keys: Iterable[str]) -> None:
+def _refuse_search_of_rows(experiment: AnyExperiment, keys: Iterable[str]) -> None:
     """Raise ConfigError if a search would choose which rows are used: it compares results."""
-    if chosen := keys_that_choose_rows(registry.load_config_class(experiment), keys):
+    if chosen := keys_that_choose_rows(experiment.config, keys):
         problem = f"{chosen[0]}: --sampler tpe compares results, which need the same rows"
         raise ConfigError(problem, f"leave out {chosen[0]}, or --sampler")
 
 
 def _check_folds(
-    experiment: str, configs: Sequence[ExperimentConfig], run_options: RunOptions
+    experiment: AnyExperiment, configs: Sequence[ExperimentConfig], run_options: RunOptions
 ) -> None:
     """Load the data, which raises DlrunError if they cannot be divided into `folds` parts."""
-    if (dataset := registry.experiment_dataset(experiment)) is None:
+    if experiment.data is None:
         return
     data_dir = resolve_data_dir(run_options.data_dir)
-    by_data = {repr(_without_fold(config)): config for config in configs}  # nearly always one
-    for config in by_data.values():
-        dataset.load(config.data_section, data_dir, config.split_seed, Screen(quiet=True))
-
-
-def _without_fold(config: ExperimentConfig) -> Settings:
-    """Return the values by which a config's data are read and divided, except the fold."""
-    data: Settings = config.data_section.model_dump(exclude={"fold"})
-    return data | {"split_seed": config.split_seed}
+    distinct: dict[str, tuple[DataConfig, int]] = {}  # nearly always one
+    for config in configs:
+        section = experiment.data_section(config)
+        key = f"{section.model_dump(exclude={'fold'})} {config.split_seed}"
+        distinct[key] = section, config.split_seed
+    for section, seed in distinct.values():
+        experiment.data.load(section, data_dir, seed, Screen(quiet=True))

@@ -8,7 +8,7 @@ from multiprocessing.connection import wait
 from dlrun.config.network_sections import LightningConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, Stopped
-from dlrun.experiments import registry
+from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.new_run import remove_unless_begun
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.run import Run
@@ -27,7 +27,7 @@ RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less
 
 
 def choose_jobs_and_threads(
-    configs: Sequence[ExperimentConfig], jobs: int | None
+    experiment: AnyExperiment, configs: Sequence[ExperimentConfig], jobs: int | None
 ) -> tuple[int, int | None]:
     """Choose how many runs execute in parallel, and the number of CPU threads of each run.
 
@@ -35,9 +35,11 @@ def choose_jobs_and_threads(
     fewer threads than it would take alone (None) only if that changes none of its bits.
     """
     cores = usable_cores()
-    share_cores = all(config.threads == "auto" and config.thread_invariant for config in configs)
+    share_cores = experiment.thread_invariant and all(
+        config.threads == "auto" for config in configs
+    )
     if jobs is None:
-        counts = (choose_thread_count(config.threads, config.max_threads) for config in configs)
+        counts = (choose_thread_count(config.threads, experiment.max_threads) for config in configs)
         jobs = cores // (1 if share_cores else max(counts))
         jobs = max(1, min(jobs, int(available_memory() / RUN_MEMORY)))
     return jobs, max(1, cores // jobs) if share_cores else None
@@ -99,20 +101,21 @@ class Processes:
         """Choose how many runs share the machine, and download the data of all."""
         self._progress = progress
         sweep = self.sweep
+        experiment = sweep.plan.experiment
         configs = sweep.plan.all_configs()
         jobs = self.jobs
         if jobs is None and _train_on_accelerator(configs):
             jobs = 1
             alone = "one run at a time, because they would share an accelerator (--jobs: more)"
             self.screen.note(alone)
-        self._at_once, threads = choose_jobs_and_threads(configs, jobs)
+        self._at_once, threads = choose_jobs_and_threads(experiment, configs, jobs)
         self._options = RunOptions(
             runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=self.force, max_threads=threads
         )
-        if dataset := registry.experiment_dataset(sweep.plan.experiment):
-            sections = {repr(config.data_section): config.data_section for config in configs}
-            for section in sections.values():  # nearly always one
-                dataset.download(section, resolve_data_dir(sweep.data_dir), self.screen)
+        if experiment.data is not None:
+            sections = [experiment.data_section(config) for config in configs]
+            for section in {repr(one): one for one in sections}.values():  # nearly always one
+                experiment.data.download(section, resolve_data_dir(sweep.data_dir), self.screen)
         left = pluralize(progress.total - progress.ended, "run")
         before = f", {progress.ended} done before" if progress.ended else ""
         self.screen.note(f"{left} to do{before}, {self._at_once} at once")

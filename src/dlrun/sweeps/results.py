@@ -129,7 +129,7 @@ class SweepResults:
     def page_content(self) -> PageContent:
         """Return the content of the sweep's HTML report."""
         plan = self.plan
-        command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment
+        command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment.name
         note = f"The sweep: {command}."
         finished = sum(run.is_finished for run in self.runs)
         if finished < plan.run_count:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterator
 
 from dlrun.errors import DlrunError, Stopped
+from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.find import find_sweep
 from dlrun.runs.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.runs.options import RunOptions, resolve_runs_dir
@@ -22,7 +23,7 @@ from dlrun.system.console import Screen, pluralize
 
 
 def run_sweep(
-    experiment: str,
+    experiment: AnyExperiment | None,
     options: RunOptions,
     search: SearchSpace,
     *,
@@ -33,7 +34,7 @@ def run_sweep(
 ) -> tuple[int, SweepResults | None]:
     """Run or continue a sweep of an experiment, show its summary; return exit code and results.
 
-    resume: the sweep to continue, whose experiment is then empty. slurm_options: None: run on this
+    resume: the sweep to continue, whose experiment is then None. slurm_options: None: run on this
     machine. The code is 1 if a point failed or the table cannot be written; there are no results
     of a dry run, or if nobody waits for SLURM's jobs. Raises ConfigError with every error before
     anything begins; Interrupted or Terminated after all runs have ended.
@@ -45,13 +46,14 @@ def run_sweep(
     if resume is not None:
         sweep = _open_sweep(resume, options, on_slurm=on_slurm)
     else:
+        assert experiment is not None
         plan = _plan_sweep(experiment, options, search, screen, on_slurm=on_slurm)
         runs_dir = resolve_runs_dir(options.runs_dir)
         if options.dry_run:
             _show_points(plan, screen, json=options.json)
             if plan.note_on_rows:
                 screen.warn(plan.note_on_rows)
-            folder = runs_dir / experiment
+            folder = runs_dir / experiment.name
             checked = "points" if plan.points else "ends of spaces"
             screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
             return 0, None
@@ -89,7 +91,12 @@ def _open_sweep(name: str, options: RunOptions, *, on_slurm: bool) -> Sweep:
 
 
 def _plan_sweep(
-    experiment: str, options: RunOptions, search: SearchSpace, screen: Screen, *, on_slurm: bool
+    experiment: AnyExperiment,
+    options: RunOptions,
+    search: SearchSpace,
+    screen: Screen,
+    *,
+    on_slurm: bool,
 ) -> SweepPlan:
     """Return the plan of a new sweep, or raise DlrunError if it cannot be run."""
     check_runs_folder_writable(resolve_runs_dir(options.runs_dir))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.experiments import registry
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.find import run_name_without_time, runs_newest_first
@@ -54,7 +53,7 @@ class Sweep:
         """
         plan = self.plan
         found: list[tuple[int, Run]] = []
-        for folder in sorted(runs_newest_first(self.runs_dir, plan.experiment)):
+        for folder in sorted(runs_newest_first(self.runs_dir, plan.experiment.name)):
             with contextlib.suppress(DlrunError):  # damaged: `describe_damaged` names it
                 run = Run.in_folder(folder)
                 member = run.record.sweep
@@ -70,12 +69,11 @@ class Sweep:
 
         It is a new one, which waits, if none is known, or if the known one can only be repeated.
         """
-        config = self.plan.config_of(point.settings)
-        if known is not None and (known.record.status == "waiting" or config.resumable):
+        experiment = self.plan.experiment
+        if known is not None and (known.record.status == "waiting" or experiment.resumable):
             return known
         options = self.plan.run_options(point, RunOptions(runs_dir=self.runs_dir))
-        package = registry.experiment_entry(self.plan.experiment).package
-        return make_waiting_run(self.plan.experiment, config, options, package)
+        return make_waiting_run(experiment, self.plan.config_of(point.settings), options)
 
     def describe_damaged(self) -> list[str]:
         """Return a sentence for each damaged run, which is left out of all results."""
@@ -92,7 +90,7 @@ class Sweep:
     def _point_folders(self) -> list[Path]:
         """Return the folders whose names are those of a planned run."""
         point_name = re.compile(rf"{re.escape(self.plan.name)}-\d+(-[0-9a-f]{{4}})?")
-        folders = (self.runs_dir / self.plan.experiment).glob("*Z-*")
+        folders = (self.runs_dir / self.plan.experiment.name).glob("*Z-*")
         return sorted(
             path
             for path in folders

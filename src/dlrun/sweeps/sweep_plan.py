@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, PrivateAttr
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, keys_that_choose_rows
@@ -13,8 +13,8 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, format_settings_briefly
 from dlrun.data.user_data import hash_user_data
 from dlrun.errors import ConfigError, DataError, DlrunError
-from dlrun.experiments import registry
-from dlrun.experiments.checks import validate_config
+from dlrun.experiments.experiment import AnyExperiment, Experiment
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs import environment
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.runs.folder import PLAIN_NAME, PLAN, SWEEPS
@@ -26,6 +26,19 @@ from dlrun.system.extras import require_extra
 
 FORMAT = 2
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
+
+
+def _find_if_named(value: object) -> AnyExperiment:
+    """Return an experiment, which a file has by its name."""
+    return value if isinstance(value, Experiment) else find_experiment(str(value))
+
+
+# An experiment, of which a file has the name.
+NamedExperiment = Annotated[
+    AnyExperiment,
+    PlainValidator(_find_if_named, json_schema_input_type=str),
+    PlainSerializer(lambda experiment: experiment.name, return_type=str),
+]
 
 
 class SweepPoint(BaseModel, frozen=True):
@@ -53,7 +66,7 @@ class SweepPlan(BaseModel):
     format: int = FORMAT
     id: str
     name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # name in the folders' names
-    experiment: str
+    experiment: NamedExperiment
     command: list[str]  # the words after `dlrun`; none if it was begun in Python
     code: str
     packages: dict[str, str | None]
@@ -81,7 +94,7 @@ class SweepPlan(BaseModel):
     @property
     def note_on_rows(self) -> str:
         """Return that keys vary which may choose other rows for each point, or an empty string."""
-        keys = keys_that_choose_rows(registry.load_config_class(self.experiment), self.keys)
+        keys = keys_that_choose_rows(self.experiment.config, self.keys)
         if not keys:
             return ""
         varied = f"{', '.join(keys)} {'vary' if len(keys) > 1 else 'varies'}"
@@ -157,7 +170,7 @@ class SweepPlan(BaseModel):
         """Return the config of a point with these settings, which is validated only once."""
         if repr(settings) not in self._configs:
             layer = add_settings(self.base_layer, settings)
-            self.keep_config(settings, validate_config(self.experiment, layer))
+            self.keep_config(settings, self.experiment.validate(layer))
         return self._configs[repr(settings)]
 
     def all_configs(self) -> list[ExperimentConfig]:
@@ -197,8 +210,9 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
     plan = read_checksummed_json(SweepPlan, folder / PLAN)
     if force:
         return plan
-    package = registry.experiment_entry(plan.experiment).package
-    changed = environment.describe_environment_changes(plan.code, plan.packages, package)
+    changed = environment.describe_environment_changes(
+        plan.code, plan.packages, plan.experiment.package
+    )
     if changed:
         raise DlrunError(
             f"{folder}: its runs would not be comparable: {'; '.join(changed)}",
@@ -208,15 +222,15 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
 
 
 def digests_of_data(
-    name: str, configs: Iterable[ExperimentConfig], data_dir: Path | None
+    experiment: AnyExperiment, configs: Iterable[ExperimentConfig], data_dir: Path | None
 ) -> dict[str, str]:
     """Return a hash of each file of the configs' data that this machine has."""
     folder = resolve_data_dir(data_dir)
-    dataset = registry.experiment_dataset(name)
     paths: dict[Path, None] = {}  # in order, each once
     for config in configs:
-        if dataset is not None:
-            paths |= dict.fromkeys(dataset.paths(config.data_section, folder))
+        if experiment.data is not None:
+            section = experiment.data_section(config)
+            paths |= dict.fromkeys(experiment.data.paths(section, folder))
         else:
             paths |= dict.fromkeys(config.data_files(folder))
     return {

@@ -15,7 +15,6 @@ from torch import nn
 from dlrun.config.network_sections import LightningConfig, NetworkConfig, Precision
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.metrics import VALID, describe_metric
-from dlrun.networks.weights_files import serialize_tensors
 from dlrun.runs.checkpoint import NAME as CHECKPOINT
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
@@ -32,6 +31,7 @@ from dlrun.training.run_state import STATE, RunState
 from dlrun.training.stage_metrics import PredictionCollector, epoch_columns
 from dlrun.training.trainer import make_trainer
 from dlrun.training.user_module import logged_names_by_column
+from dlrun.training.weights_files import serialize_tensors
 
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already

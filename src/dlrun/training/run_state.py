@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
-from dlrun.networks.weights_files import read_tensors, serialize_tensors
 from dlrun.system.workarounds import begin_next_epoch_when_resumed
+from dlrun.training.weights_files import read_tensors, serialize_tensors
 
 STATE = "the state of the run"  # stands for a path: this checkpoint stays in memory
 # Keys of Lightning's checkpoint whose values may be any object: dlrun's does not hold them.

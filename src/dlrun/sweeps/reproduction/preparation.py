@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError
-from dlrun.experiments import registry
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.sweeps.reproduction.tasks import ReproductionTask, with_settings
 from dlrun.system.console import Screen
@@ -36,8 +35,9 @@ def prepare_tasks(
     lab_settings: dict[str, Values] = {}  # of each experiment whose data were found
     failures: dict[str, str] = {}  # of each data set why it is missing
     for task in tasks:
-        name = task.experiment
-        data_name = _name_of_data(name)
+        name = task.experiment.name
+        data = task.experiment.data
+        data_name = name if data is None else data.name
         if name not in lab_settings and data_name not in failures:
             try:
                 lab_settings[name] = _look_for_data(task, options, screen)
@@ -53,13 +53,6 @@ def prepare_tasks(
 
 def _look_for_data(task: ReproductionTask, options: RunOptions, screen: Screen) -> Values:
     """Return the settings with which the data of a task are used; download what is missing."""
-    screen.note(f"data of {task.experiment}")
-    experiment = registry.load_experiment(task.experiment)
+    screen.note(f"data of {task.experiment.name}")
     data_dir = resolve_data_dir(options.data_dir)
-    return experiment.lab_setup(task.config, data_dir, screen)
-
-
-def _name_of_data(experiment: str) -> str:
-    """Return the name of an experiment's data set, or its own name if it has none."""
-    dataset = registry.experiment_dataset(experiment)
-    return experiment if dataset is None else dataset.name
+    return task.experiment.load_implementation().lab_setup(task.config, data_dir, screen)

@@ -135,7 +135,7 @@ def _outcome_as_object(outcome: Outcome, baseline: BaselineComparison | None) ->
     """Return an outcome as an object for the JSON output."""
     comparison = None if baseline is None else baseline.comparison
     return {
-        "experiment": outcome.task.experiment,
+        "experiment": outcome.task.experiment.name,
         "variant": outcome.task.variant,
         "seeds": outcome.task.seeds,
         "not_run": outcome.missing or None,

@@ -6,8 +6,13 @@ from dataclasses import dataclass, replace
 from dlrun.config.sections import BaselineExperiment, ExperimentConfig, Reference
 from dlrun.config.yaml_loader import Values, config_layers_from_settings, name_with_settings
 from dlrun.errors import ConfigError, ErrorCollector
-from dlrun.experiments import registry
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.experiment import AnyExperiment
+from dlrun.experiments.registry import (
+    experiments_with_published_numbers,
+    find_experiment,
+    shipped_config,
+)
 from dlrun.runs.options import RunOptions
 
 
@@ -20,7 +25,7 @@ class ReproductionTask:
     baseline: the simpler experiment that it should beat.
     """
 
-    experiment: str
+    experiment: AnyExperiment
     variant: Values
     config: ExperimentConfig
     seeds: list[int]
@@ -29,7 +34,7 @@ class ReproductionTask:
     @property
     def title(self) -> str:
         """Return the name of the experiment, and the values of its variant."""
-        return name_with_settings(self.experiment, self.variant)
+        return name_with_settings(self.experiment.name, self.variant)
 
 
 def with_settings(options: RunOptions, settings: Mapping[str, object]) -> RunOptions:
@@ -44,10 +49,10 @@ def choose_experiments(names: Sequence[str]) -> list[str]:
     Raises ConfigError for an experiment that is unknown, or has no published numbers.
     """
     for name in names:
-        if not registry.experiment_entry(name).has_published_numbers:
+        if not shipped_config(name).has_published_numbers:
             hint = f"`dlrun sweep {name} --seeds 5` runs it with several seeds"
             raise ConfigError(f"{name}: the book has no numbers for it", hint)
-    return list(dict.fromkeys(names)) or registry.experiments_with_published_numbers()
+    return list(dict.fromkeys(names)) or experiments_with_published_numbers()
 
 
 def list_tasks(
@@ -62,33 +67,35 @@ def list_tasks(
     collector = ErrorCollector()
     for name in names:
         with collector.collected():
-            tasks += _tasks_of_experiment(name, seeds, options)
+            tasks += _tasks_of_experiment(find_experiment(name), seeds, options)
     collector.raise_all()
     return tasks
 
 
 def _tasks_of_experiment(
-    name: str, seeds: Sequence[int] | None, options: RunOptions
+    experiment: AnyExperiment, seeds: Sequence[int] | None, options: RunOptions
 ) -> list[ReproductionTask]:
     """Return the task of an experiment, then those of its variants."""
-    config = load_experiment_config(name, options)
-    reference = config.reference_section
+    config = load_experiment_config(experiment, options)
+    task = ReproductionTask(experiment, {}, config, _choose_seeds(experiment, config, seeds))
+    reference = experiment.published
     if not isinstance(reference, Reference):
-        return [ReproductionTask(name, {}, config, _choose_seeds(config, seeds))]
-    tasks = [
-        ReproductionTask(name, {}, config, _choose_seeds(config, seeds), reference.baseline),
-    ]
+        return [task]
+    tasks = [replace(task, baseline=reference.baseline)]
     for variant in reference.variants:
-        config = load_experiment_config(name, with_settings(options, variant.set))
-        tasks.append(ReproductionTask(name, variant.set, config, _choose_seeds(config, seeds)))
+        config = load_experiment_config(experiment, with_settings(options, variant.set))
+        chosen = _choose_seeds(experiment, config, seeds)
+        tasks.append(ReproductionTask(experiment, variant.set, config, chosen))
     return tasks
 
 
-def _choose_seeds(config: ExperimentConfig, seeds: Sequence[int] | None) -> list[int]:
+def _choose_seeds(
+    experiment: AnyExperiment, config: ExperimentConfig, seeds: Sequence[int] | None
+) -> list[int]:
     """Return an experiment's seeds: those given, or else as many as its `reference` says."""
-    if not config.depends_on_seed:
+    if not experiment.depends_on_seed(config):
         return [config.seed]
     if seeds is not None:
         return list(seeds)
-    reference = config.reference_section
+    reference = experiment.published
     return list(range(reference.seeds)) if isinstance(reference, Reference) else [0]

@@ -1,4 +1,4 @@
-"""Define the experiments that train a dense or a recurrent network on the rows of a table."""
+"""Train a dense network on rows of a table, or a recurrent one on lagged days (ISLP, 10.9)."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,11 +12,11 @@ from dlrun.config.data_sections import SERIES
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.data.tables import Matrix, Table
 from dlrun.experiments import table_common
-from dlrun.experiments.experiment_base import AnyExperiment, load_data
-from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.table_common import TableAssets
-from dlrun.experiments.table_networks.config import TableNetworkConfig
+from dlrun.experiments.tables import TableNetworkConfig
+from dlrun.networks.dense import DenseNetwork
+from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
@@ -44,7 +44,7 @@ class RecurrentNetwork(nn.Module):
         return values
 
 
-class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets]):
+class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, TableAssets]):
     """Trains a network on a table: a dense one on rows, or a recurrent one on lagged days."""
 
     assets_class = TableAssets
@@ -55,7 +55,7 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
         self, config: TableNetworkConfig, data_dir: Path, screen: Screen
     ) -> LoadedData[TableAssets]:
         """Load the table; the test rows validate too, unless training rows are held out."""
-        table: Table = load_data(config, data_dir, screen)
+        table: Table = self.load_data(config, data_dir, screen)
         parts = table_common.divide_rows(config, table, screen)
         kind = np.int64 if table.labels else np.float32
         train, valid, test = (
@@ -110,11 +110,3 @@ class TableNetworkExperiment(NetworkExperiment[TableNetworkConfig, TableAssets])
         if table_common.STRAW_MAN in run.record.metrics:
             figures |= table_common.draw_predicted_and_true(run, title=self.title(run))
         return figures
-
-
-EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-dense": TableNetworkExperiment(),
-    "nyse-rnn": TableNetworkExperiment(),
-    "nyse-dense": TableNetworkExperiment(),
-    "table-dense": TableNetworkExperiment(),
-}

@@ -1,4 +1,4 @@
-"""Define experiments that train networks on small images: convolutional, or dense on digits."""
+"""Classify small images by a convolutional network, or digits by a dense one (10.9.2, 10.9.3)."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from dlrun.config.network_sections import NetworkConfig
 from dlrun.data.photographs import encode_png
 from dlrun.data.small_images import (
     DIGIT_SIDE,
@@ -21,23 +20,25 @@ from dlrun.data.small_images import (
     to_digit,
 )
 from dlrun.data.splits import RowIndices, make_split, split_off_validation
-from dlrun.experiments.experiment_base import AnyExperiment, NetworkAssets, load_data
-from dlrun.experiments.image_networks.config import ConvolutionalConfig, DigitsConfig
-from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
+from dlrun.experiments.cifar import ConvolutionalConfig
+from dlrun.experiments.digits import DigitsConfig
+from dlrun.experiments.implementation import NetworkAssets
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.kernels.bag_linear import BagLinear, sparse_from_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
+from dlrun.networks.dense import DenseNetwork
+from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
 from dlrun.runs.run import Run
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 
-C = TypeVar("C", bound=NetworkConfig)
+C = TypeVar("C", bound=ConvolutionalConfig | DigitsConfig)
 SCALE = 255  # divides the bytes of an image
 
 
-class ImageNetworkExperiment(NetworkExperiment[C, NetworkAssets], Generic[C]):
-    """Defines an experiment that trains a network to classify images of one small size.
+class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generic[C]):
+    """Trains a network to classify images of one small size.
 
     side: the height and the width of an image.
     """
@@ -52,10 +53,9 @@ class ImageNetworkExperiment(NetworkExperiment[C, NetworkAssets], Generic[C]):
 
     def load(self, config: C, data_dir: Path, screen: Screen) -> LoadedData[NetworkAssets]:
         """Load the images; the seed selects the training images held out for validation."""
-        images: SmallImages = load_data(config, data_dir, screen)
-        validation = config.data_section.validation
+        images: SmallImages = self.load_data(config, data_dir, screen)
         fitted, held_out = split_off_validation(
-            validation, images.train, images.test, config.split_seed, screen
+            config.data.validation, images.train, images.test, config.split_seed, screen
         )
         train, valid = self.batches(config, images.train, fitted, held_out)
         (test,) = self.batches(config, images.test, np.arange(len(images.test)))
@@ -135,7 +135,7 @@ class ConvNet(nn.Module):
         return logits.squeeze(-1)
 
 
-class ConvolutionalExperiment(ImageNetworkExperiment[ConvolutionalConfig]):
+class ConvolutionalImplementation(ImageNetworkImplementation[ConvolutionalConfig]):
     """Trains a convolutional network on small colour images."""
 
     side = SIDE
@@ -147,7 +147,7 @@ class ConvolutionalExperiment(ImageNetworkExperiment[ConvolutionalConfig]):
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
 
 
-class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
+class DigitsImplementation(ImageNetworkImplementation[DigitsConfig]):
     """Trains a dense network on the MNIST digits; without hidden layers, a logistic regression."""
 
     side = DIGIT_SIDE
@@ -171,11 +171,3 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
         if model.hidden:  # last: the order of random numbers decides the weights
             network.layers[0] = BagLinear(DIGIT_SIDE**2, model.hidden[0])
         return network
-
-
-EXPERIMENTS: dict[str, AnyExperiment] = {
-    "cifar100": ConvolutionalExperiment(),
-    "image-cnn": ConvolutionalExperiment(),
-    "mnist-dense": MnistExperiment(),
-    "mnist-logistic": MnistExperiment(),
-}

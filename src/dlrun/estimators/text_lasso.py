@@ -13,13 +13,14 @@ from scipy.special import expit
 from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.split import Split
+from dlrun.data.splits import split_off_validation
 from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DataError
 from dlrun.experiments import text_common
-from dlrun.experiments.experiment_base import AnyExperiment, Experiment
+from dlrun.experiments.implementation import Implementation
 from dlrun.experiments.keep_predictions import keep_test_predictions
+from dlrun.experiments.reviews import TextLassoConfig
 from dlrun.experiments.text_common import TextAssets, TextPredictor
-from dlrun.experiments.text_lasso.config import TextLassoConfig
 from dlrun.lasso import logistic_lasso
 from dlrun.lasso.logistic_lasso import Labels, LassoSolution, LinearModel
 from dlrun.metrics import format_metric
@@ -43,14 +44,15 @@ Splits = dict[str, tuple[sparse.csr_matrix, Labels]]
 COEFFICIENTS = "coefficients.npz"  # the models of all penalties
 
 
-class TextLassoExperiment(Experiment[TextLassoConfig]):
+class TextLassoImplementation(Implementation[TextLassoConfig]):
     """Classifies texts by the lasso, whose penalty has the best validation accuracy."""
 
     def run(self, config: TextLassoConfig, run: LiveRun) -> Results:
         """Solve the lasso path, choose the penalty, and write the words with their weights."""
         accelerator = config.report_cpu(run.screen.warn)
         with run.phase("data"):
-            reviews, splits, split = _load(config, run.data_dir, run.screen)
+            reviews: Reviews = self.load_data(config, run.data_dir, run.screen)
+            splits, split = _split(config, reviews, run.screen)
             assets = TextAssets.of_reviews(reviews)
         run.keep(ASSETS, to_json(assets.values()).encode())
         with run.phase("fit"):
@@ -88,7 +90,8 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         self, run: Run, config: TextLassoConfig, data_dir: Path, screen: Screen
     ) -> PredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
-        reviews, splits, _ = _load(config, data_dir, screen)
+        reviews: Reviews = self.load_data(config, data_dir, screen)
+        splits, _ = _split(config, reviews, screen)
         run.check_data(_fingerprint(splits, reviews))
         return _classify(_chosen_model(run), reviews)
 
@@ -109,9 +112,11 @@ class TextLassoExperiment(Experiment[TextLassoConfig]):
         return {"lasso_path.png": figure}
 
 
-def _load(config: TextLassoConfig, data_dir: Path, screen: Screen) -> tuple[Reviews, Splits, Split]:
-    """Load the reviews and split them. Raises DataError unless they are of two classes."""
-    reviews, fitted, held_out = text_common.load_and_split_reviews(config, data_dir, screen)
+def _split(config: TextLassoConfig, reviews: Reviews, screen: Screen) -> tuple[Splits, Split]:
+    """Split the reviews. Raises DataError unless they are of two classes."""
+    fitted, held_out = split_off_validation(
+        config.data.validation, reviews.train, reviews.test, config.split_seed, screen
+    )
     if len(reviews.labels) != 2:
         problem = f"{reviews.origin.text}: {len(reviews.labels)} classes, the lasso tells two apart"
         raise DataError(problem, "text-dense classifies texts of any number of classes")
@@ -123,7 +128,7 @@ def _load(config: TextLassoConfig, data_dir: Path, screen: Screen) -> tuple[Revi
         "test": (reviews.test.bags, reviews.test.labels),
     }
     split = text_common.make_split_of_reviews(config, reviews, fitted, held_out)
-    return reviews, parts, split
+    return parts, split
 
 
 def _probabilities(model: LinearModel, bags: sparse.csr_matrix) -> NDArray[np.float64]:
@@ -220,9 +225,3 @@ def _row_of_metrics(
 def _chosen_model(run: Run) -> LinearModel:
     """Return the model whose penalty a run chose."""
     return logistic_lasso.unpack_linear_models(run.read(COEFFICIENTS))[run.results["best_index"]]
-
-
-EXPERIMENTS: dict[str, AnyExperiment] = {
-    "imdb-lasso": TextLassoExperiment(),
-    "text-lasso": TextLassoExperiment(),
-}

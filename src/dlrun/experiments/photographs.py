@@ -1,4 +1,4 @@
-"""Define the config of the experiment classify-images."""
+"""Declare the experiment that classifies photographs by a pretrained network (lab 10.9.4)."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
-from dlrun.config.sections import Argument, Count, ExperimentConfig, LocalPath, Section
-from dlrun.data.download import is_offline
+from dlrun.config.sections import ExperimentConfig, LocalPath, PublishedNumbers, Section
 from dlrun.data.photographs import find_book_photographs, find_images, sample_photographs
 from dlrun.errors import DataError
-from dlrun.system.console import Screen, pluralize
+from dlrun.experiments.experiment import Argument, Experiment
+from dlrun.system.console import pluralize
 
 BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
     "e1d779cfbcf5609e3baa609d1af46df0b72ef2b44991696ec8a329b59336d495",
@@ -29,31 +29,20 @@ class TransformConfig(Section):
     squash: bool
 
 
-class PublishedLabels(Section):
-    """Defines ISLP's published label probabilities of each photograph, and their source.
+class PublishedLabels(PublishedNumbers):
+    """Defines ISLP's published label probabilities of each photograph.
 
-    place: as in `Reference`. packaged: where the authors' package `islp` has each photograph.
+    packaged: where the authors' package `islp` has each photograph.
     """
 
-    source: str
-    place: list[Count] = Field(default=[])
     model: str
     packaged: dict[str, str]
     book: dict[str, dict[str, float]]
     notebook: dict[str, dict[str, float]]
 
 
-class Config(ExperimentConfig):
-    """Defines the keys of configs/classify-images.yaml."""
-
-    argument = Argument(
-        "images",
-        "IMAGE_OR_FOLDER",
-        "Image files (JPEG, PNG, WebP, GIF or BMP), or folders of such files.",
-    )
-    neutral_keys = frozenset({"images", "batch_size", "top"})
-    stochastic = False
-    real_in_demo = True
+class PhotographsConfig(ExperimentConfig):
+    """Defines the config keys of classify-images."""
 
     batch_size: BatchSize
     precision: Literal["32-true", "bf16-mixed"]
@@ -83,10 +72,21 @@ class Config(ExperimentConfig):
         return files
 
     def check(self) -> None:
-        """Check that the images exist, and that there are such a model and such weights."""
-        from dlrun.networks import pretrained  # slow: torch
-
+        """Raise DataError if an image does not exist."""
         find_images(self.images)
-        pretrained.check_pretrained(self.model)
-        if is_offline():
-            pretrained.download_weights(self.model, Screen())
+
+
+CLASSIFY_IMAGES = Experiment(
+    "classify-images",
+    PhotographsConfig,
+    "dlrun.networks.photographs:PhotographsImplementation",
+    argument=Argument(
+        "images",
+        "IMAGE_OR_FOLDER",
+        "Image files (JPEG, PNG, WebP, GIF or BMP), or folders of such files.",
+    ),
+    neutral_keys=frozenset({"images", "batch_size", "top"}),
+    stochastic=False,
+    checks_itself=True,
+    real_in_demo=True,
+)

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from dlrun.config.data_sections import OwnTableDataConfig
 from dlrun.data.array_cache import Array
 from dlrun.data.scaling import mean_and_scale
 from dlrun.data.splits import divide_into_folds
 from dlrun.data.tables import Matrix
 from dlrun.errors import DataError
-from dlrun.experiments.experiment_base import AnyExperiment
-from dlrun.experiments.table_fits.config import BoostingConfig, TableFitConfig, TableLassoConfig
-from dlrun.experiments.table_fits.table_experiment import TableExperiment
-from dlrun.experiments.table_fits.table_model import FitArrays, FitIterator, TableModel
+from dlrun.estimators.table_implementation import TableFitImplementation
+from dlrun.estimators.table_model import FitArrays, FitIterator, TableModel
+from dlrun.experiments.tables import BoostingConfig, TableFitConfig, TableLassoConfig
 from dlrun.system.console import Screen
 
 MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it needs some dozens
@@ -212,12 +212,7 @@ def _digest(trees: Any, rows: Matrix) -> Array:
 
 def _is_classification(config: TableFitConfig) -> bool:
     """Return whether an experiment on a table predicts classes, rather than numbers."""
-    return getattr(config.data_section, "task", "regression") == "classification"
-
-
-def _linear_model_for_task(config: TableFitConfig) -> TableModel:
-    """Return the linear model for a table's task: logistic regression, or least squares."""
-    return Logistic() if _is_classification(config) else LeastSquares()
+    return isinstance(config.data, OwnTableDataConfig) and config.data.task == "classification"
 
 
 def _unscaled(solver: Any, scaler: Any) -> FitArrays:
@@ -239,11 +234,25 @@ def _never_scaled(solver: Any, scaler: Any) -> FitArrays:
     }
 
 
-EXPERIMENTS: dict[str, AnyExperiment] = {
-    "hitters-linear": TableExperiment(_linear_model_for_task),
-    "hitters-lasso": TableExperiment(Lasso),
-    "nyse-linear": TableExperiment(_linear_model_for_task),
-    "table-linear": TableExperiment(_linear_model_for_task),
-    "table-lasso": TableExperiment(Lasso),
-    "table-boosting": TableExperiment(Boosting),
-}
+class LinearImplementation(TableFitImplementation[TableFitConfig]):
+    """Fits a linear model to a table: logistic regression to classes, else least squares."""
+
+    def make_model(self, config: TableFitConfig) -> TableModel:
+        """Return the linear model for the table's task."""
+        return Logistic() if _is_classification(config) else LeastSquares()
+
+
+class LassoImplementation(TableFitImplementation[TableLassoConfig]):
+    """Fits the lasso path to a table."""
+
+    def make_model(self, config: TableLassoConfig) -> Lasso:
+        """Return the lasso, not fitted yet."""
+        return Lasso(config)
+
+
+class BoostingImplementation(TableFitImplementation[BoostingConfig]):
+    """Fits boosted trees to a table."""
+
+    def make_model(self, config: BoostingConfig) -> Boosting:
+        """Return the boosted trees, not grown yet."""
+        return Boosting(config)

@@ -1,4 +1,4 @@
-"""Define the experiment classify-images: label photographs, and draw them as a contact sheet."""
+"""Label photographs by a pretrained network, and draw them as a contact sheet (ISLP, 10.9.4)."""
 
 import io
 import time
@@ -18,15 +18,12 @@ from torch import Tensor, nn
 from dlrun.data import photographs
 from dlrun.data.contents import hash_contents
 from dlrun.data.dataset_types import DataOrigin
-from dlrun.data.download import with_published_name
+from dlrun.data.download import is_offline, with_published_name
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.classify_images.config import BOOK_PHOTOGRAPHS, Config
-from dlrun.experiments.comparable_with_published import (
-    changes_that_affect_results,
-    shipped_reference,
-)
-from dlrun.experiments.experiment_base import Experiment
+from dlrun.experiments.comparable_with_published import changes_that_affect_results
+from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.photographs import BOOK_PHOTOGRAPHS, PhotographsConfig, PublishedLabels
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.layers import describe_layers
@@ -49,10 +46,16 @@ SHOWN = 24  # photographs on the contact sheet, and on the screen
 GROUP = 4
 
 
-class ClassifyImagesExperiment(Experiment[Config]):
+class PhotographsImplementation(Implementation[PhotographsConfig]):
     """Finds the most probable labels of each photograph with a pretrained network."""
 
-    def run(self, config: Config, run: LiveRun) -> Results:
+    def check(self, config: PhotographsConfig) -> None:
+        """Raise ConfigError if there is no such model, or no such weights."""
+        pretrained.check_pretrained(config.model)
+        if is_offline():
+            pretrained.download_weights(config.model, Screen())
+
+    def run(self, config: PhotographsConfig, run: LiveRun) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         screen = run.screen
         files, origin = config.find_photographs(run.data_dir)
@@ -79,8 +82,10 @@ class ClassifyImagesExperiment(Experiment[Config]):
             raise DataError("no file could be read as a photograph", "name others")
         run.keep(PREDICTIONS, to_csv(photographs.prediction_table(classified)))
         run.keep(THUMBNAILS, _pack_thumbnails(classified))
-        reference = shipped_reference(self.name, config.reference)
-        published = {} if changes_that_affect_results(self.name, config) else reference.book
+        reference = self.experiment.published
+        assert isinstance(reference, PublishedLabels)
+        changed = changes_that_affect_results(self.experiment, config)
+        published = {} if changed else reference.book
         is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
@@ -99,15 +104,15 @@ class ClassifyImagesExperiment(Experiment[Config]):
             exit_code=1 if errors else 0,
         )
 
-    def network(self, run: Run, config: Config) -> nn.Module:
+    def network(self, run: Run, config: PhotographsConfig) -> nn.Module:
         """Return the pretrained network with the weights from the file that the run used."""
         return _load_again(config).network
 
-    def predictor(self, run: Run, config: Config) -> ImagePredictor:
+    def predictor(self, run: Run, config: PhotographsConfig) -> ImagePredictor:
         """Return a predictor for further photographs."""
         return _predictor(config, _load_again(config), "cpu")
 
-    def draw(self, run: Run, config: Config) -> DrawnFigures:
+    def draw(self, run: Run, config: PhotographsConfig) -> DrawnFigures:
         """Draw the first photographs with their most probable labels."""
         packaged = config.reference.packaged
         predictions = {
@@ -123,7 +128,9 @@ class ClassifyImagesExperiment(Experiment[Config]):
         title = f"{self.title(run)}, {config.model.name}"
         return {"contact_sheet.png": draw_contact_sheet(sheet, predictions, title=title)}
 
-    def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> dict[str, object]:
+    def lab_setup(
+        self, config: PhotographsConfig, data_dir: Path, screen: Screen
+    ) -> dict[str, object]:
         """Return nothing to change, or the bundled network if the lab's cannot be downloaded."""
         config.book_photographs(data_dir)  # raises DataError if one is missing
         try:
@@ -139,7 +146,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
 
 def _classify_photographs(
-    config: Config,
+    config: PhotographsConfig,
     run: LiveRun,
     files: Sequence[Path],
     model: PretrainedNetwork,
@@ -190,7 +197,7 @@ def _pack_thumbnails(classified: Sequence[Photograph]) -> bytes:
     return stream.getvalue()
 
 
-def _predictor(config: Config, model: PretrainedNetwork, device: str) -> ImagePredictor:
+def _predictor(config: PhotographsConfig, model: PretrainedNetwork, device: str) -> ImagePredictor:
     """Return a predictor of photographs' labels by a network on a device."""
     compute = pretrained.make_classifier(model, device, config.precision)
     transform = pretrained.photograph_transform(model.transform, squash=config.transform.squash)
@@ -201,7 +208,7 @@ def _predictor(config: Config, model: PretrainedNetwork, device: str) -> ImagePr
     return ImagePredictor(model.labels, transform, probabilities, config.top)
 
 
-def _load_again(config: Config) -> PretrainedNetwork:
+def _load_again(config: PhotographsConfig) -> PretrainedNetwork:
     """Load the network of a finished run, if it is still there."""
     pretrained.check_pretrained(config.model)
     return pretrained.load_pretrained(config.model)
@@ -230,6 +237,3 @@ def _labels_table(
     if (more := len(predictions) - SHOWN) > 0:
         table.caption = f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}"
     return table
-
-
-experiment = ClassifyImagesExperiment()

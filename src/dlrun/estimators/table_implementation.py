@@ -1,19 +1,20 @@
-"""Define the experiment that fits a model to a table, and keeps the fit that validates best."""
+"""Define the base class of fits of a model to a table; the fit that validates best is kept."""
 
 import io
 import math
 import time
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from dlrun.config.sections import CpuOnlyConfig
 from dlrun.data.array_cache import Array
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
-from dlrun.experiments.experiment_base import Experiment, load_data
+from dlrun.estimators.table_model import FitArrays, FittedModel, TableModel
+from dlrun.experiments.implementation import Implementation
 from dlrun.experiments.keep_predictions import keep_test_predictions
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.table_common import (
@@ -26,7 +27,7 @@ from dlrun.experiments.table_common import (
     metric_names_of_table,
     straw_man_metrics,
 )
-from dlrun.experiments.table_fits.table_model import FitArrays, FittedModel, TableModel
+from dlrun.experiments.tables import TableFitConfig
 from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.live_run import LiveRun
@@ -37,23 +38,22 @@ from dlrun.runs.run import ASSETS, Run
 from dlrun.system.console import Screen, format_position, to_json
 from dlrun.system.files import read_arrays
 
+F = TypeVar("F", bound=TableFitConfig)
 MODEL = "model.npz"  # the arrays of all fits of a run
 
 
-class TableExperiment(Experiment[CpuOnlyConfig]):
-    """Fits a model to a table, and keeps the fit that validates best.
+class TableFitImplementation(Implementation[F], Generic[F]):
+    """Fits a model to a table, and keeps the fit that validates best."""
 
-    make_model: returns the model for a config.
-    """
+    @abstractmethod
+    def make_model(self, config: F) -> TableModel:
+        """Return the model for a config, not fitted yet."""
 
-    def __init__(self, make_model: Callable[[Any], TableModel]) -> None:
-        self.make_model = make_model
-
-    def run(self, config: CpuOnlyConfig, run: LiveRun) -> Results:
+    def run(self, config: F, run: LiveRun) -> Results:
         """Fit the model, choose the best fit, and write its coefficients and predictions."""
         accelerator = config.report_cpu(run.screen.warn)
         with run.phase("data"):
-            table: Table = load_data(config, run.data_dir, run.screen)
+            table: Table = self.load_data(config, run.data_dir, run.screen)
             parts = divide_rows(config, table, run.screen)
             assets = TableAssets.of_table(table)
             run.keep(ASSETS, to_json(assets.values()).encode())
@@ -88,7 +88,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
 
     def _fit_all(
         self,
-        config: CpuOnlyConfig,
+        config: F,
         run: LiveRun,
         table: Table,
         parts: TableParts,
@@ -101,7 +101,7 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
         checkpoint = run.begin_steps(None, fingerprint_table(table))
         saved_fits = checkpoint.parts if checkpoint else []
         fits = [FittedModel(model, assets, read_arrays(content)) for content in saved_fits]
-        total = config.total_steps or 1
+        total = self.experiment.total_steps(config) or 1
         if len(fits) == total:
             return fits
         with run.progress_bar("fit", total, model.step_name):
@@ -117,24 +117,24 @@ class TableExperiment(Experiment[CpuOnlyConfig]):
                 started = time.perf_counter()
         return fits
 
-    def test(self, run: Run, config: CpuOnlyConfig, data_dir: Path, screen: Screen) -> Predictions:
+    def test(self, run: Run, config: F, data_dir: Path, screen: Screen) -> Predictions:
         """Predict the test set again with the fit that was kept."""
-        table: Table = load_data(config, data_dir, screen)
+        table: Table = self.load_data(config, data_dir, screen)
         run.check_data(fingerprint_table(table))
         return self._load_best(run, config).predict(table.test)
 
-    def predictor(self, run: Run, config: CpuOnlyConfig) -> RowPredictor:
+    def predictor(self, run: Run, config: F) -> RowPredictor:
         """Return a predictor for rows of a table."""
         fit = self._load_best(run, config)
         return fit.assets.predictor(fit.infer)
 
-    def _load_best(self, run: Run, config: CpuOnlyConfig) -> FittedModel:
+    def _load_best(self, run: Run, config: F) -> FittedModel:
         """Return the fit that a run kept."""
         best = run.results["best_index"]
         arrays = {name: of_fits[best] for name, of_fits in read_arrays(run.read(MODEL)).items()}
         return FittedModel(self.make_model(config), TableAssets.of_run(run), arrays)
 
-    def draw(self, run: Run, config: CpuOnlyConfig) -> DrawnFigures:
+    def draw(self, run: Run, config: F) -> DrawnFigures:
         """Draw errors and coefficients by penalty, or of one fit the predicted and true values."""
         from dlrun.plots import draw_penalty_path  # slow: matplotlib
 

@@ -1,15 +1,13 @@
-"""Define the base class of experiments: how to run one, and how to use its trained model later."""
+"""Define the base class of what runs an experiment, and later uses its trained model."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias
 
 from pydantic import BaseModel
 
-from dlrun.config.sections import ExperimentConfig
-from dlrun.data.dataset_types import dataset_of
 from dlrun.errors import DlrunError
-from dlrun.experiments import registry
+from dlrun.experiments.experiment import C, Experiment
 from dlrun.runs.descriptions import describe_data
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import DrawnFigures, Results
@@ -22,14 +20,7 @@ if TYPE_CHECKING:  # slow, and `dlrun config` does without them
     from dlrun.experiments.predictors import Predictor
     from dlrun.runs.predictions import Predictions
 
-C = TypeVar("C", bound=ExperimentConfig)
 Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
-
-
-def load_data(config: ExperimentConfig, data_dir: Path, screen: Screen) -> Any:
-    """Load the data set that a config names; download the files that are missing."""
-    section = config.data_section
-    return dataset_of(section).load(section, data_dir, config.split_seed, screen)
 
 
 class NetworkAssets(BaseModel, frozen=True):
@@ -51,14 +42,29 @@ class NetworkAssets(BaseModel, frozen=True):
         return cls.model_validate(run.assets)
 
 
-class Experiment(ABC, Generic[C]):
+class Implementation(ABC, Generic[C]):
     """Defines how an experiment runs and how its runs are used; subclasses implement `run`.
 
-    A package has an instance of its subclass, named `experiment`. The other methods serve the
-    commands that use a finished run. name: of the command and the entry point that loaded it.
+    The other methods serve the commands that use a finished run.
     """
 
-    name: str
+    def __init__(self, experiment: Experiment[C]) -> None:
+        self.experiment = experiment
+
+    @property
+    def name(self) -> str:
+        """Return the name of the experiment."""
+        return self.experiment.name
+
+    def check(self, config: C) -> None:
+        """Check before a run begins what the config cannot; see `Experiment.checks_itself`."""
+
+    def load_data(self, config: C, data_dir: Path, screen: Screen) -> Any:
+        """Load the data set that a config names; download the files that are missing."""
+        dataset = self.experiment.data
+        assert dataset is not None
+        section = self.experiment.data_section(config)
+        return dataset.load(section, data_dir, config.split_seed, screen)
 
     @abstractmethod
     def run(self, config: C, run: LiveRun) -> Results:
@@ -94,9 +100,6 @@ class Experiment(ABC, Generic[C]):
         Missing data are downloaded. Raises DataError if that is impossible: the reason is shown,
         and other experiments are reproduced.
         """
-        if (dataset := registry.experiment_dataset(self.name)) is not None:
-            dataset.load(config.data_section, data_dir, config.split_seed, screen)
+        if self.experiment.data is not None:
+            self.load_data(config, data_dir, screen)
         return {}
-
-
-AnyExperiment = Experiment[Any]

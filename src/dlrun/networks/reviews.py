@@ -1,4 +1,4 @@
-"""Define the experiments that classify texts by a dense network on bags of words, or an LSTM."""
+"""Classify texts by a dense network on bags of words, or by an LSTM (ISLP, 10.9.5, 10.9.6)."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -8,37 +8,38 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlrun.config.network_sections import NetworkConfig
-from dlrun.data.labelled_texts import ReviewPart
-from dlrun.data.splits import RowIndices
+from dlrun.data.labelled_texts import ReviewPart, Reviews
+from dlrun.data.splits import RowIndices, split_off_validation
 from dlrun.data.text_encoding import RaggedWordIds
-from dlrun.experiments.experiment_base import AnyExperiment
-from dlrun.experiments.network_experiment import DenseNetwork, LoadedData, NetworkExperiment
+from dlrun.experiments.reviews import DenseTextConfig, LSTMConfig
 from dlrun.experiments.text_common import (
     TextAssets,
     TextPredictor,
-    load_and_split_reviews,
     make_split_of_reviews,
     review_describer,
 )
-from dlrun.experiments.text_networks.config import LSTMConfig, TextDenseConfig
 from dlrun.kernels.bag_linear import BagLinear, Bags
 from dlrun.kernels.lstm import LSTMLastState
+from dlrun.networks.dense import DenseNetwork
+from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
 
-N = TypeVar("N", bound=NetworkConfig)
+N = TypeVar("N", bound=DenseTextConfig | LSTMConfig)
 
 
-class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
-    """Defines an experiment that trains a network to classify texts."""
+class TextNetworkImplementation(NetworkImplementation[N, TextAssets], Generic[N]):
+    """Trains a network to classify texts."""
 
     assets_class = TextAssets
 
     def load(self, config: N, data_dir: Path, screen: Screen) -> LoadedData[TextAssets]:
         """Load the texts; the seed selects the training texts held out for validation."""
-        reviews, fitted, held_out = load_and_split_reviews(config, data_dir, screen)
+        reviews: Reviews = self.load_data(config, data_dir, screen)
+        fitted, held_out = split_off_validation(
+            config.data.validation, reviews.train, reviews.test, config.split_seed, screen
+        )
         return LoadedData(
             self.batches(config, reviews.train, fitted),
             self.batches(config, reviews.train, held_out),
@@ -65,17 +66,17 @@ class TextNetworkExperiment(NetworkExperiment[N, TextAssets], Generic[N]):
         return TextPredictor(assets, lambda texts: infer(self.inputs(config, texts, assets.width)))
 
 
-class DenseTextExperiment(TextNetworkExperiment[TextDenseConfig]):
+class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
     """Trains a dense network to classify texts by the set of words in each."""
 
     group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
     eval_batch_size = 4096  # 0.3 MB for each layer of 16
 
-    def batches(self, config: TextDenseConfig, texts: ReviewPart, rows: RowIndices) -> BagBatches:
+    def batches(self, config: DenseTextConfig, texts: ReviewPart, rows: RowIndices) -> BagBatches:
         """Return bags of words, and the labels, of the rows with these indices."""
         return BagBatches(texts.bags, texts.labels, rows)
 
-    def build(self, config: TextDenseConfig, assets: TextAssets) -> DenseNetwork:
+    def build(self, config: DenseTextConfig, assets: TextAssets) -> DenseNetwork:
         """Build the untrained dense network; two classes have one logit."""
         hidden = config.model.hidden
         outputs = 1 if len(assets.labels) == 2 else len(assets.labels)
@@ -83,7 +84,7 @@ class DenseTextExperiment(TextNetworkExperiment[TextDenseConfig]):
         first = BagLinear(assets.width, hidden[0])
         return DenseNetwork(assets.width, hidden, [], outputs, first)
 
-    def inputs(self, config: TextDenseConfig, texts: RaggedWordIds, width: int) -> Bags:
+    def inputs(self, config: DenseTextConfig, texts: RaggedWordIds, width: int) -> Bags:
         """Return the bags of words of new texts."""
         return Bags(texts.bag_of_words(width), np.arange(len(texts)))
 
@@ -110,12 +111,12 @@ class LSTMClassifier(nn.Module):
         return logits.squeeze(-1)
 
 
-class LSTMTextExperiment(TextNetworkExperiment[LSTMConfig]):
+class LSTMImplementation(TextNetworkImplementation[LSTMConfig]):
     """Trains an LSTM to classify texts, which it reads word by word."""
 
     def batches(self, config: LSTMConfig, texts: ReviewPart, rows: RowIndices) -> TensorBatches:
         """Return the last word ids, and the labels, of the rows with these indices."""
-        length = config.data_section.max_length
+        length = config.data.max_length
         return TensorBatches(texts.ids.padded(length, rows), texts.labels[rows])
 
     def build(self, config: LSTMConfig, assets: TextAssets) -> LSTMClassifier:
@@ -131,12 +132,4 @@ class LSTMTextExperiment(TextNetworkExperiment[LSTMConfig]):
 
     def inputs(self, config: LSTMConfig, texts: RaggedWordIds, width: int) -> Tensor:
         """Return the last word ids of new texts."""
-        return torch.from_numpy(texts.padded(config.data_section.max_length).astype(np.int32))
-
-
-EXPERIMENTS: dict[str, AnyExperiment] = {
-    "imdb-dense": DenseTextExperiment(),
-    "imdb-lstm": LSTMTextExperiment(),
-    "text-dense": DenseTextExperiment(),
-    "text-lstm": LSTMTextExperiment(),
-}
+        return torch.from_numpy(texts.padded(config.data.max_length).astype(np.int32))

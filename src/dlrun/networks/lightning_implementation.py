@@ -1,4 +1,4 @@
-"""Define experiments that train an ordinary LightningModule, which needs no code for dlrun."""
+"""Define the base class of implementations that train an ordinary LightningModule."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,9 +10,8 @@ from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.dataset_types import DataOrigin
-from dlrun.experiments.experiment_base import Experiment
+from dlrun.experiments.implementation import Implementation
 from dlrun.experiments.keep_predictions import keep_test_predictions
-from dlrun.networks.weights_files import load_weights
 from dlrun.plots import draw_learning_curves
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
@@ -24,11 +23,12 @@ from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.epoch_recorder import check_metrics_finite
 from dlrun.training.fit import Training
+from dlrun.training.weights_files import load_weights
 
 L = TypeVar("L", bound=LightningConfig)
 
 
-class LightningExperiment(Experiment[L], Generic[L]):
+class LightningImplementation(Implementation[L], Generic[L]):
     """Defines how to train an ordinary LightningModule, which needs no code for dlrun.
 
     What the module logs by `self.log` for an epoch becomes the columns of metrics.csv, and what it

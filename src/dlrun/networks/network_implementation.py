@@ -1,12 +1,11 @@
-"""Define the base class of experiments that train a network, and the dense network of several."""
+"""Define the base class of implementations that train a network of dlrun's kind."""
 
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -22,12 +21,9 @@ from dlrun.data.dataset_types import DataOrigin
 from dlrun.data.split import Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
-from dlrun.experiments.experiment_base import Experiment, NetworkAssets
+from dlrun.experiments.implementation import Implementation, NetworkAssets
 from dlrun.experiments.keep_predictions import keep_test_predictions
-from dlrun.kernels.bag_linear import Bags, BagTensors
-from dlrun.kernels.batch_parts import FastDropout
 from dlrun.networks.layers import describe_layers
-from dlrun.networks.weights_files import load_weights
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
@@ -39,6 +35,7 @@ from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.data import ArrayData, BatchDataset
 from dlrun.training.objective import TrainingObjective, classification
+from dlrun.training.weights_files import load_weights
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
@@ -78,38 +75,8 @@ class LoadedData(Generic[A]):
         return fingerprint_data(arrays, self.origin.files_digest, self.assets.values())
 
 
-class DenseNetwork(nn.Module):
-    """Applies hidden layers, each with a ReLU and dropout, and a linear output layer.
-
-    inputs: values of a row. hidden: units of each hidden layer. dropout: the share of each hidden
-    layer's units that is dropped in training, if any. first: the first layer, if no nn.Linear.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        hidden: Sequence[int],
-        dropout: Sequence[float],
-        outputs: int,
-        first: nn.Module | None = None,
-    ) -> None:
-        super().__init__()
-        sizes = [inputs, *hidden, outputs]
-        linear: list[nn.Module] = [first or nn.Linear(sizes[0], sizes[1])]
-        linear += [nn.Linear(*pair) for pair in pairwise(sizes[1:])]
-        layers = [linear[0]]
-        for place, layer in enumerate(linear[1:]):
-            layers += [nn.ReLU(), *map(FastDropout, dropout[place : place + 1]), layer]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, rows: Tensor | Bags | BagTensors) -> Tensor:
-        """Return the outputs (batch, outputs) of rows (batch, ...), or (batch,) of one output."""
-        outputs: Tensor = self.layers(rows.flatten(1) if isinstance(rows, Tensor) else rows)
-        return outputs.squeeze(-1)
-
-
-class NetworkExperiment(Experiment[N], Generic[N, A]):
-    """Defines an experiment that trains and tests a network, and draws its learning curves.
+class NetworkImplementation(Implementation[N], Generic[N, A]):
+    """Trains and tests a network, and draws its learning curves.
 
     assets_class: the class of what `load` returns as `assets`. group_size: how many batches one
     call of training_step gets. eval_batch_size: rows of a batch of the validation and the test.

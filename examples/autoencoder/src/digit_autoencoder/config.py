@@ -1,7 +1,0 @@
-from dlrun.plugin import LightningConfig, PositiveInt
-
-
-class Config(LightningConfig):
-    batch_size: PositiveInt
-    width: PositiveInt
-    lr: float

@@ -1,1 +1,0 @@
-"""Classify photographs with a pretrained ImageNet network (ISLP, lab 10.9.4)."""

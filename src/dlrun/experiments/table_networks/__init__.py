@@ -1,1 +1,0 @@
-"""Train networks on the rows of a table (ISLP, labs 10.9.1 and 10.9.6)."""

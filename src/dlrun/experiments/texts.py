@@ -1,0 +1,55 @@
+"""Declare the experiments that classify the user's own texts, by the models of the reviews."""
+
+from dlrun.config.data_sections import (
+    OwnDataExperimentConfig,
+    TextsDataConfig,
+    TextSequencesDataConfig,
+)
+from dlrun.data.dataset_catalog import TEXTS
+from dlrun.experiments.experiment import OWN_DATA, Experiment
+from dlrun.experiments.reviews import DenseTextConfig, LSTMConfig, TextLassoConfig
+
+
+class OwnTextDenseConfig(DenseTextConfig, OwnDataExperimentConfig):
+    """Defines the config keys of text-dense."""
+
+    data: TextsDataConfig
+
+
+class OwnTextLSTMConfig(LSTMConfig, OwnDataExperimentConfig):
+    """Defines the config keys of text-lstm."""
+
+    data: TextSequencesDataConfig
+
+
+class OwnTextLassoConfig(TextLassoConfig, OwnDataExperimentConfig):
+    """Defines the config keys of text-lasso."""
+
+    data: TextsDataConfig
+
+
+TEXT_DENSE = Experiment(
+    "text-dense",
+    OwnTextDenseConfig,
+    "dlrun.networks.reviews:DenseTextImplementation",
+    TEXTS,
+    argument=OWN_DATA,
+    max_threads=1,  # as imdb-dense
+)
+TEXT_LSTM = Experiment(
+    "text-lstm",
+    OwnTextLSTMConfig,
+    "dlrun.networks.reviews:LSTMImplementation",
+    TEXTS,
+    argument=OWN_DATA,
+    thread_invariant=True,
+)
+TEXT_LASSO = Experiment(
+    "text-lasso",
+    OwnTextLassoConfig,
+    "dlrun.estimators.text_lasso:TextLassoImplementation",
+    TEXTS,
+    argument=OWN_DATA,
+    stochastic=False,
+    max_threads=1,
+)
