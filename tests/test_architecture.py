@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import dlrun
+from dlrun.experiments.registry import DECLARATIONS
 from tests.conftest import ROOT, python, smoke
 
 SLOW = "torch", "lightning", "sklearn", "pandas", "matplotlib"
@@ -35,6 +36,17 @@ def test_quick_commands_import_nothing_slow(arguments: list[str], code: int) -> 
     ended, modules = imported("from dlrun.__main__ import main\nmain()", *arguments)
     assert ended == code and "dlrun.cli" in modules
     assert not modules & {*SLOW}
+
+
+def test_declarations_import_nothing_slow_and_the_help_imports_none() -> None:
+    locations = DECLARATIONS.values()
+    ended, modules = imported("\n".join(f"import {one.partition(':')[0]}" for one in locations))
+    declaring = {location.partition(":")[0] for location in locations}
+    assert ended == 0 and declaring <= modules
+    assert not modules & {*SLOW}
+    ended, modules = imported("from dlrun.__main__ import main\nmain()", "--help")
+    assert ended == 0 and "dlrun.experiments.registry" in modules
+    assert not modules & {*SLOW, "pydantic", *declaring}
 
 
 RUN_AND_USE = """

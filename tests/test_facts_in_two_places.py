@@ -159,6 +159,10 @@ def test_each_command_has_a_place_in_the_help() -> None:
     assert COMMANDS.keys() == {"dlrun", *GROUPS}
 
 
+def test_each_shipped_yaml_file_is_declared() -> None:
+    assert {file.stem for file in (ROOT / "configs").glob("*.yaml")} == {*registry.DECLARATIONS}
+
+
 def test_the_keys_of_which_code_knows_something_are_keys_of_configs() -> None:
     keys = {key for name in NAMES for key in flatten_keys(registry.shipped_config(name).values)}
     keys |= {f"data.{key}" for key in ("archive", "path", "test")}

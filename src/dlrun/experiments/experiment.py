@@ -108,10 +108,12 @@ class Experiment(Generic[C]):
     @cached_property
     def published(self) -> PublishedNumbers | None:
         """Return the published numbers that its package ships, and their place in the book."""
-        if "reference" not in self.config.model_fields.keys() & self.shipped.layer.values.keys():
+        field = self.config.model_fields.get("reference")
+        values = self.shipped.layer.values.get("reference")
+        if field is None or values is None:
             return None
-        schema: Any = self.config.model_fields["reference"].annotation
-        published: PublishedNumbers = schema.model_validate(self.shipped.layer.values["reference"])
+        section: Any = field.annotation
+        published: PublishedNumbers = section.model_validate(values)
         return published
 
     def load_implementation(self) -> "Implementation[C]":
@@ -145,10 +147,6 @@ class Experiment(Generic[C]):
             return keys
         return keys | {EPOCHS}
 
-    def loading_error(self, why: str) -> DlrunError:
-        """Return the error to raise if its package cannot be used, with the reason."""
-        return loading_error(self.name, self.package, why)
-
 
 AnyExperiment: TypeAlias = Experiment[Any]
 
@@ -173,4 +171,4 @@ def _load_implementation(experiment: Experiment[C]) -> "Implementation[C]":
         return loaded(experiment)
     except (Exception, SystemExit) as error:  # code of other packages can raise anything
         why = f"{type(error).__name__}: {first_line(error)}"
-        raise experiment.loading_error(why) from error
+        raise loading_error(experiment.name, experiment.package, why) from error
