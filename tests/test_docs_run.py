@@ -155,8 +155,14 @@ def test_the_blocks_of_python_run_and_are_typed(tmp_path: Path) -> None:
     assert "Success" in told.stdout and "list[" in told.stdout and "Any" not in told.stdout
 
 
+def test_the_declaration_is_that_of_the_template() -> None:
+    declaration, _ = blocks("own-experiment.md", "python")
+    template = ROOT / "src" / "dlrun" / "cli" / "template" / "src" / "my_experiment"
+    assert declaration in read(template / "experiment.py")
+
+
 def test_the_block_of_an_optimizer_of_its_own_runs() -> None:
-    (block,) = blocks("own-experiment.md", "python")
+    _, block = blocks("own-experiment.md", "python")
     names = {name: getattr(dlrun.plugin, name) for name in dlrun.plugin.__all__}
     names["replace"] = replace
     exec(f"from __future__ import annotations\n{block}", names)
