@@ -28,18 +28,18 @@ def resume_command(run: Run) -> str | None:
     except DlrunError:  # not installed
         return None
     state = run.state
-    command = shlex.join(["dlrun", "resume", str(run.folder), *run.place_options])
     if state == "waiting":
-        return command
+        return run.continue_command
     if not schema.resumable or state == "running":
         return None
     has_checkpoint = bool(checkpoint_files(run.folder))
     if state != "finished":
-        return command if has_checkpoint or not run.record.steps else None
+        return run.continue_command if has_checkpoint or not run.record.steps else None
     can_be_longer = EPOCHS in schema.changeable_by_resume(run.settings)
     stopped_early = run.record.stopped_epoch is not None
     continues = has_checkpoint and can_be_longer and not stopped_early
-    return f"{command} {EPOCHS}={2 * (run.record.steps or 1)}" if continues else None
+    epochs = 2 * (run.record.steps or 1)
+    return f"{run.continue_command} {EPOCHS}={epochs}" if continues else None
 
 
 def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
@@ -80,7 +80,7 @@ def _continue_in_new_folder(
     """Continue a run with more epochs in a new folder; return the exit code and that folder."""
     checks.check_can_continue(opened, config, options)
     if not checkpoint_files(opened.folder):
-        hint = f"`dlrun resume {shlex.quote(str(opened.folder))}` starts it as it was"
+        hint = f"`{opened.continue_command}` starts it as it was"
         raise DlrunError(f"{opened.folder}: no finished epoch to continue from", hint)
     name = opened.record.experiment
     checks.check_run_can_start(name, config, options)

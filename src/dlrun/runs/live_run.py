@@ -10,7 +10,6 @@ Whatever else ends the block is recorded as well: an error, a signal, a full dis
 
 import contextlib
 import logging
-import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -316,10 +315,8 @@ class LiveRun:
 
     def _warn_how_to_continue(self) -> None:
         before = "" if self.rows else " before the first step was finished"
-        words = ["dlrun", "resume", str(self.folder.path)]
-        if self.options.data_dir:
-            words += ["--data-dir", str(self.options.data_dir)]
-        self.screen.warn(f"stopped{before}; continue with: {shlex.join(words)}")
+        stopped = Run(self.folder.path, self.record)
+        self.screen.warn(f"stopped{before}; continue with: {stopped.continue_command}")
 
 
 def _now() -> str:

@@ -164,8 +164,7 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if not self.is_finished:
-            again = ["dlrun", "resume", str(self.folder), *self.place_options]
-            hint = f"`{shlex.join(again)}` continues it, unless it is running"
+            hint = f"`{self.continue_command}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
@@ -200,6 +199,14 @@ class Run:
         config = str(self.folder / CONFIG)
         words = ["dlrun", self.record.experiment, "--config", config, *self.place_options]
         return shlex.join(words)
+
+    @property
+    def continue_command(self) -> str:
+        """Return the command that begins the run if it waits, or continues it where it stopped.
+
+        `experiments.resuming.resume_command` says whether the run can be continued.
+        """
+        return shlex.join(["dlrun", "resume", str(self.folder), *self.place_options])
 
     @property
     def place_options(self) -> list[str]:

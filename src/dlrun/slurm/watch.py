@@ -1,7 +1,6 @@
 """Watch SLURM jobs until they have ended: the queue, their exit codes and their output."""
 
 import contextlib
-import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -89,10 +88,9 @@ def wait_for_job(run_folder: Path, job_id: str, screen: Screen, *, as_json: bool
         screen.note(f"job {job_id} continues; `scancel {job_id}` ends it")
         raise
     if code is None:
-        state = Run.in_folder(run_folder).state
-        problem = f"job {job_id} is no longer in SLURM's queue, its run is {state}"
-        again = shlex.join(["dlrun", "resume", str(run_folder)])
-        hint = f"SLURM's messages are in {job_folder}; `{again}` continues here"
+        run = Run.in_folder(run_folder)
+        problem = f"job {job_id} is no longer in SLURM's queue, its run is {run.state}"
+        hint = f"SLURM's messages are in {job_folder}; `{run.continue_command}` continues here"
         raise DlrunError(problem, hint)
     if as_json:
         print_results_json(run_folder, screen)
