@@ -163,7 +163,8 @@ def resume(
 
     Args:
         run: a run, or what `dlrun.open` takes.
-        runs_dir, data_dir, quiet: as of `dlrun.run`.
+        runs_dir, quiet: as of `dlrun.run`.
+        data_dir: the folder of the data; by default the one that the run was told, if it exists.
         force: resume even if code or packages have changed since the run began.
         values: keys of the config that a resume may change, such as the number of epochs.
 

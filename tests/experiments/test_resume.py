@@ -92,9 +92,8 @@ def test_every_printed_command_that_continues_a_run_is_the_same(
     stopped = stopped_by(running, run).stderr.partition("continue with: ")[2].splitlines()[0]
     shown = json.loads(forked("runs", "show", run, "--json").is_told(0).stdout)["resume"]
     assert f"`{stopped}`" in forked("predict", run, "fine").is_told(1).stderr
-    words = shlex.split(stopped)
-    assert [*words[:2], str(tmp_path / words[2]), *words[3:]] == shlex.split(shown)
-    forked(*words[1:]).is_told(0)
+    assert shown.replace(f"{tmp_path}/", "") == stopped  # a screen shortens paths
+    forked(*shlex.split(stopped)[1:]).is_told(0)
     assert Run.open(run).state == "finished"
     assert not (tmp_path / "runs").exists()
 

@@ -27,7 +27,7 @@ from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.ranked_metrics import best_epoch
 from dlrun.runs.record import RunRecord, Status, write_run_record
 from dlrun.runs.results import ComparisonWithPublished, DrawnFigures, Results
-from dlrun.runs.run import Run
+from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.trackers import Trackers
 from dlrun.system.console import ProgressHandle
 from dlrun.system.files import file_digest
@@ -75,7 +75,7 @@ class LiveRun:
             update={
                 "status": "running",
                 "run": str(folder.path),
-                "data_dir": str(options.data_dir) if options.data_dir else record.data_dir,
+                "data_dir": options.recorded_data_dir,
                 "resumed" if self.is_resumed else "started": _now(),
                 "threads": self.threads,
                 "config": config.model_dump(mode="json"),
@@ -316,7 +316,7 @@ class LiveRun:
     def _warn_how_to_continue(self) -> None:
         before = "" if self.rows else " before the first step was finished"
         stopped = Run(self.folder.path, self.record)
-        self.screen.warn(f"stopped{before}; continue with: {stopped.continue_command}")
+        self.screen.warn(f"stopped{before}; continue with: {command_to_continue(stopped)}")
 
 
 def _now() -> str:

@@ -28,7 +28,7 @@ def new_record(
         id=uuid.uuid4().hex,
         experiment=experiment,
         status="waiting",
-        data_dir=str(options.data_dir) if options.data_dir else None,
+        data_dir=options.recorded_data_dir,
         seed=config.seed,
         is_stochastic=config.stochastic,
         depends_on_seed=config.depends_on_seed,

@@ -32,6 +32,11 @@ class RunOptions:
     screen: Screen | None = None  # where to print instead of the terminal's own screen
     sweep: SweepMembership | None = None  # the sweep that the run belongs to
 
+    @property
+    def recorded_data_dir(self) -> str | None:
+        """Return the data folder as a record names it, for a resume from any working folder."""
+        return str(self.data_dir.absolute()) if self.data_dir else None
+
     def notes(self) -> RunNotes:
         """Return the note and tags of a new run. Raises ConfigError if one of them is invalid."""
         return RunNotes().changed(self.note, add=self.tags)
