@@ -25,8 +25,8 @@ from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.published import ABOUT_EDITIONS, EDITIONS
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
-from dlrun.sweeps.reproduction.preparation import PreparedTask, prepare_tasks
-from dlrun.sweeps.reproduction.tasks import list_tasks
+from dlrun.sweeps.reproduction.preparation import DataSearch, PreparedTask
+from dlrun.sweeps.reproduction.tasks import tasks_of_experiment
 from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]
@@ -140,7 +140,10 @@ def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = registry.load_config_class(name)
         if schema.real_in_demo:
-            prepared_tasks = prepare_tasks(list_tasks([name], [0], options), options, screen)
+            data = DataSearch(options, screen)
+            prepared_tasks = [
+                data.prepare(task) for task in tasks_of_experiment(name, [0], options)
+            ]
             if schema.epochs_in_demo:
                 epochs = [config_layer_from_setting(EPOCHS, schema.epochs_in_demo, "demo")]
     if prepared_tasks and not prepared_tasks[0].missing:

@@ -141,7 +141,10 @@ def sort_by_place(names: Iterable[str]) -> list[str]:
     """Sort experiments by their place in ISLP (`reference.place`); those without come last."""
 
     def section_numbers(name: str) -> list[float]:
-        numbers = shipped_values(name).get("reference.place")
+        try:
+            numbers = shipped_values(name).get("reference.place")
+        except DlrunError:  # invalid YAML, as everything says that uses the experiment
+            return [math.inf]
         is_valid = isinstance(numbers, list) and all(isinstance(number, int) for number in numbers)
         return numbers if is_valid and numbers else [math.inf]
 
