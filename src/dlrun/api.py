@@ -19,6 +19,7 @@ from dlrun.experiments import registry, saved_runs
 from dlrun.experiments.arguments import config_layer_of_arguments
 from dlrun.experiments.resuming import resume_command, resume_run
 from dlrun.experiments.running import run_experiment
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run as SavedRun
@@ -142,7 +143,9 @@ def run(
     """
     options = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
     with _RUNNING:
-        _, folder = run_experiment(experiment, replace(options, name=name, note=note))
+        _, folder = run_experiment(
+            experiment, replace(options, name=name, notes=options.notes.changed(note))
+        )
     assert folder is not None  # no dry run
     return Run.open(folder)
 
@@ -226,7 +229,7 @@ def sweep(
         folds=folds,
     )
     options = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
-    options = replace(options, name=name, note=note)
+    options = replace(options, name=name, notes=options.notes.changed(note))
     with _RUNNING:
         _, results = run_sweep(experiment, options, search, jobs=jobs)
     assert results is not None  # no dry run, no jobs of SLURM
@@ -310,7 +313,7 @@ def _settings(
         values=[*layers, config_layer_of_arguments(experiment, [*map(str, inputs)])],
         runs_dir=_path(runs_dir),
         data_dir=_path(data_dir),
-        tags=[tags] if isinstance(tags, str) else tags,
+        notes=RunNotes().changed(add=[tags] if isinstance(tags, str) else tags),
         quiet=quiet,
         screen=Screen(quiet=quiet, shows_results=False),
     )

@@ -8,6 +8,7 @@ from dlrun.cli import options as opt
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.search_space import Sampler, divide_settings, parse_search_space
@@ -85,8 +86,7 @@ def sweep(
         runs_dir=runs_dir,
         data_dir=data_dir,
         name=name,
-        note=note or "",
-        tags=tags or (),
+        notes=RunNotes().changed(note, add=tags or ()),
         dry_run=dry_run,
         force=force,
         json=json,

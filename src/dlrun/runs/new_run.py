@@ -63,7 +63,7 @@ def write_first_files(
     if continued is not None:
         screen = options.console()
         checkpoint.copy_checkpoint(continued.folder, continued.record.id, folder, record.id, screen)
-    if (notes := options.notes()) != RunNotes():
+    if (notes := options.notes) != RunNotes():
         change_notes(folder.path, lambda _: notes)
     # Last: a folder with a config.yaml is a run, and has the others.
     folder.write(CONFIG, _config_yaml(record))

@@ -14,7 +14,7 @@ from dlrun.runs import environment
 from dlrun.runs.groups import varied_keys
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
-from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, digests_of_data
+from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, hash_data_files
 from dlrun.system.console import Screen
 
 ERRORS_SHOWN = 20
@@ -56,9 +56,8 @@ def make_sweep_plan(
         keys=[key for key in keys if key not in REPEATS],
         points=[],
         search=adaptive,
-        data=digests_of_data(experiment, configs, run_options.data_dir),
-        note=run_options.note,
-        tags=list(run_options.tags),
+        data=hash_data_files(experiment, configs, run_options.data_dir),
+        notes=run_options.notes,
     )
     for settings, config in points:
         plan.keep_config(settings, config)

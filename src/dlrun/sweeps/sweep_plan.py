@@ -18,13 +18,14 @@ from dlrun.experiments.checks import validate_config
 from dlrun.runs import environment
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.runs.folder import PLAIN_NAME, PLAN, SWEEPS
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import SweepMembership
 from dlrun.runs.run import Run
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
 from dlrun.system.extras import require_extra
 
-FORMAT = 2
+FORMAT = 3
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 
 
@@ -46,6 +47,24 @@ class SweepPoint(BaseModel, frozen=True):
         return f"{format_settings_briefly(self.config)} {format_settings_briefly(repeat)}".strip()
 
 
+class DataFile(BaseModel, frozen=True):
+    """Says what a file of a sweep's data contained when the sweep was planned.
+
+    number: its place among all files, from 1: files of several folders may have the same name.
+    """
+
+    number: int
+    name: str
+    digest: str
+
+    def is_changed_in(self, files: Iterable["DataFile"]) -> bool:
+        """Return whether the same file has another content among files of today."""
+        return any(
+            (file.number, file.name) == (self.number, self.name) and file.digest != self.digest
+            for file in files
+        )
+
+
 class SweepPlan(BaseModel):
     """Holds the plan of a sweep, which is the content of sweep.json."""
 
@@ -62,9 +81,8 @@ class SweepPlan(BaseModel):
     points: list[SweepPoint]  # all but those that a search has not chosen yet
     search: AdaptiveSearch | None = None
     choices: list[int] = Field(default_factory=list)  # indices in `points_by_config`
-    data: dict[str, str] = Field(default_factory=dict)  # hashes of the files of the data
-    note: str = ""  # note with which its runs begin
-    tags: list[str] = Field(default_factory=list)
+    data: list[DataFile] = Field(default_factory=list)
+    notes: RunNotes = Field(default_factory=RunNotes)  # with which its runs begin
     _configs: dict[str, ExperimentConfig] = PrivateAttr(default_factory=dict)  # see `config_of`
 
     @property
@@ -169,11 +187,10 @@ class SweepPlan(BaseModel):
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
         """Raise DataError if a file of the data has changed since the sweep was planned."""
-        digests = digests_of_data(self.experiment, self.all_configs(), data_dir)
-        for file, digest in self.data.items():
-            if digests.get(file, digest) != digest:
-                name = file.partition(" ")[2]
-                problem = f"{folder}: its runs would not be comparable: {name} has changed"
+        today = hash_data_files(self.experiment, self.all_configs(), data_dir)
+        for file in self.data:
+            if file.is_changed_in(today):
+                problem = f"{folder}: its runs would not be comparable: {file.name} has changed"
                 raise DataError(problem, "put the data back, or start a new sweep")
 
     def run_options(self, point: SweepPoint, common: RunOptions) -> RunOptions:
@@ -182,8 +199,7 @@ class SweepPlan(BaseModel):
         return replace(
             common,
             name=f"{self.name}-{point.number:0{digits}}",
-            note=self.note,
-            tags=self.tags,
+            notes=self.notes,
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
 
@@ -207,10 +223,10 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
     return plan
 
 
-def digests_of_data(
+def hash_data_files(
     name: str, configs: Iterable[ExperimentConfig], data_dir: Path | None
-) -> dict[str, str]:
-    """Return a hash of each file of the configs' data that this machine has."""
+) -> list[DataFile]:
+    """Return the files of the configs' data that this machine has, with their hashes."""
     folder = resolve_data_dir(data_dir)
     dataset = registry.experiment_dataset(name)
     paths: dict[Path, None] = {}  # in order, each once
@@ -219,11 +235,11 @@ def digests_of_data(
             paths |= dict.fromkeys(dataset.paths(config.data_section, folder))
         else:
             paths |= dict.fromkeys(config.data_files(folder))
-    return {
-        f"{number} {path.name}": hash_user_data(path, folder)
+    return [
+        DataFile(number=number, name=path.name, digest=hash_user_data(path, folder))
         for number, path in enumerate(paths, start=1)
         if path.exists()
-    }
+    ]
 
 
 def add_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
