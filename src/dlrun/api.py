@@ -24,9 +24,10 @@ from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run as SavedRun
 from dlrun.runs.run import ScannedRun, UnreadableRun, scan_runs
+from dlrun.sweeps.place import ThisMachine
 from dlrun.sweeps.results import SweepResults as ResultsOfSweep
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
-from dlrun.sweeps.sweep import run_sweep
+from dlrun.sweeps.sweep import start_sweep
 from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.system.console import Screen, json_default, pluralize
 
@@ -231,7 +232,7 @@ def sweep(
     options = _settings(experiment, inputs, config, tags, values, runs_dir, data_dir, quiet)
     options = replace(options, name=name, notes=options.notes.changed(note))
     with _RUNNING:
-        _, results = run_sweep(experiment, options, search, jobs=jobs)
+        _, results = start_sweep(experiment, options, search, ThisMachine(jobs))
     assert results is not None  # no dry run, no jobs of SLURM
     state = results.state
     opened = {number: Run.of(run) for number, run in state.runs.items()}

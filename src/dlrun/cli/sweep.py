@@ -5,14 +5,14 @@ from typing import Annotated, get_args
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options
+from dlrun.sweeps.place import Place, Slurm, ThisMachine
 from dlrun.sweeps.search_space import Sampler, divide_settings, parse_search_space
-from dlrun.sweeps.sweep import run_sweep
+from dlrun.sweeps.sweep import continue_sweep, start_sweep
 
 # Options that `sweep --resume` accepts.
 CONTINUING = {
@@ -70,15 +70,22 @@ def sweep(
         for param in context.command.params
         if getattr(context.get_parameter_source(str(param.name)), "name", "") == "COMMANDLINE"
     }
+    place: Place = ThisMachine(jobs)
+    if opt.is_for_slurm(slurm, wait):
+        hint = "--slurm parallel=N runs N points at once"
+        _forbid(named_options & {"--jobs"}, "not with --slurm", hint)
+        place = Slurm(parse_slurm_options(slurm or []), wait)
     if resume is not None:
-        _forbid(
-            named_options - CONTINUING,
-            "--resume continues a sweep as it was planned",
-            "leave it out",
+        problem = "--resume continues a sweep as it was planned"
+        _forbid(named_options - CONTINUING, problem, "leave it out")
+        options = RunOptions(
+            runs_dir=runs_dir, data_dir=data_dir, force=force, json=json, quiet=quiet
         )
-    elif experiment is None:
+        code, _ = continue_sweep(resume, options, place)
+        return code
+    if experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    named, layer = divide_arguments(experiment, words) if experiment else ([], ConfigLayer({}))
+    named, layer = divide_arguments(experiment, words)
     single, several = divide_settings(named)
     options = RunOptions(
         config=config or (),
@@ -92,23 +99,8 @@ def sweep(
         json=json,
         quiet=quiet,
     )
-    slurm_options = None
-    if opt.is_for_slurm(slurm, wait):
-        _forbid(
-            named_options & {"--jobs"},
-            "not with --slurm",
-            "--slurm parallel=N runs N points at once",
-        )
-        slurm_options = parse_slurm_options(slurm or [])
-    code, _ = run_sweep(
-        experiment or "",
-        options,
-        parse_search_space(seeds, several, space or (), trials, sampler, folds),
-        resume=resume,
-        jobs=jobs,
-        slurm_options=slurm_options,
-        wait=wait,
-    )
+    search = parse_search_space(seeds, several, space or (), trials, sampler, folds)
+    code, _ = start_sweep(experiment, options, search, place)
     return code
 
 

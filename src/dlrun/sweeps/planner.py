@@ -13,6 +13,7 @@ from dlrun.experiments.checks import check_run_can_start, merge_experiment_confi
 from dlrun.runs import environment
 from dlrun.runs.groups import varied_keys
 from dlrun.runs.options import RunOptions, resolve_data_dir
+from dlrun.sweeps.place import Place
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
 from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, hash_data_files
 from dlrun.system.console import Screen
@@ -26,24 +27,23 @@ def make_sweep_plan(
     run_options: RunOptions,
     search_space: SearchSpace,
     screen: Screen,
-    *,
-    is_local: bool = True,
+    place: Place,
 ) -> SweepPlan:
     """Return the plan of a sweep, after validating the config of every planned run.
 
-    `run_options` are the options of a single run; `is_local`: the runs use this machine's devices.
-    Raises ConfigError for an invalid `--set` or KEY=VALUES text, or with all errors of all points.
+    `run_options` are the options of a single run. Raises ConfigError for an invalid `--set` or
+    KEY=VALUES text, or with all errors of all points.
     """
     base = merge_experiment_config(experiment, run_options)
     base_seed = flatten_keys(base.values).get(SEED)
     seed = base_seed if isinstance(base_seed, int) else 0
     layers, searched_keys = _planned_layers(experiment, base, search_space, seed, run_options)
-    configs = _validate_points(experiment, layers, run_options, is_local=is_local)
+    configs = _validate_points(experiment, layers, run_options, place)
     adaptive = search_space.adaptive_search(seed)
     keys, points = _keys_and_points(configs, searched_keys, adaptive, screen)
     if adaptive is not None:
         _refuse_search_of_rows(experiment, keys)
-    if search_space.folds is not None and is_local and not run_options.dry_run:
+    if search_space.folds is not None and place.is_local and not run_options.dry_run:
         _check_folds(experiment, configs, run_options)
     plan = SweepPlan(
         id=uuid.uuid4().hex,
@@ -117,8 +117,7 @@ def _validate_points(
     experiment: str,
     layers: Iterable[ConfigLayer],
     run_options: RunOptions,
-    *,
-    is_local: bool,
+    place: Place,
 ) -> list[ExperimentConfig]:
     """Return the valid config of every point, or raise ConfigError with the errors of them all."""
     configs: list[ExperimentConfig] = []
@@ -131,7 +130,7 @@ def _validate_points(
             is_new = section not in checked_sections  # the files of equal sections are read once
             checked_sections.add(section)
             check_run_can_start(
-                experiment, config, run_options, is_local=is_local, reads_data=is_new
+                experiment, config, run_options, is_local=place.is_local, reads_data=is_new
             )
             configs.append(config)
     collector.raise_all(" in the sweep", ERRORS_SHOWN)

@@ -22,6 +22,7 @@ from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import SweepMembership
 from dlrun.runs.run import Run
+from dlrun.sweeps.place import Place
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
 from dlrun.system.extras import require_extra
 
@@ -137,11 +138,11 @@ class SweepPlan(BaseModel):
 
         return choose_next_config(self, runs)
 
-    def check_can_run(self, *, on_slurm: bool) -> None:
-        """Raise ConfigError if a search cannot choose the configs, or not on SLURM."""
+    def check_can_run(self, place: Place) -> None:
+        """Raise ConfigError if a search cannot choose the configs, or not of runs at this place."""
         if self.search is not None:
             require_extra("--sampler tpe", "optuna", "optuna")
-            if on_slurm:
+            if not place.is_local:
                 raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
 
     @property
