@@ -97,8 +97,8 @@ def test_a_grid_is_run_all_at_once(tmp_path: Path) -> None:
     """But for what has finished, and what was handed out or is not asked for."""
     plan = plan_of_rates(rates=2, seeds=2)
     done = scored_runs(plan, tmp_path, {0.001: [0.7, None], 0.002: [None, None]})
-    assert [point.number for point in plan.next_points(done, {3})] == [2, 4]
-    assert plan.next_points(done, {2, 3, 4}) == []
+    assert [point.number for point in plan.unfinished_points(done, {3})] == [2, 4]
+    assert plan.unfinished_points(done, {2, 3, 4}) == []
 
 
 def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Execute a sweep: its plan says the points to run next, an executor runs them until all ended.
+"""Execute a sweep: the sweep says the points to run next, an executor runs them until all ended.
 
 A sweep is waiting runs. The plan lists points: each is an experiment and a config. When an executor
 has a place for a point, `Sweep.run_to_resume` makes the folder of its run, whose state is
@@ -117,8 +117,7 @@ def _submit_next_points(
     This is repeated as long as the executor has places, and the plan has points.
     """
     while executor.places != 0:
-        points = sweep.plan.next_points(state.runs, state.taken)[: executor.places]
-        sweep.write_plan()  # a search may have added them
+        points = sweep.next_points(state.runs, state.taken)[: executor.places]
         if not points:
             return
         state.taken.update(point.number for point in points)

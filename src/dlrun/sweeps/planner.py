@@ -54,15 +54,14 @@ def make_sweep_plan(
         packages=environment.package_versions(["optuna"] if adaptive else []),
         base=configs[0].model_dump(mode="json"),  # every point sets all keys that vary
         keys=[key for key in keys if key not in REPEATS],
-        points=[],
+        points=(),
         search=adaptive,
-        data=hash_data_files(experiment, configs, run_options.data_dir),
+        data=tuple(hash_data_files(experiment, configs, run_options.data_dir)),
         notes=run_options.notes,
     )
     for settings, config in points:
         plan.keep_config(settings, config)
-    plan.add_points(settings for settings, _ in points)
-    return plan
+    return plan.with_points(settings for settings, _ in points)
 
 
 def _planned_layers(

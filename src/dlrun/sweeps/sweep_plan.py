@@ -67,7 +67,10 @@ class DataFile(BaseModel, frozen=True):
 
 
 class SweepPlan(BaseModel):
-    """Holds the plan of a sweep, which is the content of sweep.json."""
+    """Holds the plan of a sweep, which is the content of sweep.json.
+
+    A plan never changes: a search makes a new plan with each config that it chooses.
+    """
 
     model_config = FILE_MODEL
     format: int = FORMAT
@@ -79,10 +82,10 @@ class SweepPlan(BaseModel):
     packages: dict[str, str | None]
     base: Settings  # the whole config that all points share
     keys: list[str]  # keys that vary, except the seed and the fold
-    points: list[SweepPoint]  # all but those that a search has not chosen yet
+    points: tuple[SweepPoint, ...]  # all but those that a search has not chosen yet
     search: AdaptiveSearch | None = None
-    choices: list[int] = Field(default_factory=list)  # indices in `points_by_config`
-    data: list[DataFile] = Field(default_factory=list)
+    choices: tuple[int, ...] = ()  # indices in `points_by_config`
+    data: tuple[DataFile, ...] = ()
     notes: RunNotes = Field(default_factory=RunNotes)  # with which its runs begin
     _configs: dict[str, ExperimentConfig] = PrivateAttr(default_factory=dict)  # see `config_of`
 
@@ -119,24 +122,20 @@ class SweepPlan(BaseModel):
             by_config.setdefault(repr(point.config), []).append(point)
         return list(by_config.values())
 
-    def next_points(self, runs: Mapping[int, Run], taken: Collection[int]) -> list[SweepPoint]:
-        """Return the points to run next: of a grid all at once, of a search those of one config.
+    def unfinished_points(
+        self, runs: Mapping[int, Run], taken: Collection[int]
+    ) -> list[SweepPoint]:
+        """Return the points without a finished run.
 
-        There are none once all have finished. runs: the runs so far, by the points' numbers.
-        taken: the numbers of points that are not to be returned. A search adds what it chooses to
-        the plan.
+        runs: the runs so far, by the points' numbers. taken: the numbers of points that are not to
+        be returned.
         """
-        points = [
+        return [
             point
             for point in self.points
             if point.number not in taken
             and not (point.number in runs and runs[point.number].is_finished)
         ]
-        if points or not self.runs_to_choose:
-            return points
-        from dlrun.sweeps.optuna_search import choose_next_config  # slow: optuna, an extra
-
-        return choose_next_config(self, runs)
 
     def check_can_run(self, place: Place) -> None:
         """Raise ConfigError if a search cannot choose the configs, or not of runs at this place."""
@@ -151,22 +150,24 @@ class SweepPlan(BaseModel):
         search = self.search
         return (search.trials - len(self.choices)) * len(search.repeats) if search else 0
 
-    def add_choice(self, settings: Settings) -> list[SweepPoint]:
-        """Add the points of a config that a search chose; return them, none if it was known."""
+    def with_choice(self, settings: Settings) -> "SweepPlan":
+        """Return the plan with the config that a search chose next.
+
+        It has the points of this config, unless the config was chosen before.
+        """
         assert self.search is not None
         known = [repr(points[0].config) for points in self.points_by_config]
         if repr(settings) in known:
-            self.choices.append(known.index(repr(settings)))
-            return []
-        self.choices.append(len(known))
-        return self.add_points(settings | repeat for repeat in self.search.repeats)
+            choice = known.index(repr(settings))
+            return self.model_copy(update={"choices": (*self.choices, choice)})
+        plan = self.with_points(settings | repeat for repeat in self.search.repeats)
+        return plan.model_copy(update={"choices": (*self.choices, len(known))})
 
-    def add_points(self, settings: Iterable[Settings]) -> list[SweepPoint]:
-        """Add a point with each of the settings, and return the new points."""
+    def with_points(self, settings: Iterable[Settings]) -> "SweepPlan":
+        """Return the plan with a point more for each of the settings."""
         numbered = enumerate(settings, start=len(self.points) + 1)
         added = [SweepPoint(number=number, settings=values) for number, values in numbered]
-        self.points.extend(added)
-        return added
+        return self.model_copy(update={"points": (*self.points, *added)})
 
     def keep_config(self, settings: Settings, config: ExperimentConfig) -> None:
         """Keep the valid config of a point with these settings for `config_of`."""

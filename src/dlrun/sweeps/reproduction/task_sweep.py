@@ -116,8 +116,7 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
         screen.note(f"all seeds are run again: {error.message}")
         return new
     known_seeds = {point.settings[SEED] for point in earlier.points}
-    plan = new.model_copy(update={"id": earlier.id, "points": list(earlier.points)})
-    plan.add_points(
+    plan = new.model_copy(update={"id": earlier.id, "points": earlier.points})
+    return plan.with_points(
         point.settings for point in new.points if point.settings[SEED] not in known_seeds
     )
-    return plan
