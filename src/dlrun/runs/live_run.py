@@ -171,11 +171,12 @@ class LiveRun:
             self._bar.to(done)
 
     def finish_step(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        """Record a finished step; the checkpoint comes first and holds the row too.
+        """Record a finished step: its checkpoint, and then its row of metrics.csv.
 
-        A run that is killed in between loses nothing. `row` goes into metrics.csv, NaN as an empty
-        cell, and `line` (at most 80 columns) on the screen. `state` is all that the next step
-        needs. `part` holds data that this step adds for good; later checkpoints do not repeat them.
+        The checkpoint holds all rows, so that a run that is killed in between loses nothing; a new
+        column of the row is added to metrics.csv before. `row` goes in with NaN as an empty cell,
+        and `line` (at most 80 columns) on the screen. `state` is all that the next step needs.
+        `part` holds data that this step adds for good; later checkpoints do not repeat them.
         """
         self.rows = self._metrics.widen(self.rows, row)
         rows = [*self.rows, dict(row)]
