@@ -83,7 +83,7 @@ def test_a_run_is_returned() -> None:
 def test_the_commands_of_a_run_name_the_places_that_it_was_given() -> None:
     values: dict[str, Any] = {"data": {"source": "sample"}, "quiet": True}
     run = dlrun.run("hitters-linear", runs_dir="else where", data_dir="my data", **values)
-    data = ["--data-dir", "my data"]
+    data = ["--data-dir", str(Path("my data").absolute())]
     assert shlex.split(run.repeat_command)[-4:] == ["--runs-dir", "else where", *data]
     shutil.copytree("else where", "handed in")
     copied = Run.in_folder(Path("handed in") / "hitters-linear" / run.name)

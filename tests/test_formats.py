@@ -30,7 +30,7 @@ FIELDS: dict[type[BaseModel], tuple[int, str]] = {
     RunRecord: (7, "48e7647b08e6"),
     RunEnvironment: (1, "3a5d72ac80dc"),
     RunNotes: (1, "b374cbeae4df"),
-    SweepPlan: (2, "1df8afda08cf"),
+    SweepPlan: (3, "0fa9e634da37"),
 }
 # For each kind of small data: the format of prepared arrays, and the digest of these arrays.
 ARRAYS = {

@@ -21,13 +21,15 @@ from dlrun.experiments.experiment import AnyExperiment
 from dlrun.experiments.registry import find_experiment, shipped_config
 from dlrun.experiments.resuming import resume_command, resume_run
 from dlrun.experiments.running import run_experiment
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run as SavedRun
 from dlrun.runs.run import ScannedRun, UnreadableRun, scan_runs
+from dlrun.sweeps.place import ThisMachine
 from dlrun.sweeps.results import SweepResults as ResultsOfSweep
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
-from dlrun.sweeps.sweep import run_sweep
+from dlrun.sweeps.sweep import start_sweep
 from dlrun.sweeps.sweep_folder import SweepState
 from dlrun.system.console import Screen, json_default, pluralize
 
@@ -146,7 +148,9 @@ def run(
     found = find_experiment(experiment)
     options = _settings(found, inputs, config, tags, values, runs_dir, data_dir, quiet)
     with _RUNNING:
-        _, folder = run_experiment(found, replace(options, name=name, note=note))
+        _, folder = run_experiment(
+            found, replace(options, name=name, notes=options.notes.changed(note))
+        )
     assert folder is not None  # no dry run
     return Run.open(folder)
 
@@ -167,7 +171,8 @@ def resume(
 
     Args:
         run: a run, or what `dlrun.open` takes.
-        runs_dir, data_dir, quiet: as of `dlrun.run`.
+        runs_dir, quiet: as of `dlrun.run`.
+        data_dir: the folder of the data; by default the one that the run was told, if it exists.
         force: resume even if code or packages have changed since the run began.
         values: keys of the config that a resume may change, such as the number of epochs.
 
@@ -230,9 +235,9 @@ def sweep(
     )
     found = find_experiment(experiment)
     options = _settings(found, inputs, config, tags, values, runs_dir, data_dir, quiet)
-    options = replace(options, name=name, note=note)
+    options = replace(options, name=name, notes=options.notes.changed(note))
     with _RUNNING:
-        _, results = run_sweep(found, options, search, jobs=jobs)
+        _, results = start_sweep(found, options, search, ThisMachine(jobs))
     assert results is not None  # no dry run, no jobs of SLURM
     state = results.state
     opened = {number: Run.of(run) for number, run in state.runs.items()}
@@ -316,7 +321,7 @@ def _settings(
         values=layers,
         runs_dir=_path(runs_dir),
         data_dir=_path(data_dir),
-        tags=[tags] if isinstance(tags, str) else tags,
+        notes=RunNotes().changed(add=[tags] if isinstance(tags, str) else tags),
         quiet=quiet,
         screen=Screen(quiet=quiet, shows_results=False),
     )

@@ -13,6 +13,9 @@ from dlrun.api import Run
 from dlrun.errors import DataError
 from dlrun.experiments import checks, registry
 from dlrun.runs.environment import code_hashes, package_versions
+from dlrun.runs.new_run import make_waiting_run
+from dlrun.runs.options import RunOptions
+from dlrun.system.console import Screen
 from tests.cli.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Dlrun, Patch, setting
 from tests.experiments.use import contents
@@ -211,3 +214,16 @@ def test_the_log_of_a_finished_wandb_run_is_no_such_link(tmp_path: Path) -> None
     logs.mkdir(parents=True)
     (logs / "debug-core.log").symlink_to(tmp_path / "elsewhere")
     checks.check_no_links(tmp_path / "run")
+
+
+def test_a_resume_looks_for_data_where_the_run_did(cli: Dlrun, tmp_path: Path) -> None:
+    options = RunOptions(
+        runs_dir=tmp_path / "runs", data_dir=tmp_path / "my data", screen=Screen(quiet=True)
+    )
+    config = checks.load_experiment_config("mnist-dense", options)
+    run = make_waiting_run("mnist-dense", config, options, "dlrun").folder
+    env = {"DLRUN_OFFLINE": "1", "DLRUN_DATA_DIR": "of the environment"}
+    cli("resume", run, **env).is_told(2, " into of the environment/mnist ")  # my data is gone
+    (tmp_path / "my data").mkdir()
+    cli("resume", run, **env).is_told(2, " into my data/mnist ")
+    cli("resume", run, "--data-dir", "other", **env).is_told(2, " into other/mnist ")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import shutil
 import signal
 import time
@@ -77,6 +78,24 @@ def test_a_signal_stops_a_run_which_keeps_its_steps(
         assert f"continue with: dlrun resume {run.relative_to(tmp_path)}" in ended.stderr
         assert len(rows(run)) == results(run)["steps"] >= steps
         assert len({line.count(",") for line in rows(run)}) == 1
+
+
+def test_every_printed_command_that_continues_a_run_is_the_same(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    places = ["--runs-dir", "other runs", "--data-dir", "my data"]
+    running = harness.start(tmp_path, *long(NETWORK), *places)
+    folder = tmp_path / "other runs" / NETWORK
+    wait_for_steps(folder, running, 3)
+    running.signal(signal.SIGINT)
+    run = (folder / "latest").resolve()
+    stopped = stopped_by(running, run).stderr.partition("continue with: ")[2].splitlines()[0]
+    shown = json.loads(forked("runs", "show", run, "--json").is_told(0).stdout)["resume"]
+    assert f"`{stopped}`" in forked("predict", run, "fine").is_told(1).stderr
+    assert shown.replace(f"{tmp_path}/", "") == stopped  # a screen shortens paths
+    forked(*shlex.split(stopped)[1:]).is_told(0)
+    assert Run.open(run).state == "finished"
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("pause", [0, 0.02, 0.3])

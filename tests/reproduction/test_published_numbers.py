@@ -10,11 +10,12 @@ from dlrun.api import Run
 from dlrun.config.sections import BaselineExperiment
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments import registry
+from dlrun.experiments.registry import find_experiment
 from dlrun.reports.group_rows import position_relative_to
 from dlrun.runs.options import RunOptions
 from dlrun.runs.published import EDITIONS
 from dlrun.sweeps.reproduction.outcome import Outcome, compare_with_baseline
-from dlrun.sweeps.reproduction.tasks import list_tasks
+from dlrun.sweeps.reproduction.tasks import tasks_of_experiment
 from tests.conftest import ROOT
 from tests.runs.making import a_run
 
@@ -89,7 +90,7 @@ def an_outcome(
         place = folder / "runs" / name / f"20261125T12000{seed}Z-0000"
         about |= {"config": shipped | {"seed": seed}, "metrics": {"test_mae": value}, "seed": seed}
         runs[seed] = Run.open(a_run(place, **about))
-    task, *_ = list_tasks([name], range(len(mae)), RunOptions())
+    task, *_ = tasks_of_experiment(find_experiment(name), range(len(mae)), RunOptions())
     return Outcome(replace(task, **({"baseline": None} | fields)), runs)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from dlrun.data.download import packaged_paths
+from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
-from dlrun.sweeps.reproduction.tasks import list_tasks
+from dlrun.sweeps.reproduction.tasks import tasks_of_experiment
 from dlrun.system.files import fingerprint_files
 from tests import harness
 from tests.conftest import Dlrun, Ended
@@ -171,8 +172,9 @@ def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
 
 
 def test_five_seeds_are_run_but_of_a_long_fit_one() -> None:
-    tasks = list_tasks(["imdb-lasso", "cifar100"], None, RunOptions())
-    assert [task.seeds for task in tasks] == [[0, 1, 2, 3, 4], [0]]
+    names = ["imdb-lasso", "cifar100"]
+    tasks = [tasks_of_experiment(find_experiment(name), None, RunOptions()) for name in names]
+    assert [[task.seeds for task in found] for found in tasks] == [[[0, 1, 2, 3, 4]], [[0]]]
 
 
 THREE = ["reproduce", DENSE, "--seeds", "3", *CPU]
@@ -295,7 +297,7 @@ def test_a_published_variant_is_compared(forked: Dlrun, tmp_path: Path, plugins:
 
 SETUP = """
     def lab_setup(self, config, data_dir, screen):
-        from dlrun import {error}
+        from dlrun.errors import ConfigError, DataError
 
         raise {error}("words: too many")
 """
@@ -354,3 +356,32 @@ def test_missing_data_are_a_reason_and_the_others_are_run(forked: Dlrun, plugins
     )
     reasons = [part["not_run"] for part in json.loads(done.stdout)["experiments"]]
     assert reasons == ["words: too many", "words: too many", None, None]
+
+
+BROKEN = {
+    "no-import": ("raise ValueError('a bug')", YAML + PUBLISHED, "cannot be loaded: ValueError"),
+    "no-config": (WITH_REFERENCE, INVALID, "words"),
+    "no-yaml": (WITH_REFERENCE, f"{YAML}{PUBLISHED}wrong: }}\n", "not valid YAML"),
+    "no-data": (with_lab_setup("ConfigError"), YAML + PUBLISHED, "words: too many"),
+    "no-setup": (with_lab_setup("KeyError"), YAML + PUBLISHED, "words: too many"),
+}
+
+
+@pytest.mark.slow
+def test_broken_experiments_of_other_packages_that_nobody_named_are_left_out(
+    forked: Dlrun, tmp_path: Path, plugins: Plugins
+) -> None:
+    folder, env = plugins
+    plugin(folder, "good", code=WITH_REFERENCE, config=FIXED, values=YAML + PUBLISHED)
+    for name, (code, values, _) in BROKEN.items():
+        plugin(folder, name, code=code, config=FIXED, values=values)
+    done = forked("reproduce", "--seeds", "0,", "--json", **OFFLINE, **env).is_told(0)
+    report = json.loads(done.stdout)
+    assert report["left_out"].keys() == BROKEN.keys()
+    page = html.unescape((tmp_path / report["page"]).read_text())
+    for name, (_, _, why) in BROKEN.items():
+        reason = report["left_out"][name]
+        assert why in reason and f"Left out: {name}: " in page
+        assert f"left out: {name}: " in done.stderr
+    runs = {part["experiment"]: part["runs"] for part in report["experiments"]}
+    assert runs["good"] and not runs.keys() & BROKEN.keys()

@@ -49,11 +49,14 @@ def done(point: SweepPoint, **metrics: float | None) -> Run:
     return Run(Path(), RunRecord(experiment=NETWORK, status="finished", metrics=values))
 
 
-def until_the_end(plan: SweepPlan, found: dict[int, Run], most: int = 100) -> None:
-    """Run one point after the other, at most so many."""
+def until_the_end(plan: SweepPlan, found: dict[int, Run], most: int = 100) -> SweepPlan:
+    """Run one point after the other, at most so many; the plan with all of them."""
     for _ in range(most):
-        for point in choose_next_config(plan, found):
+        longer = choose_next_config(plan, found)
+        for point in longer.points[len(plan.points) :]:
             found[point.number] = done(point)
+        plan = longer
+    return plan
 
 
 def chosen(plan: SweepPlan) -> list[Settings]:
@@ -61,8 +64,7 @@ def chosen(plan: SweepPlan) -> list[Settings]:
 
 
 def test_results_are_learnt_from() -> None:
-    plan = a_plan()
-    until_the_end(plan, {})
+    plan = until_the_end(a_plan(), {})
     for settings in chosen(plan):
         assert 1e-4 <= settings["optimizer.lr"] <= 1e-1 and 10 <= settings["batch_size"] <= 99
         assert settings["model.hidden"] in ([8], [16], [8, 8])
@@ -71,8 +73,9 @@ def test_results_are_learnt_from() -> None:
     # first ten random ones are over.
     for metric, sign in (("valid_mae", -1), ("valid_accuracy", 1), ("valid_accuracy", -1)):
         other, found = a_plan(), dict[int, Run]()
-        while points := choose_next_config(other, found):
-            (point,) = points
+        while len((longer := choose_next_config(other, found)).points) > len(other.points):
+            other = longer
+            point = other.points[-1]
             found[point.number] = done(point, **{metric: sign * accuracy(point.settings)})
         assert chosen(other)[:10] == chosen(plan)[:10]
         is_same = (metric, sign) != ("valid_accuracy", -1)
@@ -81,44 +84,45 @@ def test_results_are_learnt_from() -> None:
 
 @pytest.mark.parametrize("after", [0, 3, 12, 24])
 def test_an_interrupted_search_chooses_as_an_undisturbed_one(tmp_path: Path, after: int) -> None:
-    whole = a_plan()
-    until_the_end(whole, {})
-    sweep, found = written(a_plan(), tmp_path), dict[int, Run]()
-    until_the_end(sweep.plan, found, after)
-    (point,) = choose_next_config(sweep.plan, found)
-    sweep.write_plan()
+    whole = until_the_end(a_plan(), {})
+    found = dict[int, Run]()
+    sweep = written(until_the_end(a_plan(), found, after), tmp_path)
+    (point,) = sweep.next_points(found, ())
     again = read_sweep_plan(sweep.folder)
     assert chosen(again) == chosen(whole)[: after + 1]
     found[point.number] = done(point)
-    until_the_end(again, found)
+    again = until_the_end(again, found)
     assert (chosen(again), again.choices) == (chosen(whole), whole.choices)
 
 
 def test_a_failed_run_teaches_nothing_and_one_without_its_metric_is_an_error() -> None:
     plan, found = a_plan(trials=3), dict[int, Run]()
-    choose_next_config(plan, found)  # its run fails
-    (point,) = choose_next_config(plan, found)
+    plan = choose_next_config(plan, found)  # its run fails
+    plan = choose_next_config(plan, found)
+    point = plan.points[-1]
     found[point.number] = done(point, valid_accuracy=None)
-    (point,) = choose_next_config(plan, found)
-    assert choose_next_config(plan, found) == [] and plan.runs_to_choose == 0 and point.number == 3
-    plan = a_plan()
-    (point,) = choose_next_config(plan, {})
+    plan = choose_next_config(plan, found)
+    assert plan.points[-1].number == 3
+    assert choose_next_config(plan, found) == plan and plan.runs_to_choose == 0
+    plan = choose_next_config(a_plan(), {})
     with pytest.raises(DlrunError, match="no validation metric"):
-        choose_next_config(plan, {1: done(point, test_accuracy=0.5)})
+        choose_next_config(plan, {1: done(plan.points[0], test_accuracy=0.5)})
 
 
-def test_what_a_search_chose_is_run_before_it_chooses_again() -> None:
-    plan = a_plan(trials=2)
-    (first,) = plan.next_points({}, ())
-    assert plan.next_points({}, ()) == [first]
-    (second,) = plan.next_points({1: done(first)}, {1})
-    assert second.number == 2 and plan.next_points({}, {1, 2}) == []
+def test_what_a_search_chose_is_run_before_it_chooses_again(tmp_path: Path) -> None:
+    sweep = written(a_plan(trials=2), tmp_path)
+    (first,) = sweep.next_points({}, ())
+    assert sweep.next_points({}, ()) == [first]
+    (second,) = sweep.next_points({1: done(first)}, {1})
+    assert second.number == 2 and sweep.next_points({}, {1, 2}) == []
+    assert read_sweep_plan(sweep.folder).points == (first, second)
 
 
 def test_a_config_runs_with_each_seed() -> None:
     plan = a_plan(trials=2, seeds="3")
     assert plan.size == plan.run_count == 6
-    assert [point.settings["seed"] for point in choose_next_config(plan, {})] == [0, 1, 2]
+    plan = choose_next_config(plan, {})
+    assert [point.settings["seed"] for point in plan.points] == [0, 1, 2]
     assert len(plan.points_by_config) == 1 and plan.runs_to_choose == 3
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.slurm.submit import SlurmOptions
+from dlrun.sweeps.place import Slurm
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import read_sweep_plan
 from tests.conftest import Patch
@@ -95,8 +97,8 @@ def test_a_grid_is_run_all_at_once(tmp_path: Path) -> None:
     """But for what has finished, and what was handed out or is not asked for."""
     plan = plan_of_rates(rates=2, seeds=2)
     done = scored_runs(plan, tmp_path, {0.001: [0.7, None], 0.002: [None, None]})
-    assert [point.number for point in plan.next_points(done, {3})] == [2, 4]
-    assert plan.next_points(done, {2, 3, 4}) == []
+    assert [point.number for point in plan.unfinished_points(done, {3})] == [2, 4]
+    assert plan.unfinished_points(done, {2, 3, 4}) == []
 
 
 def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
@@ -104,7 +106,8 @@ def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
     own = [f"data.path={tmp_path}/a.csv"]
 
     def splits(*overrides: str, **search: Any) -> set[tuple[int, int]]:
-        plan = planned(*own, *overrides, experiment="text-dense", folds=2, is_local=False, **search)
+        place = Slurm(SlurmOptions())
+        plan = planned(*own, *overrides, experiment="text-dense", folds=2, place=place, **search)
         return {(config.seed, config.split_seed) for config in plan.all_configs()}
 
     assert splits("seed=3") == {(3, 3)}

@@ -13,6 +13,7 @@ from dlrun.config.yaml_loader import parse_set_overrides
 from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
+from dlrun.sweeps.place import Place, ThisMachine
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.search_space import parse_search_space
 from dlrun.sweeps.sweep_folder import Sweep
@@ -23,6 +24,7 @@ from tests.conftest import smoke, started, until
 from tests.experiments.test_resume import outcome
 
 QUICK = "imdb-lasso"  # it needs no torch
+HERE = ThisMachine()
 SAMPLE = "data.source=sample"
 TIMEOUT = 120.0
 # Validation metrics by learning rate, one for each seed; None for a run that has not finished.
@@ -37,16 +39,14 @@ def planned(
     *overrides: str,
     experiment: str = EXPERIMENT,
     runs_dir: Path | None = None,
-    is_local: bool = True,
+    place: Place = HERE,
     **search: Any,
 ) -> SweepPlan:
     """The plan of a sweep called s; of a search space by its fields."""
     options = RunOptions(values=parse_set_overrides(overrides), runs_dir=runs_dir)
     screen = Screen(quiet=True)
     space = parse_search_space(**search)
-    return make_sweep_plan(
-        "s", find_experiment(experiment), options, space, screen, is_local=is_local
-    )
+    return make_sweep_plan("s", find_experiment(experiment), options, space, screen, place)
 
 
 def plan_of_rates(rates: int = 3, seeds: int = 3) -> SweepPlan:

@@ -29,8 +29,8 @@ from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.published import ABOUT_EDITIONS, EDITIONS
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
-from dlrun.sweeps.reproduction.preparation import PreparedTask, prepare_tasks
-from dlrun.sweeps.reproduction.tasks import list_tasks
+from dlrun.sweeps.reproduction.preparation import DataSearch, PreparedTask
+from dlrun.sweeps.reproduction.tasks import tasks_of_experiment
 from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]
@@ -39,46 +39,57 @@ NEXT = "`dlrun reproduce` runs all of it for real, and downloads the data."
 GENERATED_DATA = "(generated): on data that dlrun made, which say nothing about the book."
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Fit:
-    """Holds an experiment or a variant that the demo runs, and its run once that has ended."""
+    """Holds an experiment or a variant that the demo runs."""
 
     name: str
     title: str
     options: RunOptions
     is_real: bool
     lacks_data: bool = False  # on generated data, though the real ones would take seconds
-    run: Run | None = None
 
-    def execute(self, screen: Screen) -> None:
-        """Run the fit; if it fails, show the reason."""
-        try:
-            _, folder = run_experiment(find_experiment(self.name), self.options)
-            assert folder is not None  # not a dry run
-            self.run = Run.open(folder)
-        except Exception as error:  # also a bug, which hides no other experiment
-            hint = "a bug; the run's log.txt has the traceback"
-            shown = as_known_error(error) or DlrunError(name_and_first_line(error), hint)
-            screen.fail(shown.message, shown.hint)
+
+@dataclass(frozen=True)
+class _EndedFit:
+    """Holds a fit that the demo has run, and its run; None if that has failed."""
+
+    fit: _Fit
+    run: Run | None
 
     @property
     def cells(self) -> list[str]:
         """Return the fit's row of the table, with published numbers only beside real data."""
-        title = self.title if self.title == self.name else f" {self.title.removeprefix(self.name)}"
+        name = self.fit.name
+        variant = self.fit.title.removeprefix(name)
+        title = f" {variant}" if variant else name
         if self.run is None:
             return [title, "", "failed", "", ""]
         record = self.run.record
         metric = main_metric(record) or next(iter(record.metrics), "")
         row: Values = {"metric": metric, "mean": record.metrics.get(metric)}
-        if self.is_real:
+        if self.fit.is_real:
             rows = published_rows([self.run], {})
             row = next((other for other in rows if other["metric"] == metric), (rows or [row])[0])
-        note = " (*)" if self.is_real and record.reference_differs else ""
-        if not self.is_real and record.source == GENERATED:
+        note = " (*)" if self.fit.is_real and record.reference_differs else ""
+        if not self.fit.is_real and record.source == GENERATED:
             note = " (generated)"
         published = [format_metric(row.get(edition)) for edition in EDITIONS]
         here = format_metric(row["mean"]) + note
         return [title, row["metric"].removeprefix(TESTED), here, *published]
+
+
+def _execute(fit: _Fit, screen: Screen) -> _EndedFit:
+    """Run a fit; if it fails, show the reason."""
+    try:
+        _, folder = run_experiment(find_experiment(fit.name), fit.options)
+        assert folder is not None  # not a dry run
+        return _EndedFit(fit, Run.open(folder))
+    except Exception as error:  # also a bug, which hides no other experiment
+        hint = "a bug; the run's log.txt has the traceback"
+        shown = as_known_error(error) or DlrunError(name_and_first_line(error), hint)
+        screen.fail(shown.message, shown.hint)
+        return _EndedFit(fit, None)
 
 
 def run_demo(
@@ -108,17 +119,19 @@ def run_demo(
         _check_is_not_on_own_data(name)
     with forbid_downloads():
         fits = [fit for name in names for fit in _plan_fits(name, options, muted)]
+        ended_fits: list[_EndedFit] = []
         for number, fit in enumerate(fits, start=1):
             screen.note(f"[{format_position(number, len(fits))}] {fit.title}")
-            fit.execute(screen)
-    runs = [fit.run for fit in fits if fit.run is not None]
+            ended_fits.append(_execute(fit, screen))
+    runs = [ended.run for ended in ended_fits if ended.run is not None]
     if not runs:
         raise ConfigError("no experiment could be run")
     folder = resolve_runs_dir(runs_dir)
     page = folder / "demo.html"
     write_report_page(PageContent(runs, title="The chapter, by dlrun demo"), page)
-    head, *lines = format_text_table([HEADS, *(fit.cells for fit in fits)], left=(0, 1, 2), gap=1)
-    for text in _remarks(fits):
+    table = [HEADS, *(ended.cells for ended in ended_fits)]
+    head, *lines = format_text_table(table, left=(0, 1, 2), gap=1)
+    for text in _remarks(ended_fits):
         lines += textwrap.wrap(printable(text), LINE_WIDTH, break_on_hyphens=False)
     screen.show(Text(f"\n{head}", style="bold"))
     screen.show(Text("\n".join(lines)))
@@ -145,7 +158,10 @@ def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         experiment = find_experiment(name)
         if experiment.real_in_demo:
-            prepared_tasks = prepare_tasks(list_tasks([name], [0], options), options, screen)
+            data = DataSearch(options, screen)
+            prepared_tasks = [
+                data.prepare(task) for task in tasks_of_experiment(experiment, [0], options)
+            ]
             if experiment.epochs_in_demo:
                 epochs = [config_layer_from_setting(EPOCHS, experiment.epochs_in_demo, "demo")]
     if prepared_tasks and not prepared_tasks[0].missing:
@@ -161,14 +177,15 @@ def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
     return [_Fit(name, name, small, is_real=False, lacks_data=lacks_data)] if overlays else []
 
 
-def _remarks(fits: Sequence[_Fit]) -> list[str]:
+def _remarks(ended_fits: Sequence[_EndedFit]) -> list[str]:
     """Return what the reader of the table must know, and what to do next."""
+    fits = [ended.fit for ended in ended_fits]
     remarks = [ABOUT_EDITIONS] if any(fit.is_real for fit in fits) else []
     if not all(fit.is_real for fit in fits):
         remarks.append(GENERATED_DATA)
     if any(fit.lacks_data for fit in fits) and not packaged_paths("ISLP"):
         remarks.append(MISSING)
-    for fit in fits:
-        if fit.is_real and fit.run and fit.run.record.reference_differs:
-            remarks.append(f"(*) {fit.title}: {fit.run.record.reference_differs}.")
+    for ended in ended_fits:
+        if ended.fit.is_real and ended.run and ended.run.record.reference_differs:
+            remarks.append(f"(*) {ended.fit.title}: {ended.run.record.reference_differs}.")
     return [*remarks, NEXT]

@@ -7,6 +7,7 @@ from dlrun.cli import options as opt
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.registry import find_experiment
 from dlrun.experiments.running import run_experiment
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options, submit_run
 
@@ -52,8 +53,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
             runs_dir=runs_dir,
             data_dir=data_dir,
             name=name,
-            note=note or "",
-            tags=tags or (),
+            notes=RunNotes().changed(note, add=tags or ()),
             summary=summary,
             dry_run=dry_run,
             json=json,

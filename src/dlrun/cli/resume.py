@@ -1,5 +1,6 @@
 """`dlrun resume`: continue a run."""
 
+from pathlib import Path
 from typing import Annotated
 
 from dlrun.cli import options as opt
@@ -7,6 +8,7 @@ from dlrun.experiments.resuming import resume_run
 from dlrun.runs.options import RunOptions
 
 CHANGEABLE = "May change: accelerator, fallback, logger, where the data are; epochs in a new run."
+DATA_DIR = "Where data are kept (default: as the run was told, or else DLRUN_DATA_DIR, or data)."
 
 
 def resume(
@@ -16,7 +18,7 @@ def resume(
     accelerator: opt.Accelerator = None,
     no_fallback: opt.NoFallback = False,
     runs_dir: opt.RunsDir = None,
-    data_dir: opt.DataDir = None,
+    data_dir: Annotated[Path | None, opt.option(DATA_DIR, "DIR")] = None,
     summary: opt.Summary = False,
     force: opt.Force = False,
     json: opt.Json = False,

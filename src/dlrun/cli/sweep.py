@@ -5,14 +5,15 @@ from typing import Annotated, get_args
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.registry import find_experiment
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options
+from dlrun.sweeps.place import Place, Slurm, ThisMachine
 from dlrun.sweeps.search_space import Sampler, divide_settings, parse_search_space
-from dlrun.sweeps.sweep import run_sweep
+from dlrun.sweeps.sweep import continue_sweep, start_sweep
 
 # Options that `sweep --resume` accepts.
 CONTINUING = {
@@ -70,20 +71,23 @@ def sweep(
         for param in context.command.params
         if getattr(context.get_parameter_source(str(param.name)), "name", "") == "COMMANDLINE"
     }
+    place: Place = ThisMachine(jobs)
+    if opt.is_for_slurm(slurm, wait):
+        hint = "--slurm parallel=N runs N points at once"
+        _forbid(named_options & {"--jobs"}, "not with --slurm", hint)
+        place = Slurm(parse_slurm_options(slurm or []), wait)
     if resume is not None:
-        _forbid(
-            named_options - CONTINUING,
-            "--resume continues a sweep as it was planned",
-            "leave it out",
+        problem = "--resume continues a sweep as it was planned"
+        _forbid(named_options - CONTINUING, problem, "leave it out")
+        options = RunOptions(
+            runs_dir=runs_dir, data_dir=data_dir, force=force, json=json, quiet=quiet
         )
-    elif experiment is None:
+        code, _ = continue_sweep(resume, options, place)
+        return code
+    if experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    found = None
-    named: list[str] = []
-    layer = ConfigLayer({})
-    if experiment is not None:
-        found = find_experiment(experiment)
-        named, layer = divide_arguments(found, words)
+    found = find_experiment(experiment)
+    named, layer = divide_arguments(found, words)
     single, several = divide_settings(named)
     options = RunOptions(
         config=config or (),
@@ -91,30 +95,14 @@ def sweep(
         runs_dir=runs_dir,
         data_dir=data_dir,
         name=name,
-        note=note or "",
-        tags=tags or (),
+        notes=RunNotes().changed(note, add=tags or ()),
         dry_run=dry_run,
         force=force,
         json=json,
         quiet=quiet,
     )
-    slurm_options = None
-    if opt.is_for_slurm(slurm, wait):
-        _forbid(
-            named_options & {"--jobs"},
-            "not with --slurm",
-            "--slurm parallel=N runs N points at once",
-        )
-        slurm_options = parse_slurm_options(slurm or [])
-    code, _ = run_sweep(
-        found,
-        options,
-        parse_search_space(seeds, several, space or (), trials, sampler, folds),
-        resume=resume,
-        jobs=jobs,
-        slurm_options=slurm_options,
-        wait=wait,
-    )
+    search = parse_search_space(seeds, several, space or (), trials, sampler, folds)
+    code, _ = start_sweep(found, options, search, place)
     return code
 
 

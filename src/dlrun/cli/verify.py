@@ -2,7 +2,8 @@
 
 import hashlib
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlrun.cli import options as opt
@@ -38,6 +39,7 @@ FILES_THAT_MAY_DIFFER = {ENVIRONMENT}  # and figures
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
 BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
 LONGEST = 60  # characters of a value
+IDENTICAL = "identical"
 SHOWN = 3  # differences of a run on the screen
 COLUMNS = (
     *(Column("run"), Column("experiment"), Column("metric")),
@@ -67,10 +69,8 @@ def verify_runs(
     rows: list[Values] = []
     try:
         for number, (name, run) in enumerate(opened, start=1):
-            row = {"run": name, **_verify_run(run, data_dir)}
-            if copy := copies.get(run.folder):  # the exit code is then 1
-                row["why"] = "; ".join(filter(None, (copy, row["why"])))
-                row["result"] = row["result"].replace("identical", "copy")
+            verified = _verify_run(run, data_dir).of_copy(copies.get(run.folder))
+            row = verified.as_row(name)
             screen.note(f"{format_position(number, len(opened))} {name}: {row['result']}")
             rows.append(row)
     finally:  # also after Ctrl-C
@@ -78,7 +78,7 @@ def verify_runs(
             show_results(COLUMNS, rows, [_describe_result(row) for row in rows], screen)
     if json:
         screen.print_json(rows)
-    return int(any(row["result"] != "identical" for row in rows))
+    return int(any(row["result"] != IDENTICAL for row in rows))
 
 
 def _describe_result(row: Values) -> list[str]:
@@ -96,47 +96,69 @@ def _describe_result(row: Values) -> list[str]:
     return lines
 
 
-def _verify_run(run: ScannedRun, data_dir: Path | None) -> Values:
-    """Return what the JSON output says of a run and its repetition.
+@dataclass(frozen=True)
+class Verification:
+    """Says what came out of the repetition of a run.
 
     result: identical or different; if the run was not repeated, its state (such as damaged) or
-    `not repeated`, and `why`. differences: the name, the stated and the repeated value of fields of
-    the record, and of files, whose values are digests. causes: which of code, packages, machine,
-    data differ.
+    `not repeated`, and `why`. repeated: the repetition's value of the run's main metric.
+    differences: the name, the stated and the repeated value of fields of the record, and of files,
+    whose values are digests. causes: which of code, packages, machine, data differ.
     """
-    row: Values = {
-        "folder": str(run.folder),
-        "experiment": None,
-        "metric": "",
-        "stated": None,
-        "repeated": None,
-        "result": run.state,
-        "why": None,
-        "differences": [],
-        "causes": [],
-    }
+
+    run: ScannedRun
+    result: str
+    why: str | None = None
+    repeated: float | None = None
+    differences: Sequence[Values] = ()
+    causes: Sequence[str] = ()
+
+    def of_copy(self, copy: str | None) -> "Verification":
+        """Return the verification of a run that is a copy of another, in words, if any."""
+        if copy is None:
+            return self
+        why = "; ".join(filter(None, (copy, self.why)))
+        return replace(self, why=why, result="copy" if self.result == IDENTICAL else self.result)
+
+    def as_row(self, name: str) -> Values:
+        """Return the row of the table and of the JSON output, with the run's name."""
+        record = None if isinstance(self.run, UnreadableRun) else self.run.record
+        metric = (record and main_metric(record)) or ""
+        return {
+            "run": name,
+            "folder": str(self.run.folder),
+            "experiment": record and record.experiment,
+            "metric": metric,
+            "stated": record and record.metrics.get(metric),
+            "repeated": self.repeated,
+            "result": self.result,
+            "why": self.why,
+            "differences": list(self.differences),
+            "causes": list(self.causes),
+        }
+
+
+def _verify_run(run: ScannedRun, data_dir: Path | None) -> Verification:
+    """Repeat a run if that is possible, and compare the two."""
     if isinstance(run, UnreadableRun):
-        return row | {"why": run.problem}
-    metric = main_metric(run.record) or ""
-    row["experiment"] = run.record.experiment
-    row["metric"] = metric
-    row["stated"] = run.record.metrics.get(metric)
-    if row["result"] != "finished":
+        return Verification(run, run.state, run.problem)
+    state = run.state
+    if state != "finished":
         resume = resume_command(run)
         hint = f"; `{resume}` finishes it" if resume else ""
-        return row | {"why": f"only a finished run can be verified{hint}"}
+        return Verification(run, state, f"only a finished run can be verified{hint}")
     if problems := describe_damage(run):
-        return row | {"result": DAMAGED, "why": "; ".join(problems)}
+        return Verification(run, DAMAGED, "; ".join(problems))
     try:
-        return row | _repeat_and_compare(run, metric, data_dir)
+        return _repeat_and_compare(run, data_dir)
     except Exception as error:  # one student's broken run must not hide the other results
         hint = f" ({error.hint})" if isinstance(error, DlrunError) and error.hint else ""
         text = first_line(error).removeprefix(f"{run.folder}/")
-        return row | {"result": "not repeated", "why": f"{text}{hint}"}
+        return Verification(run, "not repeated", f"{text}{hint}")
 
 
-def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
-    """Repeat a run in a temporary folder, and return what compares the two."""
+def _repeat_and_compare(run: Run, data_dir: Path | None) -> Verification:
+    """Repeat a run in a temporary folder, and compare the two."""
     # In place of the run's own values; neither changes a number.
     replaced: Values = {"threads": run.record.threads or 1, "logger": []}
     ignored = KEYS_THAT_MAY_DIFFER | replaced.keys()
@@ -161,12 +183,13 @@ def _repeat_and_compare(run: Run, metric: str, data_dir: Path | None) -> Values:
         finally:
             stop.ignore_signals()  # no signal interrupts the removal
     causes = [key for key in provenance if provenance[key] != again[key]]
-    return {
-        "repeated": repetition.record.metrics.get(metric),
-        "result": "different" if differences else "identical",
-        "differences": differences,
-        "causes": causes,
-    }
+    return Verification(
+        run,
+        "different" if differences else IDENTICAL,
+        repeated=repetition.record.metrics.get(main_metric(run.record) or ""),
+        differences=differences,
+        causes=causes,
+    )
 
 
 def _layers_of_repetition(run: Run, replaced: Values) -> list[ConfigLayer]:

@@ -76,8 +76,6 @@ def check_run_can_start(
     data_dir = resolve_data_dir(options.data_dir)
     with collector.collected():
         check_run_name(options.name)
-    with collector.collected():
-        options.notes()
     for logger in config.logger:
         with collector.collected():
             require_extra(f"logger: {logger}", logger, logger)

@@ -6,6 +6,7 @@
 import contextlib
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dlrun.config.sections import EPOCHS
@@ -18,7 +19,7 @@ from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
 from dlrun.runs.find import find_run
 from dlrun.runs.folder import SWEEPS, RunFolder, check_runs_folder_writable
 from dlrun.runs.options import RunOptions, resolve_runs_dir
-from dlrun.runs.run import Run
+from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.shown_results import print_results_json
 
 
@@ -29,18 +30,18 @@ def resume_command(run: Run) -> str | None:
     except DlrunError:  # not installed
         return None
     state = run.state
-    command = shlex.join(["dlrun", "resume", str(run.folder), *run.place_options])
     if state == "waiting":
-        return command
+        return command_to_continue(run)
     if not experiment.resumable or state == "running":
         return None
     has_checkpoint = bool(checkpoint_files(run.folder))
     if state != "finished":
-        return command if has_checkpoint or not run.record.steps else None
+        return command_to_continue(run) if has_checkpoint or not run.record.steps else None
     can_be_longer = EPOCHS in experiment.keys_to_resume(run.settings)
     stopped_early = run.record.stopped_epoch is not None
     continues = has_checkpoint and can_be_longer and not stopped_early
-    return f"{command} {EPOCHS}={2 * (run.record.steps or 1)}" if continues else None
+    epochs = 2 * (run.record.steps or 1)
+    return f"{command_to_continue(run)} {EPOCHS}={epochs}" if continues else None
 
 
 def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
@@ -48,12 +49,13 @@ def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
 
     A finished run continues only with more epochs. A run continues in its own folder; with more
     epochs than it was to have, in a new one. The values in the options can change only a few
-    other keys.
+    other keys. Without a data folder in the options, the run's own is used.
     """
     folder = RunFolder(find_run(run, resolve_runs_dir(options.runs_dir)))
     is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
     with contextlib.nullcontext() if is_final else folder.locked():
         opened = Run.in_folder(folder.path)  # another process may have finished it
+        options = _with_data_dir_of_run(opened, options)
         experiment = experiment_of(opened)
         config = checks.resumed_config(experiment, opened, options)
         checks.check_no_links(folder.path)
@@ -61,6 +63,14 @@ def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
         if steps == experiment.total_steps(config_of(experiment, opened)):
             return _continue_in_its_folder(experiment, opened, config, options), folder.path
     return _continue_in_new_folder(experiment, opened, config, options)
+
+
+def _with_data_dir_of_run(run: Run, options: RunOptions) -> RunOptions:
+    """Return the options with the data folder of a run, if they have none and it still exists."""
+    recorded = run.record.data_dir
+    if options.data_dir is not None or recorded is None or not Path(recorded).is_dir():
+        return options
+    return replace(options, data_dir=Path(recorded))
 
 
 def _continue_in_its_folder(
@@ -83,7 +93,7 @@ def _continue_in_new_folder(
     """Continue a run with more epochs in a new folder; return the exit code and that folder."""
     checks.check_can_continue(experiment, opened, config, options)
     if not checkpoint_files(opened.folder):
-        hint = f"`dlrun resume {shlex.quote(str(opened.folder))}` starts it as it was"
+        hint = f"`{command_to_continue(opened)}` starts it as it was"
         raise DlrunError(f"{opened.folder}: no finished epoch to continue from", hint)
     checks.check_run_can_start(experiment, config, options)
     check_runs_folder_writable(resolve_runs_dir(options.runs_dir))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dlrun.config.included_files import config_folders, read_config_file
 from dlrun.config.yaml_loader import ConfigLayer, Values, flatten_keys, merge_config_layers
+from dlrun.errors import DlrunError
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,10 @@ class ShippedConfig:
     @property
     def place_in_book(self) -> list[float]:
         """Return the experiment's place in ISLP (`reference.place`); without one, the last."""
-        numbers = self.values.get("reference.place")
+        try:
+            numbers = self.values.get("reference.place")
+        except DlrunError:  # invalid YAML, as everything says that uses the experiment
+            return [math.inf]
         is_valid = isinstance(numbers, list) and all(isinstance(number, int) for number in numbers)
         return numbers if is_valid and numbers else [math.inf]
 

@@ -12,7 +12,6 @@ from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.group_rows import describe_data_of_group, group_row
 from dlrun.reports.report_section import ReportSection
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
-from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.groups import Group, Repeat, name_by_varied_settings
 from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.tables import GROUP_COLUMNS, Column, used_columns
@@ -24,7 +23,6 @@ Sections = Mapping[Path, ReportSection]  # by the folder of their run
 
 def complete_report_sections(groups: Sequence[Group], sections: Sections) -> None:
     """Add to each run's report section its settings, and the run that represents its group."""
-    copies = find_copies(CopyOrder.of_run(section.run) for section in sections.values())
     for group in groups:
         for run in group.runs:
             section = sections[run.folder]
@@ -33,7 +31,7 @@ def complete_report_sections(groups: Sequence[Group], sections: Sections) -> Non
                 settings[FOLD] = fold
             if settings:
                 section.title += f", {format_settings_briefly(settings)}"
-            section.copy = copies.get(run.folder, "")
+            section.copy = group.copies.get(run.folder, "")
             if run.is_finished and not section.copy:
                 section.representative = sections[(group.median_run or run).folder]
                 counted = group.counted[Repeat.of(run)]

@@ -95,6 +95,7 @@ class Group:
     runs: list[Run]  # in any state
     # The finished runs without copies; of those with the same seed and fold, the one begun last.
     counted: Mapping[Repeat, Run]
+    copies: Mapping[Path, str]  # of which other run a run is a copy, in words, by folder
     # The settings that tell the config from others beside it.
     settings: Values = field(default_factory=dict)
 
@@ -221,7 +222,11 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     all_runs = list(runs)
     copies = find_copies(map(CopyOrder.of_run, all_runs))
     groups = [
-        Group(members, _newest_by_repeat(members, copies))
+        Group(
+            members,
+            _newest_by_repeat(members, copies),
+            {run.folder: copies[run.folder] for run in members if run.folder in copies},
+        )
         for members in _divide_by_config_and_data(all_runs)
     ]
     return name_by_varied_settings(groups)

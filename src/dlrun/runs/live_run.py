@@ -10,7 +10,6 @@ Whatever else ends the block is recorded as well: an error, a signal, a full dis
 
 import contextlib
 import logging
-import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,7 @@ from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.ranked_metrics import best_epoch
 from dlrun.runs.record import RunRecord, Status, write_run_record
 from dlrun.runs.results import ComparisonWithPublished, DrawnFigures, Results
-from dlrun.runs.run import Run
+from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.trackers import Trackers
 from dlrun.system.console import ProgressHandle
 from dlrun.system.files import file_digest
@@ -76,7 +75,7 @@ class LiveRun:
             update={
                 "status": "running",
                 "run": str(folder.path),
-                "data_dir": str(options.data_dir) if options.data_dir else record.data_dir,
+                "data_dir": options.recorded_data_dir,
                 "resumed" if self.is_resumed else "started": _now(),
                 "threads": self.threads,
                 "config": config.model_dump(mode="json"),
@@ -173,11 +172,12 @@ class LiveRun:
             self._bar.to(done)
 
     def finish_step(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        """Record a finished step; the checkpoint comes first and holds the row too.
+        """Record a finished step: its checkpoint, and then its row of metrics.csv.
 
-        A run that is killed in between loses nothing. `row` goes into metrics.csv, NaN as an empty
-        cell, and `line` (at most 80 columns) on the screen. `state` is all that the next step
-        needs. `part` holds data that this step adds for good; later checkpoints do not repeat them.
+        The checkpoint holds all rows, so that a run that is killed in between loses nothing; a new
+        column of the row is added to metrics.csv before. `row` goes in with NaN as an empty cell,
+        and `line` (at most 80 columns) on the screen. `state` is all that the next step needs.
+        `part` holds data that this step adds for good; later checkpoints do not repeat them.
         """
         self.rows = self._metrics.widen(self.rows, row)
         rows = [*self.rows, dict(row)]
@@ -317,10 +317,8 @@ class LiveRun:
 
     def _warn_how_to_continue(self) -> None:
         before = "" if self.rows else " before the first step was finished"
-        words = ["dlrun", "resume", str(self.folder.path)]
-        if self.options.data_dir:
-            words += ["--data-dir", str(self.options.data_dir)]
-        self.screen.warn(f"stopped{before}; continue with: {shlex.join(words)}")
+        stopped = Run(self.folder.path, self.record)
+        self.screen.warn(f"stopped{before}; continue with: {command_to_continue(stopped)}")
 
 
 def _now() -> str:

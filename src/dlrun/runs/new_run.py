@@ -59,7 +59,7 @@ def new_record(
         id=uuid.uuid4().hex,
         experiment=experiment.name,
         status="waiting",
-        data_dir=str(options.data_dir) if options.data_dir else None,
+        data_dir=options.recorded_data_dir,
         seed=config.seed,
         is_stochastic=experiment.stochastic,
         depends_on_seed=experiment.depends_on_seed(config),
@@ -94,7 +94,7 @@ def write_first_files(
     if continued is not None:
         screen = options.console()
         checkpoint.copy_checkpoint(continued.folder, continued.record.id, folder, record.id, screen)
-    if (notes := options.notes()) != RunNotes():
+    if (notes := options.notes) != RunNotes():
         change_notes(folder.path, lambda _: notes)
     # Last: a folder with a config.yaml is a run, and has the others.
     folder.write(CONFIG, _config_yaml(record))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.config.yaml_loader import ConfigLayer
@@ -20,8 +20,7 @@ class RunOptions:
     runs_dir: Path | None = None
     data_dir: Path | None = None
     name: str | None = None
-    note: str = ""
-    tags: Sequence[str] = ()
+    notes: RunNotes = field(default_factory=RunNotes)  # the note and the tags of a new run
     summary: bool = False
     dry_run: bool = False
     force: bool = False  # resume even if code or packages have changed
@@ -32,9 +31,10 @@ class RunOptions:
     screen: Screen | None = None  # where to print instead of the terminal's own screen
     sweep: SweepMembership | None = None  # the sweep that the run belongs to
 
-    def notes(self) -> RunNotes:
-        """Return the note and tags of a new run. Raises ConfigError if one of them is invalid."""
-        return RunNotes().changed(self.note, add=self.tags)
+    @property
+    def recorded_data_dir(self) -> str | None:
+        """Return the data folder as a record names it, for a resume from any working folder."""
+        return str(self.data_dir.absolute()) if self.data_dir else None
 
     def console(self) -> Screen:
         """Return the screen to which the run prints its results, notes and progress."""

@@ -110,7 +110,7 @@ class RunRecord(BaseModel):
     experiment: str
     status: Status
     run: Annotated[str, MAY_DIFFER] = ""  # path of its folder when it began
-    # The option --data-dir; None: DLRUN_DATA_DIR or the default.
+    # The data folder that a command named, which a resume uses; None: the default.
     data_dir: Annotated[str | None, MAY_DIFFER] = None
     started: Annotated[str | None, MAY_DIFFER] = None  # as ISO 8601 in UTC
     resumed: Annotated[str | None, MAY_DIFFER] = None  # time of the last resume

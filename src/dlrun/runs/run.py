@@ -164,8 +164,7 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if not self.is_finished:
-            again = ["dlrun", "resume", str(self.folder), *self.place_options]
-            hint = f"`{shlex.join(again)}` continues it, unless it is running"
+            hint = f"`{command_to_continue(self)}` continues it, unless it is running"
             raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
 
     def read_if_written(self, name: str) -> bytes | None:
@@ -221,6 +220,14 @@ class Run:
         tested = [name for name in self.record.metrics if name.startswith(TESTED)]
         metrics = "".join(f", {name} {format_metric(self.record.metrics[name])}" for name in tested)
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
+
+
+def command_to_continue(run: Run) -> str:
+    """Return the command that begins a run that waits, or continues a run where it stopped.
+
+    `experiments.resuming.resume_command` says whether a run can be continued.
+    """
+    return shlex.join(["dlrun", "resume", str(run.folder), *run.place_options])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Watch SLURM jobs until they have ended: the queue, their exit codes and their output."""
 
 import contextlib
-import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from dlrun.errors import DlrunError, Interrupted
-from dlrun.runs.run import Run
+from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.shown_results import print_results_json
 from dlrun.slurm.job import EXIT_CODE_FILE, JOB_ID_FILE, SLURM_FOLDER, STDERR_FILE, STDOUT_FILE
 from dlrun.system.console import Screen
@@ -89,10 +88,9 @@ def wait_for_job(run_folder: Path, job_id: str, screen: Screen, *, as_json: bool
         screen.note(f"job {job_id} continues; `scancel {job_id}` ends it")
         raise
     if code is None:
-        state = Run.in_folder(run_folder).state
-        problem = f"job {job_id} is no longer in SLURM's queue, its run is {state}"
-        again = shlex.join(["dlrun", "resume", str(run_folder)])
-        hint = f"SLURM's messages are in {job_folder}; `{again}` continues here"
+        run = Run.in_folder(run_folder)
+        problem = f"job {job_id} is no longer in SLURM's queue, its run is {run.state}"
+        hint = f"SLURM's messages are in {job_folder}; `{command_to_continue(run)}` continues here"
         raise DlrunError(problem, hint)
     if as_json:
         print_results_json(run_folder, screen)

@@ -1,4 +1,4 @@
-"""Execute a sweep: its plan says the points to run next, an executor runs them until all ended.
+"""Execute a sweep: the sweep says the points to run next, an executor runs them until all ended.
 
 A sweep is waiting runs. The plan lists points: each is an experiment and a config. When an executor
 has a place for a point, `Sweep.run_to_resume` makes the folder of its run, whose state is
@@ -18,7 +18,7 @@ from dlrun.runs.new_run import remove_unless_begun
 from dlrun.runs.run import Run
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
-from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
+from dlrun.sweeps.sweep_plan import SweepPoint
 from dlrun.system.console import Screen
 
 
@@ -33,13 +33,13 @@ class SweepRun(NamedTuple):
 class EndedRun:
     """Says how the run of a point has ended.
 
-    error: why the run has failed, unless its record says that it has finished; empty if it was
-    stopped.
+    error_if_unfinished: why the run has failed, unless its record says that it has finished; empty
+    if it was stopped.
     """
 
     point: SweepPoint
     folder: Path
-    error: str = ""
+    error_if_unfinished: str = ""
     hint: str = ""  # what to do about the error
 
 
@@ -82,16 +82,16 @@ def execute_sweep(sweep: Sweep, state: SweepState, executor: Executor, screen: S
     Points that are `taken` in the state are left out. Raises Interrupted or Terminated after a
     signal, once all processes have ended.
     """
-    progress = _begin_progress(sweep.plan, state, screen)
-    if progress.ended == progress.total:
+    execution = _Execution.begin(sweep, state, executor, screen)
+    if execution.progress.ended == execution.progress.total:
         return
-    with executor.opened(progress), progress.drawn():
-        _submit_next_points(sweep, state, executor, progress)
+    with executor.opened(execution.progress), execution.progress.drawn():
+        execution.submit_next_points()
         while not executor.is_idle:
             try:
                 for ended in executor.wait_for_ended():
-                    _note_end(ended, state, progress)
-                    _submit_next_points(sweep, state, executor, progress)
+                    execution.note_end(ended)
+                    execution.submit_next_points()
             except Stopped as stopped:
                 executor.stop(stopped)
     state.runs = sweep.find_runs()
@@ -99,40 +99,75 @@ def execute_sweep(sweep: Sweep, state: SweepState, executor: Executor, screen: S
 
 def submit_sweep(sweep: Sweep, state: SweepState, executor: Executor, screen: Screen) -> None:
     """Hand out the points of a sweep that have not finished, and do not wait for their runs."""
-    _submit_next_points(sweep, state, executor, _begin_progress(sweep.plan, state, screen))
+    _Execution.begin(sweep, state, executor, screen).submit_next_points()
 
 
-def _begin_progress(plan: SweepPlan, state: SweepState, screen: Screen) -> SweepProgress:
-    """Return the progress of a sweep of which some points may have finished before."""
-    points = [point for point in plan.points if point.number not in state.taken]
-    done = sum(state.is_done(point) for point in points)
-    return SweepProgress(plan, screen, len(points) + plan.runs_to_choose, done)
+@dataclass(frozen=True)
+class _Execution:
+    """Hands the points of a sweep to an executor, and notes in the state how their runs end."""
 
+    sweep: Sweep
+    state: SweepState
+    executor: Executor
+    progress: SweepProgress
 
-def _submit_next_points(
-    sweep: Sweep, state: SweepState, executor: Executor, progress: SweepProgress
-) -> None:
-    """Make the runs of the next points of a sweep's plan, and hand them to an executor.
+    @classmethod
+    def begin(
+        cls, sweep: Sweep, state: SweepState, executor: Executor, screen: Screen
+    ) -> "_Execution":
+        """Return the execution of a sweep of which some points may have finished before."""
+        points = [point for point in sweep.plan.points if point.number not in state.taken]
+        done = sum(state.is_done(point) for point in points)
+        total = len(points) + sweep.plan.runs_to_choose
+        return cls(sweep, state, executor, SweepProgress(sweep.plan, screen, total, done))
 
-    This is repeated as long as the executor has places, and the plan has points.
-    """
-    while executor.places != 0:
-        points = sweep.plan.next_points(state.runs, state.taken)[: executor.places]
-        sweep.write_plan()  # a search may have added them
-        if not points:
-            return
-        state.taken.update(point.number for point in points)
+    def submit_next_points(self) -> None:
+        """Make the runs of the next points of the plan, and hand them to the executor.
+
+        This is repeated as long as the executor has places, and the plan has points.
+        """
+        while self.executor.places != 0:
+            points = self.sweep.next_points(self.state.runs, self.state.taken)
+            points = points[: self.executor.places]
+            if not points:
+                return
+            self.state.taken.update(point.number for point in points)
+            self._submit(points)
+
+    def _submit(self, points: Sequence[SweepPoint]) -> None:
+        """Make the runs of some points, and hand them to the executor."""
         runs: list[SweepRun] = []
         with _removed_if_refused(runs):
             for point in points:
-                known = state.runs.get(point.number)
-                if known is not None and executor.take_over(point, known):
+                known = self.state.runs.get(point.number)
+                if known is not None and self.executor.take_over(point, known):
                     continue
                 try:
-                    runs.append(SweepRun(point, sweep.run_to_resume(point, known)))
+                    run = self.sweep.run_to_resume(point, known)
                 except (DlrunError, OSError) as error:  # such as a full disk: only this point fails
-                    _note_failure(point, error, state, progress)
-            executor.submit(runs)
+                    self._note_failure(point, error)
+                else:
+                    runs.append(SweepRun(point, run))
+            self.executor.submit(runs)
+
+    def _note_failure(self, point: SweepPoint, error: Exception) -> None:
+        """Store and show why the run of a point cannot be made."""
+        known = as_known_error(error)
+        assert known is not None
+        self.progress.end(point, None, known.message)
+        self.state.fail(point, known.message, known.hint, self.progress.screen)
+
+    def note_end(self, ended: EndedRun) -> None:
+        """Store and show how the run of a point has ended."""
+        run = None
+        with contextlib.suppress(DlrunError):  # removed or damaged
+            run = Run.in_folder(ended.folder)
+            self.state.runs[ended.point.number] = run
+        self.progress.end(ended.point, run, ended.error_if_unfinished)
+        if ended.error_if_unfinished and not (run is not None and run.is_finished):
+            self.state.fail(
+                ended.point, ended.error_if_unfinished, ended.hint, self.progress.screen
+            )
 
 
 @contextlib.contextmanager
@@ -144,24 +179,3 @@ def _removed_if_refused(runs: Sequence[SweepRun]) -> Iterator[None]:
         for planned in runs:
             remove_unless_begun(planned.run.folder)
         raise
-
-
-def _note_failure(
-    point: SweepPoint, error: Exception, state: SweepState, progress: SweepProgress
-) -> None:
-    """Store and show why the run of a point cannot be made."""
-    known = as_known_error(error)
-    assert known is not None
-    progress.end(point, None, known.message)
-    state.fail(point, known.message, known.hint, progress.screen)
-
-
-def _note_end(ended: EndedRun, state: SweepState, progress: SweepProgress) -> None:
-    """Store and show how the run of a point has ended."""
-    run = None
-    with contextlib.suppress(DlrunError):  # removed or damaged
-        run = Run.in_folder(ended.folder)
-        state.runs[ended.point.number] = run
-    progress.end(ended.point, run, ended.error)
-    if ended.error and not (run is not None and run.is_finished):
-        state.fail(ended.point, ended.error, ended.hint, progress.screen)

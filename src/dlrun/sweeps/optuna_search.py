@@ -23,13 +23,13 @@ from dlrun.runs.ranked_metrics import selection_metric
 from dlrun.runs.run import Run
 from dlrun.runs.shown_results import HOLD_OUT
 from dlrun.sweeps.search_space import KeySearchSpace
-from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
+from dlrun.sweeps.sweep_plan import SweepPlan
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would report each study
 
 
-def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPoint]:
-    """Choose a sweep's next config by Optuna, and return its planned runs; none after the last.
+def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> SweepPlan:
+    """Choose a sweep's next config by Optuna; return the plan with its points, if there is one.
 
     A choice depends only on the seed, its number and the finished runs: a sweep that was
     interrupted and continued chooses what an undisturbed one does, if its runs do not overlap. A
@@ -56,9 +56,11 @@ def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[SweepPo
                 study.add_trial(trial)
         params = study.ask(distributions).params
         settings = {space.key: _value(space, params[space.key]) for space in search.spaces}
-        if points := plan.add_choice(settings):
-            return points
-    return []
+        count_before = len(plan.points)
+        plan = plan.with_choice(settings)
+        if len(plan.points) > count_before:
+            return plan
+    return plan
 
 
 def _score(run: Run | None) -> float:

@@ -13,8 +13,9 @@ from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs import environment
 from dlrun.runs.groups import varied_keys
 from dlrun.runs.options import RunOptions, resolve_data_dir
+from dlrun.sweeps.place import Place
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, SearchSpace, Settings
-from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, digests_of_data
+from dlrun.sweeps.sweep_plan import REPEATS, SweepPlan, add_settings, hash_data_files
 from dlrun.system.console import Screen
 
 ERRORS_SHOWN = 20
@@ -26,24 +27,23 @@ def make_sweep_plan(
     run_options: RunOptions,
     search_space: SearchSpace,
     screen: Screen,
-    *,
-    is_local: bool = True,
+    place: Place,
 ) -> SweepPlan:
     """Return the plan of a sweep, after validating the config of every planned run.
 
-    `run_options` are the options of a single run; `is_local`: the runs use this machine's devices.
-    Raises ConfigError for an invalid `--set` or KEY=VALUES text, or with all errors of all points.
+    `run_options` are the options of a single run. Raises ConfigError for an invalid `--set` or
+    KEY=VALUES text, or with all errors of all points.
     """
     base = merge_experiment_config(experiment, run_options)
     base_seed = flatten_keys(base.values).get(SEED)
     seed = base_seed if isinstance(base_seed, int) else 0
     layers, searched_keys = _planned_layers(experiment, base, search_space, seed, run_options)
-    configs = _validate_points(experiment, layers, run_options, is_local=is_local)
+    configs = _validate_points(experiment, layers, run_options, place)
     adaptive = search_space.adaptive_search(seed)
     keys, points = _keys_and_points(configs, searched_keys, adaptive, screen)
     if adaptive is not None:
         _refuse_search_of_rows(experiment, keys)
-    if search_space.folds is not None and is_local and not run_options.dry_run:
+    if search_space.folds is not None and place.is_local and not run_options.dry_run:
         _check_folds(experiment, configs, run_options)
     plan = SweepPlan(
         id=uuid.uuid4().hex,
@@ -54,16 +54,14 @@ def make_sweep_plan(
         packages=environment.package_versions(["optuna"] if adaptive else []),
         base=configs[0].model_dump(mode="json"),  # every point sets all keys that vary
         keys=[key for key in keys if key not in REPEATS],
-        points=[],
+        points=(),
         search=adaptive,
-        data=digests_of_data(experiment, configs, run_options.data_dir),
-        note=run_options.note,
-        tags=list(run_options.tags),
+        data=tuple(hash_data_files(experiment, configs, run_options.data_dir)),
+        notes=run_options.notes,
     )
     for settings, config in points:
         plan.keep_config(settings, config)
-    plan.add_points(settings for settings, _ in points)
-    return plan
+    return plan.with_points(settings for settings, _ in points)
 
 
 def _planned_layers(
@@ -118,8 +116,7 @@ def _validate_points(
     experiment: AnyExperiment,
     layers: Iterable[ConfigLayer],
     run_options: RunOptions,
-    *,
-    is_local: bool,
+    place: Place,
 ) -> list[ExperimentConfig]:
     """Return the valid config of every point, or raise ConfigError with the errors of them all."""
     configs: list[ExperimentConfig] = []
@@ -132,7 +129,7 @@ def _validate_points(
             is_new = section not in checked_sections  # the files of equal sections are read once
             checked_sections.add(section)
             check_run_can_start(
-                experiment, config, run_options, is_local=is_local, reads_data=is_new
+                experiment, config, run_options, is_local=place.is_local, reads_data=is_new
             )
             configs.append(config)
     collector.raise_all(" in the sweep", ERRORS_SHOWN)

@@ -42,7 +42,7 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
         done = [run for run in begun if run.is_finished and run.record.metrics]
         settings = {key: points[0].settings.get(key) for key in plan.keys}
         groups += [
-            ConfigOfSweep(group.runs, group.counted, settings, len(points))
+            ConfigOfSweep(group.runs, group.counted, group.copies, settings, len(points))
             for group in group_runs(done)
         ]
     return groups if describe_different_rows(groups) else sorted(groups, key=_rank)

@@ -9,9 +9,10 @@ from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.find import find_sweep
 from dlrun.runs.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
 from dlrun.runs.options import RunOptions, resolve_runs_dir
-from dlrun.slurm.submit import SlurmOptions, require_slurm
+from dlrun.slurm.submit import require_slurm
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.execute import Executor, execute_sweep, submit_sweep
+from dlrun.sweeps.place import Place, ThisMachine
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.results import SweepResults
@@ -22,88 +23,72 @@ from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
 from dlrun.system.console import Screen, pluralize
 
 
-def run_sweep(
-    experiment: AnyExperiment | None,
-    options: RunOptions,
-    search: SearchSpace,
-    *,
-    resume: str | None = None,
-    jobs: int | None = None,
-    slurm_options: SlurmOptions | None = None,
-    wait: bool = False,
+def start_sweep(
+    experiment: AnyExperiment, options: RunOptions, search: SearchSpace, place: Place
 ) -> tuple[int, SweepResults | None]:
-    """Run or continue a sweep of an experiment, show its summary; return exit code and results.
+    """Run a new sweep of an experiment, show its summary; return the exit code and the results.
 
-    resume: the sweep to continue, whose experiment is then None. slurm_options: None: run on this
-    machine. The code is 1 if a point failed or the table cannot be written; there are no results
-    of a dry run, or if nobody waits for SLURM's jobs. Raises ConfigError with every error before
-    anything begins; Interrupted or Terminated after all runs have ended.
+    The code is 1 if a point failed or the table cannot be written; there are no results of a dry
+    run, or if nobody waits for SLURM's jobs. Raises ConfigError with every error before anything
+    begins; Interrupted or Terminated after all runs have ended.
     """
     screen = options.console()
-    on_slurm = slurm_options is not None
-    if on_slurm:
+    if not place.is_local:
         require_slurm()
-    if resume is not None:
-        sweep = _open_sweep(resume, options, on_slurm=on_slurm)
-    else:
-        assert experiment is not None
-        plan = _plan_sweep(experiment, options, search, screen, on_slurm=on_slurm)
-        runs_dir = resolve_runs_dir(options.runs_dir)
-        if options.dry_run:
-            _show_points(plan, screen, json=options.json)
-            if plan.note_on_rows:
-                screen.warn(plan.note_on_rows)
-            folder = runs_dir / experiment.name
-            checked = "points" if plan.points else "ends of spaces"
-            screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
-            return 0, None
-        sweep = Sweep(plan, RunFolder.claim_sweep(runs_dir, plan.name).path, options.data_dir)
-    again = sweep.resume_command + (" --slurm ... --wait" if on_slurm else "")
+    runs_dir = resolve_runs_dir(options.runs_dir)
+    check_runs_folder_writable(runs_dir)
+    name = options.name or secrets.token_hex(4)
+    plan = make_sweep_plan(name, experiment, options, search, screen, place)
+    plan.check_can_run(place)
+    if options.dry_run:
+        _show_points(plan, screen, json=options.json)
+        if plan.note_on_rows:
+            screen.warn(plan.note_on_rows)
+        checked = "points" if plan.points else "ends of spaces"
+        folder = runs_dir / experiment.name
+        screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
+        return 0, None
+    folder = RunFolder.claim_sweep(runs_dir, plan.name).path
+    return _run_sweep(Sweep(plan, folder, options.data_dir), options, place)
+
+
+def continue_sweep(name: str, options: RunOptions, place: Place) -> tuple[int, SweepResults | None]:
+    """Run the points of an earlier sweep that have not finished; return what `start_sweep` does.
+
+    Raises DlrunError if the sweep cannot be continued.
+    """
+    if not place.is_local:
+        require_slurm()
+    folder = find_sweep(name, resolve_runs_dir(options.runs_dir))
+    plan = read_sweep_plan(folder, force=options.force)
+    plan.check_data_unchanged(folder, options.data_dir)
+    plan.check_can_run(place)
+    return _run_sweep(Sweep(plan, folder, options.data_dir), options, place)
+
+
+def _run_sweep(sweep: Sweep, options: RunOptions, place: Place) -> tuple[int, SweepResults | None]:
+    """Run what has not finished of a sweep; return what `start_sweep` does."""
+    screen = options.console()
+    again = sweep.resume_command + ("" if place.is_local else " --slurm ... --wait")
     with RunFolder(sweep.folder).locked(SWEEP_LOCK), telling_how_to_continue(again, screen):
-        if resume is None:
-            sweep.write_plan()
+        sweep.write_plan()
         screen.note(f"sweep folder: {sweep.folder}")
         if sweep.plan.note_on_rows:
             screen.warn(sweep.plan.note_on_rows)
         state = SweepState(sweep.find_runs())
         executor: Executor
-        if slurm_options is None:
+        if isinstance(place, ThisMachine):
             preload_fork_server([sweep.plan.experiment])
-            executor = Processes(sweep, screen, jobs, options.force)
+            executor = Processes(sweep, screen, place.jobs, options.force)
         else:
-            executor = SlurmJobs(sweep, screen, slurm_options, options)
-            if not wait:
+            executor = SlurmJobs(sweep, screen, place.options, options)
+            if not place.wait:
                 submit_sweep(sweep, state, executor, screen)
                 if executor.job_ids:
                     executor.show_submission(again, json=options.json)
                     return 1 if state.failed else 0, None
         execute_sweep(sweep, state, executor, screen)
         return _finish(sweep, state, options, screen)
-
-
-def _open_sweep(name: str, options: RunOptions, *, on_slurm: bool) -> Sweep:
-    """Return the sweep with a name, or raise DlrunError if it cannot be continued."""
-    folder = find_sweep(name, resolve_runs_dir(options.runs_dir))
-    plan = read_sweep_plan(folder, force=options.force)
-    plan.check_data_unchanged(folder, options.data_dir)
-    plan.check_can_run(on_slurm=on_slurm)
-    return Sweep(plan, folder, options.data_dir)
-
-
-def _plan_sweep(
-    experiment: AnyExperiment,
-    options: RunOptions,
-    search: SearchSpace,
-    screen: Screen,
-    *,
-    on_slurm: bool,
-) -> SweepPlan:
-    """Return the plan of a new sweep, or raise DlrunError if it cannot be run."""
-    check_runs_folder_writable(resolve_runs_dir(options.runs_dir))
-    name = options.name or secrets.token_hex(4)
-    plan = make_sweep_plan(name, experiment, options, search, screen, is_local=not on_slurm)
-    plan.check_can_run(on_slurm=on_slurm)
-    return plan
 
 
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shlex
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sweep:
-    """Represents a sweep by its plan, its folder, and the folder of its data."""
+    """Represents a sweep by its plan, its folder, and the folder of its data.
+
+    A search replaces the plan by one with more points, see `next_points`.
+    """
 
     plan: SweepPlan
     folder: Path
@@ -45,6 +49,21 @@ class Sweep:
         file = self.folder / PLAN
         if not file.is_file() or file.read_bytes() != content:
             RunFolder(self.folder).write(PLAN, content)
+
+    def next_points(self, runs: Mapping[int, Run], taken: Collection[int]) -> list[SweepPoint]:
+        """Return the points to run next: of a grid all at once, of a search those of one config.
+
+        There are none once all have finished. What a search chooses is written into the plan. See
+        `SweepPlan.unfinished_points` for the parameters.
+        """
+        points = self.plan.unfinished_points(runs, taken)
+        if points or not self.plan.runs_to_choose:
+            return points
+        from dlrun.sweeps.optuna_search import choose_next_config  # slow: optuna, an extra
+
+        self.plan = choose_next_config(self.plan, runs)
+        self.write_plan()
+        return self.plan.unfinished_points(runs, taken)
 
     def find_runs(self) -> dict[int, Run]:
         """Return the runs of the sweep by their numbers in its plan, without copies.

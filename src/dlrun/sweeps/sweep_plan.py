@@ -18,13 +18,15 @@ from dlrun.experiments.registry import find_experiment
 from dlrun.runs import environment
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.runs.folder import PLAIN_NAME, PLAN, SWEEPS
+from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import SweepMembership
 from dlrun.runs.run import Run
+from dlrun.sweeps.place import Place
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
 from dlrun.system.extras import require_extra
 
-FORMAT = 2
+FORMAT = 3
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 
 
@@ -59,8 +61,29 @@ class SweepPoint(BaseModel, frozen=True):
         return f"{format_settings_briefly(self.config)} {format_settings_briefly(repeat)}".strip()
 
 
+class DataFile(BaseModel, frozen=True):
+    """Says what a file of a sweep's data contained when the sweep was planned.
+
+    number: its place among all files, from 1: files of several folders may have the same name.
+    """
+
+    number: int
+    name: str
+    digest: str
+
+    def is_changed_in(self, files: Iterable["DataFile"]) -> bool:
+        """Return whether the same file has another content among files of today."""
+        return any(
+            (file.number, file.name) == (self.number, self.name) and file.digest != self.digest
+            for file in files
+        )
+
+
 class SweepPlan(BaseModel):
-    """Holds the plan of a sweep, which is the content of sweep.json."""
+    """Holds the plan of a sweep, which is the content of sweep.json.
+
+    A plan never changes: a search makes a new plan with each config that it chooses.
+    """
 
     model_config = FILE_MODEL
     format: int = FORMAT
@@ -72,12 +95,11 @@ class SweepPlan(BaseModel):
     packages: dict[str, str | None]
     base: Settings  # the whole config that all points share
     keys: list[str]  # keys that vary, except the seed and the fold
-    points: list[SweepPoint]  # all but those that a search has not chosen yet
+    points: tuple[SweepPoint, ...]  # all but those that a search has not chosen yet
     search: AdaptiveSearch | None = None
-    choices: list[int] = Field(default_factory=list)  # indices in `points_by_config`
-    data: dict[str, str] = Field(default_factory=dict)  # hashes of the files of the data
-    note: str = ""  # note with which its runs begin
-    tags: list[str] = Field(default_factory=list)
+    choices: tuple[int, ...] = ()  # indices in `points_by_config`
+    data: tuple[DataFile, ...] = ()
+    notes: RunNotes = Field(default_factory=RunNotes)  # with which its runs begin
     _configs: dict[str, ExperimentConfig] = PrivateAttr(default_factory=dict)  # see `config_of`
 
     @property
@@ -113,30 +135,26 @@ class SweepPlan(BaseModel):
             by_config.setdefault(repr(point.config), []).append(point)
         return list(by_config.values())
 
-    def next_points(self, runs: Mapping[int, Run], taken: Collection[int]) -> list[SweepPoint]:
-        """Return the points to run next: of a grid all at once, of a search those of one config.
+    def unfinished_points(
+        self, runs: Mapping[int, Run], taken: Collection[int]
+    ) -> list[SweepPoint]:
+        """Return the points without a finished run.
 
-        There are none once all have finished. runs: the runs so far, by the points' numbers.
-        taken: the numbers of points that are not to be returned. A search adds what it chooses to
-        the plan.
+        runs: the runs so far, by the points' numbers. taken: the numbers of points that are not to
+        be returned.
         """
-        points = [
+        return [
             point
             for point in self.points
             if point.number not in taken
             and not (point.number in runs and runs[point.number].is_finished)
         ]
-        if points or not self.runs_to_choose:
-            return points
-        from dlrun.sweeps.optuna_search import choose_next_config  # slow: optuna, an extra
 
-        return choose_next_config(self, runs)
-
-    def check_can_run(self, *, on_slurm: bool) -> None:
-        """Raise ConfigError if a search cannot choose the configs, or not on SLURM."""
+    def check_can_run(self, place: Place) -> None:
+        """Raise ConfigError if a search cannot choose the configs, or not of runs at this place."""
         if self.search is not None:
             require_extra("--sampler tpe", "optuna", "optuna")
-            if on_slurm:
+            if not place.is_local:
                 raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
 
     @property
@@ -145,22 +163,24 @@ class SweepPlan(BaseModel):
         search = self.search
         return (search.trials - len(self.choices)) * len(search.repeats) if search else 0
 
-    def add_choice(self, settings: Settings) -> list[SweepPoint]:
-        """Add the points of a config that a search chose; return them, none if it was known."""
+    def with_choice(self, settings: Settings) -> "SweepPlan":
+        """Return the plan with the config that a search chose next.
+
+        It has the points of this config, unless the config was chosen before.
+        """
         assert self.search is not None
         known = [repr(points[0].config) for points in self.points_by_config]
         if repr(settings) in known:
-            self.choices.append(known.index(repr(settings)))
-            return []
-        self.choices.append(len(known))
-        return self.add_points(settings | repeat for repeat in self.search.repeats)
+            choice = known.index(repr(settings))
+            return self.model_copy(update={"choices": (*self.choices, choice)})
+        plan = self.with_points(settings | repeat for repeat in self.search.repeats)
+        return plan.model_copy(update={"choices": (*self.choices, len(known))})
 
-    def add_points(self, settings: Iterable[Settings]) -> list[SweepPoint]:
-        """Add a point with each of the settings, and return the new points."""
+    def with_points(self, settings: Iterable[Settings]) -> "SweepPlan":
+        """Return the plan with a point more for each of the settings."""
         numbered = enumerate(settings, start=len(self.points) + 1)
         added = [SweepPoint(number=number, settings=values) for number, values in numbered]
-        self.points.extend(added)
-        return added
+        return self.model_copy(update={"points": (*self.points, *added)})
 
     def keep_config(self, settings: Settings, config: ExperimentConfig) -> None:
         """Keep the valid config of a point with these settings for `config_of`."""
@@ -182,11 +202,10 @@ class SweepPlan(BaseModel):
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
         """Raise DataError if a file of the data has changed since the sweep was planned."""
-        digests = digests_of_data(self.experiment, self.all_configs(), data_dir)
-        for file, digest in self.data.items():
-            if digests.get(file, digest) != digest:
-                name = file.partition(" ")[2]
-                problem = f"{folder}: its runs would not be comparable: {name} has changed"
+        today = hash_data_files(self.experiment, self.all_configs(), data_dir)
+        for file in self.data:
+            if file.is_changed_in(today):
+                problem = f"{folder}: its runs would not be comparable: {file.name} has changed"
                 raise DataError(problem, "put the data back, or start a new sweep")
 
     def run_options(self, point: SweepPoint, common: RunOptions) -> RunOptions:
@@ -195,8 +214,7 @@ class SweepPlan(BaseModel):
         return replace(
             common,
             name=f"{self.name}-{point.number:0{digits}}",
-            note=self.note,
-            tags=self.tags,
+            notes=self.notes,
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
 
@@ -221,10 +239,10 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
     return plan
 
 
-def digests_of_data(
+def hash_data_files(
     experiment: AnyExperiment, configs: Iterable[ExperimentConfig], data_dir: Path | None
-) -> dict[str, str]:
-    """Return a hash of each file of the configs' data that this machine has."""
+) -> list[DataFile]:
+    """Return the files of the configs' data that this machine has, with their hashes."""
     folder = resolve_data_dir(data_dir)
     paths: dict[Path, None] = {}  # in order, each once
     for config in configs:
@@ -233,11 +251,11 @@ def digests_of_data(
             paths |= dict.fromkeys(experiment.data.paths(section, folder))
         else:
             paths |= dict.fromkeys(config.data_files(folder))
-    return {
-        f"{number} {path.name}": hash_user_data(path, folder)
+    return [
+        DataFile(number=number, name=path.name, digest=hash_user_data(path, folder))
         for number, path in enumerate(paths, start=1)
         if path.exists()
-    }
+    ]
 
 
 def add_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:

@@ -1,7 +1,6 @@
 """Look for the data of what is to be reproduced, and download those that are missing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import DataError
@@ -23,36 +22,41 @@ class PreparedTask:
     missing: str = ""
 
 
-def prepare_tasks(
-    tasks: Sequence[ReproductionTask], options: RunOptions, screen: Screen
-) -> list[PreparedTask]:
-    """Prepare the tasks: look for their data, and download those that are missing.
+@dataclass(frozen=True)
+class DataSearch:
+    """Looks for the data of tasks, and downloads those that are missing; each data set once.
 
-    Each data set is tried once. Variants have the data of their experiment. Raises ConfigError if a
-    config does not fit its data, DlrunError if an experiment cannot be loaded.
+    found: by experiment, the settings with which its data are used; its variants have the same.
+    failures: by data set, why it is missing.
     """
-    prepared: list[PreparedTask] = []
-    lab_settings: dict[str, Values] = {}  # of each experiment whose data were found
-    failures: dict[str, str] = {}  # of each data set why it is missing
-    for task in tasks:
+
+    options: RunOptions
+    screen: Screen
+    found: dict[str, Values] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def prepare(self, task: ReproductionTask) -> PreparedTask:
+        """Prepare a task.
+
+        Raises ConfigError if its config does not fit its data, DlrunError if its experiment cannot
+        be loaded.
+        """
         name = task.experiment.name
         data = task.experiment.data
         data_name = name if data is None else data.name
-        if name not in lab_settings and data_name not in failures:
+        if name not in self.found and data_name not in self.failures:
             try:
-                lab_settings[name] = _look_for_data(task, options, screen)
+                self.found[name] = self._look_for_data(task)
             except OSError as error:
-                failures[data_name] = f"its data: {error.strerror}"
+                self.failures[data_name] = f"its data: {error.strerror}"
             except DataError as error:
-                failures[data_name] = error.message
-        missing = "" if name in lab_settings else failures[data_name]
-        settings = lab_settings.get(name, {}) | task.variant
-        prepared.append(PreparedTask(task, with_settings(options, settings), missing))
-    return prepared
+                self.failures[data_name] = error.message
+        missing = "" if name in self.found else self.failures[data_name]
+        settings = self.found.get(name, {}) | task.variant
+        return PreparedTask(task, with_settings(self.options, settings), missing)
 
-
-def _look_for_data(task: ReproductionTask, options: RunOptions, screen: Screen) -> Values:
-    """Return the settings with which the data of a task are used; download what is missing."""
-    screen.note(f"data of {task.experiment.name}")
-    data_dir = resolve_data_dir(options.data_dir)
-    return task.experiment.load_implementation().lab_setup(task.config, data_dir, screen)
+    def _look_for_data(self, task: ReproductionTask) -> Values:
+        """Return the settings with which the data of a task are used."""
+        self.screen.note(f"data of {task.experiment.name}")
+        data_dir = resolve_data_dir(self.options.data_dir)
+        return task.experiment.load_implementation().lab_setup(task.config, data_dir, self.screen)

@@ -2,8 +2,8 @@
 
 import itertools
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -37,12 +37,20 @@ or equal to a fit that depends on no seed; with fewer than 5 seeds nothing is sa
 class ReproductionReport:
     """Holds the outcomes of all tasks, as far as they are, for the page, the screen and JSON.
 
-    command: continues the reproduction. page: the path of the page.
+    command: continues the reproduction. page: the path of the page. left_out: why broken
+    experiments of other packages are left out, by name.
     """
 
     outcomes: Sequence[Outcome]
     command: str
     page: Path
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def with_outcome(self, outcome: Outcome) -> "ReproductionReport":
+        """Return the report with a newer outcome of a task."""
+        title = outcome.task.title
+        outcomes = [outcome if old.task.title == title else old for old in self.outcomes]
+        return replace(self, outcomes=outcomes)
 
     @cached_property
     def comparisons(self) -> list[BaselineComparison | None]:
@@ -61,8 +69,9 @@ class ReproductionReport:
 
     @property
     def remarks(self) -> list[str]:
-        """Return what the reader must know: what is missing, failed, damaged or not comparable."""
-        return [remark for outcome in self.outcomes for remark in _remarks(outcome)]
+        """Return what the reader must know: what is missing, failed, broken or not comparable."""
+        remarks = [remark for outcome in self.outcomes for remark in _remarks(outcome)]
+        return remarks + [f"Left out: {name}: {why}" for name, why in self.left_out.items()]
 
     def write_page(self) -> None:
         """Write the page about the runs. Raises OSError if it cannot be written."""
@@ -98,6 +107,7 @@ class ReproductionReport:
             "command": self.command,
             "page": str(self.page),
             "experiments": [_outcome_as_object(*pair) for pair in pairs],
+            "left_out": self.left_out,
         }
 
 

@@ -11,6 +11,7 @@ from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.execute import execute_sweep
+from dlrun.sweeps.place import ThisMachine
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.reproduction.outcome import Outcome
@@ -28,7 +29,8 @@ def plan_task_sweep(prepared: PreparedTask, screen: Screen) -> SweepPlan:
     slug = re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
     search = SearchSpace(seeds=task.seeds)
     name = f"reproduce-{slug}"
-    return make_sweep_plan(name, task.experiment, prepared.run_options, search, screen)
+    options = prepared.run_options
+    return make_sweep_plan(name, task.experiment, options, search, screen, ThisMachine())
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,7 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
         screen.note(f"all seeds are run again: {error.message}")
         return new
     known_seeds = {point.settings[SEED] for point in earlier.points}
-    plan = new.model_copy(update={"id": earlier.id, "points": list(earlier.points)})
-    plan.add_points(
+    plan = new.model_copy(update={"id": earlier.id, "points": earlier.points})
+    return plan.with_points(
         point.settings for point in new.points if point.settings[SEED] not in known_seeds
     )
-    return plan

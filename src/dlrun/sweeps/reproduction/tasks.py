@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 
 from dlrun.config.sections import BaselineExperiment, ExperimentConfig, Reference
 from dlrun.config.yaml_loader import Values, config_layers_from_settings, name_with_settings
-from dlrun.errors import ConfigError, ErrorCollector
+from dlrun.errors import ConfigError
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.experiment import AnyExperiment
 from dlrun.experiments.registry import (
     experiments_with_published_numbers,
-    find_experiment,
     shipped_config,
 )
 from dlrun.runs.options import RunOptions
@@ -55,27 +54,14 @@ def choose_experiments(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or experiments_with_published_numbers()
 
 
-def list_tasks(
-    names: Sequence[str], seeds: Sequence[int] | None, options: RunOptions
-) -> list[ReproductionTask]:
-    """Return the tasks of these experiments; the variants of an experiment follow it.
-
-    seeds: if None, as many as the experiment's `reference` says. Raises ConfigError with the errors
-    of all configs.
-    """
-    tasks: list[ReproductionTask] = []
-    collector = ErrorCollector()
-    for name in names:
-        with collector.collected():
-            tasks += _tasks_of_experiment(find_experiment(name), seeds, options)
-    collector.raise_all()
-    return tasks
-
-
-def _tasks_of_experiment(
+def tasks_of_experiment(
     experiment: AnyExperiment, seeds: Sequence[int] | None, options: RunOptions
 ) -> list[ReproductionTask]:
-    """Return the task of an experiment, then those of its variants."""
+    """Return the task of an experiment, then those of its variants.
+
+    seeds: if None, as many as the experiment's `reference` says. Raises ConfigError if a config is
+    not valid.
+    """
     config = load_experiment_config(experiment, options)
     task = ReproductionTask(experiment, {}, config, _choose_seeds(experiment, config, seeds))
     reference = experiment.published
