@@ -220,8 +220,9 @@ def test_a_resume_looks_for_data_where_the_run_did(cli: Dlrun, tmp_path: Path) -
     options = RunOptions(
         runs_dir=tmp_path / "runs", data_dir=tmp_path / "my data", screen=Screen(quiet=True)
     )
-    config = checks.load_experiment_config("mnist-dense", options)
-    run = make_waiting_run("mnist-dense", config, options, "dlrun").folder
+    experiment = registry.find_experiment("mnist-dense")
+    config = checks.load_experiment_config(experiment, options)
+    run = make_waiting_run(experiment, config, options).folder
     env = {"DLRUN_OFFLINE": "1", "DLRUN_DATA_DIR": "of the environment"}
     cli("resume", run, **env).is_told(2, " into of the environment/mnist ")  # my data is gone
     (tmp_path / "my data").mkdir()
