@@ -222,9 +222,27 @@ def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: 
     are_equal(train(tmp_path / "resumed", 6, module=Stopping), whole)  # it knows the first epoch
 
 
-def test_the_bound_of_the_gradients_is_handed_on(tmp_path: Path) -> None:
+def test_the_keys_of_the_trainer_are_handed_on_and_resume_to_the_same_bits(tmp_path: Path) -> None:
     plain, clipped = train(tmp_path / "plain", 2), train(tmp_path / "run", 2, gradient_clip_val=0.1)
     assert clipped[0].metrics["train_loss"] > plain[0].metrics["train_loss"]
+    section = {
+        "gradient_clip_val": 0.1,
+        "gradient_clip_algorithm": "value",
+        "accumulate_grad_batches": 2,
+        "limit_train_batches": 4,
+        "check_val_every_n_epoch": 2,
+        "limit_test_batches": 1,
+    }
+    whole = train(tmp_path / "whole", 5, **section)
+    trained, rows, _ = whole
+    validated = [not math.isnan(row["valid_loss"]) for row in rows]
+    assert validated == [False, True, False, True, False]
+    assert trained.metrics["valid_loss"] == rows[3]["valid_loss"]
+    with pytest.raises(ValueError, match="killed"):
+        train(tmp_path / "killed", 5, module=lambda: Module((2, 1)), **section)
+    resumed = train(tmp_path / "killed", 5, **section)
+    assert resumed[0].metrics == trained.metrics
+    assert repr(resumed[1]) == repr(rows)  # NaN is not equal to NaN
 
 
 def test_what_is_logged_in_few_epochs_has_empty_cells_in_the_others(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Units = Annotated[int, Field(ge=1, le=1_000_000)]  # of a layer
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+# How many batches of an epoch are used: a number, or a share of them; None: all.
+BatchLimit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None
 
 
 def _check_is_validation_metric(name: str) -> str:
@@ -101,13 +103,19 @@ class TrainerConfig(Section):
     deterministic: bool
     precision: Precision
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    accumulate_grad_batches: Annotated[int, Field(ge=1, le=1_000_000)]
+    check_val_every_n_epoch: PositiveInt
+    limit_train_batches: BatchLimit
+    limit_val_batches: BatchLimit
+    limit_test_batches: BatchLimit
 
 
 class EarlyStoppingConfig(Section):
     """Defines after how many epochs without an improvement the training ends."""
 
     monitor: Annotated[str, AfterValidator(_check_is_validation_metric)] | None
-    patience: PositiveInt  # epochs
+    patience: PositiveInt  # validations
     min_delta: Annotated[float, Field(ge=0)]  # in the unit of the metric
 
 

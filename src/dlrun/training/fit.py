@@ -36,6 +36,17 @@ from dlrun.training.user_module import logged_names_by_column
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 USER_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
+# Keys of the section `trainer` that Lightning obeys; but for the validation's, a network of dlrun
+# obeys them by itself, since a call of its training_step gets several batches.
+BY_LIGHTNING = {
+    "accumulate_grad_batches",
+    "check_val_every_n_epoch",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "limit_test_batches",
+    "limit_train_batches",
+    "limit_val_batches",
+}
 NO_PREDICTIONS = (
     "no predictions are written: `predict_step` returns neither scores (rows, classes) of "
     "whole-number targets, nor values (rows,) of other numbers"
@@ -183,7 +194,7 @@ class Training:
 
     def _make_run_trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
         """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
-        clip_val = self.config.trainer.gradient_clip_val  # a network of dlrun clips by itself
+        by_lightning = BY_LIGHTNING if self.has_user_module else {"check_val_every_n_epoch"}
         return make_trainer(
             self.config,
             device,
@@ -191,7 +202,8 @@ class Training:
             logger=DummyLogger() if self.has_user_module else None,
             plugins=[recorder.state],
             default_root_dir=self.live_run.folder.path,  # where ModelCheckpoint writes
-            gradient_clip_val=clip_val if self.has_user_module else None,
+            limit_predict_batches=self.config.trainer.limit_test_batches,
+            **self.config.trainer.model_dump(include=by_lightning),
         )
 
     def _train_remaining_epochs(

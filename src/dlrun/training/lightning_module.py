@@ -46,6 +46,7 @@ class LightningNetwork(pl.LightningModule):
         self.objective = objective
         self.schedule: LearningRateSchedule | None = None
         self.automatic_optimization = False
+        self._summed_gradients = 0  # of batches that have not made an update yet
         if config.trainer.precision == "64-true":  # a checkpoint is loaded before Lightning does so
             self.double()
         self.train_stage = StageMetrics("train", objective, training_loss)
@@ -53,8 +54,11 @@ class LightningNetwork(pl.LightningModule):
         self.test_stage = StageMetrics("test", objective, objective.loss)
         self.test_predictions = PredictionCollector(objective)
 
-    def training_step(self, batches: list[Batch], _: int) -> None:
-        """Update the weights once for each batch in a list."""
+    def training_step(self, batches: list[Batch], index: int) -> None:
+        """Update the weights once for each batch in a list, or for each few batches of an epoch.
+
+        The last batches of an epoch may be fewer; each counts no more than others.
+        """
         # Lightning's wrappers take a third of a small network's update, and are needed only for
         # on_before_optimizer_step, a gradient scaler, or a probe, whose trainer has a logger.
         clips_gradients = self.config.trainer.gradient_clip_val is not None
@@ -66,17 +70,27 @@ class LightningNetwork(pl.LightningModule):
         is_mixed = "mixed" in str(self.trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
         no_autocast = torch.autocast(self.device.type, enabled=False) if is_mixed else nullcontext()
-        for inputs, targets in batches:
+        batches_per_update = self.config.trainer.accumulate_grad_batches
+        is_last_list = index + 1 == self.trainer.num_training_batches
+        for place, (inputs, targets) in enumerate(batches, start=1):
             loss = self.train_stage.add(self.network(inputs), targets)
             with no_autocast:
-                optimizer.zero_grad()
-                backward(loss)
-                optimizer.step()
+                if self._summed_gradients == 0:
+                    optimizer.zero_grad()
+                backward(loss if batches_per_update == 1 else loss / batches_per_update)
+                self._summed_gradients += 1
+                is_last_batch = is_last_list and place == len(batches)
+                if self._summed_gradients == batches_per_update or is_last_batch:
+                    optimizer.step()
+                    self._summed_gradients = 0
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradients, which a gradient scaler has divided by its scale before."""
-        if (bound := self.config.trainer.gradient_clip_val) is not None:
-            self.clip_gradients(optimizer, bound, "norm")
+        section = self.config.trainer
+        if section.gradient_clip_val is not None:
+            self.clip_gradients(
+                optimizer, section.gradient_clip_val, section.gradient_clip_algorithm
+            )
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Add a validation batch to the metrics."""
@@ -141,10 +155,12 @@ class NetworkRecorder(EpochRecorder):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the epoch after its validation, and change the learning rate."""
-        metrics = self.module.train_stage.finish() | self.module.valid_stage.finish()
+        metrics = self.module.train_stage.finish()
+        if self.module.valid_stage.has_batches:
+            metrics |= self.module.valid_stage.finish()
         if (schedule := self.module.schedule) is not None:
             metrics[LR] = schedule.lr
-            schedule.end_epoch(len(self.live_run.rows), metrics[f"{VALID}loss"])
+            schedule.end_epoch(len(self.live_run.rows), metrics.get(f"{VALID}loss"))
         self._metrics = metrics
         super().on_train_epoch_end(trainer, pl_module)
 

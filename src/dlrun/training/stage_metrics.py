@@ -21,6 +21,11 @@ class StageMetrics:
         self._loss = loss
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []  # loss, predictions, targets
 
+    @property
+    def has_batches(self) -> bool:
+        """Return whether a batch was added: not every epoch is validated."""
+        return bool(self._batches)
+
     def add(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Add a batch's outputs (batch, ...) and targets (batch, ...); return its mean loss ()."""
         loss = self._loss(outputs, targets)
