@@ -12,7 +12,7 @@ from dlrun.config.network_sections import LightningConfig
 from dlrun.data.dataset_types import DataOrigin
 from dlrun.experiments.experiment_base import Experiment
 from dlrun.experiments.keep_predictions import keep_test_predictions
-from dlrun.networks.weights_files import load_weights
+from dlrun.networks.weights_files import load_weights, serialize_tensors
 from dlrun.plots import draw_learning_curves
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
@@ -60,17 +60,18 @@ class LightningExperiment(Experiment[L], Generic[L]):
 
     def run(self, config: L, run: LiveRun) -> Results:
         """Train and test the module, and write the files of the run."""
-        training = Training(
+        training = Training.of_user_module(
             config,
             run,
             lambda: self.module(config),
             lambda: self.datamodule(config, run.data_dir, run.screen),
-            make_callbacks=lambda: self.callbacks(config),
+            lambda: self.callbacks(config),
         )
         with temporary_library_settings(run.threads):
             summary = ModelSummary(self.module(config), max_depth=-1)
             run.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
+        run.keep(WEIGHTS, serialize_tensors(trained.module.state_dict()))
         rows = trained.predictions
         labels = [*self.labels]
         if rows is not None and len(rows) == 3 and not labels:

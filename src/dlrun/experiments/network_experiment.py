@@ -27,7 +27,7 @@ from dlrun.experiments.keep_predictions import keep_test_predictions
 from dlrun.kernels.bag_linear import Bags, BagTensors
 from dlrun.kernels.batch_parts import FastDropout
 from dlrun.networks.layers import describe_layers
-from dlrun.networks.weights_files import load_weights
+from dlrun.networks.weights_files import load_weights, serialize_tensors
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
@@ -197,6 +197,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             run.write_summary(layers)
             training = Training.of_network(config, run, build, data, objective, fingerprint)
             result, accelerator = training.run_on_accelerator()
+        run.keep(WEIGHTS, serialize_tensors(result.module.network.state_dict()))
         with run.phase("predictions"):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
             keep_test_predictions(run, config.predictions, predictions, loaded.describe)
