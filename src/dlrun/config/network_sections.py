@@ -1,10 +1,11 @@
 """Define the config sections of networks and their training: types and bounds, no defaults."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from dlrun.config.lightning_trainer import DECIDED_BY_DLRUN, trainer_arguments
 from dlrun.config.sections import (
     EPOCHS,
     Count,
@@ -14,6 +15,7 @@ from dlrun.config.sections import (
     Section,
     WantedPredictions,
     error_of_key,
+    errors_of_keys,
 )
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
@@ -96,8 +98,12 @@ def _check_used(
         raise error_of_key(f"{problem}; leave it null", key)
 
 
-class TrainerConfig(Section):
-    """Defines the config section `trainer`, the arguments of lightning.pytorch.Trainer."""
+class TrainerConfig(Section, extra="allow"):
+    """Defines the config section `trainer`, the arguments of lightning.pytorch.Trainer.
+
+    For a module of a user's own it may have any further argument with a plain value, which
+    Lightning checks as it makes its Trainer.
+    """
 
     max_epochs: PositiveInt
     deterministic: bool
@@ -109,6 +115,28 @@ class TrainerConfig(Section):
     limit_train_batches: BatchLimit
     limit_val_batches: BatchLimit
     limit_test_batches: BatchLimit
+
+    @model_validator(mode="after")
+    def _check_further_arguments(self) -> Self:
+        further = self.model_extra or {}
+        if problems := {key: problem for key in further if (problem := _why_no_argument(key))}:
+            raise errors_of_keys(problems)
+        return self
+
+
+def _why_no_argument(key: str) -> str | None:
+    """Return why a further key of the section `trainer` is none; None if Lightning has it."""
+    if reason := DECIDED_BY_DLRUN.get(key):
+        return f"dlrun decides it: {reason}"
+    known = trainer_arguments()
+    if key in known:
+        return None
+    similar = did_you_mean(key, sorted(known - DECIDED_BY_DLRUN.keys()))
+    return f"Lightning's Trainer has no such argument{similar}"
+
+
+class NetworkTrainerConfig(TrainerConfig, extra="forbid"):
+    """Defines the section `trainer` of a network of dlrun, which knows no further arguments."""
 
 
 class EarlyStoppingConfig(Section):
@@ -153,6 +181,7 @@ class LightningConfig(ExperimentConfig):
 class NetworkConfig(LightningConfig):
     """Defines the config keys of every experiment that trains a network."""
 
+    trainer: NetworkTrainerConfig
     batch_size: BatchSize
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig

@@ -117,6 +117,7 @@ class Training(Generic[M]):
     ) -> "Training[pl.LightningModule]":
         """Return the training of a user's own module, whose metrics are what it logs."""
         section = config.trainer
+        by_make_trainer = {"max_epochs", "deterministic", "precision"}
 
         def make_all_callbacks() -> list[pl.Callback]:
             return [SeededLoaders(config.seed, live_run.screen.warn), *make_callbacks()]
@@ -127,15 +128,9 @@ class Training(Generic[M]):
             make_module,
             make_data,
             make_all_callbacks,
-            trainer_arguments={
+            trainer_arguments=section.model_dump(exclude=by_make_trainer)
+            | {
                 "logger": DummyLogger(),  # a module may use it
-                "gradient_clip_val": section.gradient_clip_val,
-                "gradient_clip_algorithm": section.gradient_clip_algorithm,
-                "accumulate_grad_batches": section.accumulate_grad_batches,
-                "check_val_every_n_epoch": section.check_val_every_n_epoch,
-                "limit_train_batches": section.limit_train_batches,
-                "limit_val_batches": section.limit_val_batches,
-                "limit_test_batches": section.limit_test_batches,
                 "limit_predict_batches": section.limit_test_batches,  # predicted is the test
             },
             not_compared=USER_MODULE,
