@@ -480,7 +480,7 @@ def test_arguments_that_lightning_lacks_or_dlrun_decides_are_errors_of_the_confi
     wrong.write_text("trainer:\n  min_step: 3\n  enable_progress_bar: true\n  num_nodes: 2\n")
     said = forked(*words, "--config", wrong, **own_module[1]).is_told(2, "'min_steps'")
     for line, key in ((2, "min_step"), (3, "enable_progress_bar"), (4, "num_nodes")):
-        assert f"{wrong}:{line}: trainer.{key}: " in said.stderr.replace("\n", "")
+        assert f"wrong.yaml:{line}: trainer.{key}: " in said.stderr
     assert not (tmp_path / "runs").exists()
     forked(*words, *setting("trainer.min_steps=1"), **own_module[1]).is_told(0)
     forked("hitters-dense", *setting("trainer.min_steps=1")).is_told(2, "trainer.min_steps")

@@ -1,13 +1,16 @@
 """`dlrun config`: print an experiment's resolved config."""
 
+import json
 from typing import Annotated
 
 import typer
 
 from dlrun.cli import options as opt
+from dlrun.config.included_files import ConfigFileSchema
 from dlrun.config.validation import config_to_yaml
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
+from dlrun.experiments.registry import load_config_class
 from dlrun.runs.options import RunOptions
 
 
@@ -16,12 +19,18 @@ def print_config(
     words: opt.SettingWords = None,
     config: opt.Config = None,
     overrides: opt.Overrides = None,
+    schema: opt.Schema = False,
 ) -> None:
     """Print an experiment's resolved config as YAML.
 
     Examples:
     dlrun config imdb-lstm batch_size=100 > mine.yaml
+    dlrun config imdb-lstm --schema > imdb-lstm.json
     """
+    if schema:
+        found = load_config_class(experiment).model_json_schema(schema_generator=ConfigFileSchema)
+        typer.echo(json.dumps(found, indent=2))
+        return
     named, layer = divide_arguments(experiment, words)
     options = RunOptions(
         config=config or (),

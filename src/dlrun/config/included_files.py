@@ -7,6 +7,9 @@ the path of a file, from the folder of the file that names it, such as `ours.yam
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from dlrun.config.yaml_loader import ConfigLayer, read_yaml_file
 from dlrun.errors import ConfigError, did_you_mean
@@ -17,6 +20,20 @@ DEFAULTS = "defaults"  # the key, and a folder of dlrun's configs
 def config_folders(package: Path) -> tuple[Path, Path]:
     """Return the two folders where a package's configs may be: if installed, and in a checkout."""
     return package / "configs", package.parent.parent / "configs"
+
+
+class ConfigFileSchema(GenerateJsonSchema):
+    """Describes a config file by JSON Schema: it may leave out any key, and name other files."""
+
+    def field_is_required(self, *field: object, **more: object) -> bool:
+        """Return False: the config of the experiment has the other keys."""
+        return False
+
+    def generate(self, *arguments: Any, **more: Any) -> JsonSchemaValue:
+        """Return the schema of a config class with the key `defaults`."""
+        found = super().generate(*arguments, **more)
+        found["properties"][DEFAULTS] = {"type": "array", "items": {"type": "string"}}
+        return found
 
 
 @functools.cache
