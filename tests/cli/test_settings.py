@@ -72,3 +72,16 @@ def test_a_setting_with_commas_is_a_grid_of_a_sweep(cli: Dlrun) -> None:
 )
 def test_a_likely_mistake_is_told_what_is_meant(cli: Dlrun, typed: str, meant: str) -> None:
     cli(*typed.split()).is_told(2, meant)
+
+
+@pytest.mark.parametrize("name", ["imdb-lstm", "table-boosting", "classify-images"])
+def test_the_schema_of_config_files_has_all_keys_and_requires_none(cli: Dlrun, name: str) -> None:
+    schema = json.loads(cli("config", name, "--schema").is_told(0).stdout)
+    values = yaml.safe_load(cli("config", name).is_told(0).stdout)
+    assert schema["properties"].keys() == {"defaults", *values}
+    assert schema["additionalProperties"] is False
+    sections = [schema, *schema["$defs"].values()]
+    assert not any("required" in section for section in sections)
+    if name == "imdb-lstm":
+        optimizer = schema["$defs"]["OptimizerConfig"]["properties"]["name"]
+        assert optimizer["enum"] == ["rmsprop", "adam", "adamw", "sgd"]

@@ -1,5 +1,7 @@
-"""How a network is trained, by the command line: schedules, clipping, and losses."""
+"""How a network is trained, by the command line: schedules, gradients, limits, and losses."""
 
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,22 @@ SCHEDULES = {
     "plateau": [  # so slow that no validation is better by torch's threshold
         "scheduler={name: plateau, patience: 0, gamma: 0.5}",
         "optimizer.lr=1e-7",
+        "trainer.check_val_every_n_epoch=2",
     ],
     "warm-up": ["scheduler.warmup_epochs=4"],
 }
-BEST = ["scheduler.name=cosine", "keep=best", "early_stopping.monitor=valid_mae"]
-CLIP = setting("trainer.gradient_clip_val=1.0")
+BEST = [
+    *("scheduler.name=cosine", "trainer.check_val_every_n_epoch=2"),
+    *("keep=best", "early_stopping.monitor=valid_mae"),
+]
+TRAINER = setting(
+    "trainer.gradient_clip_val=1.0",
+    "trainer.accumulate_grad_batches=2",
+    "trainer.check_val_every_n_epoch=3",
+    "trainer.limit_train_batches=3",
+    "trainer.limit_val_batches=0.5",
+    "trainer.limit_test_batches=1",
+)
 
 
 def to(epochs: int) -> list[str]:
@@ -42,9 +55,9 @@ def cells(run: Path, column: str) -> list[str]:
             pytest.param(setting(*one), SGD, marks=pytest.mark.slow)
             for one in [*SCHEDULES.values(), BEST]
         ),
-        pytest.param(CLIP, SGD, marks=pytest.mark.slow),
+        pytest.param(TRAINER, SGD, marks=pytest.mark.slow),
         (setting(*SCHEDULES["cosine"]), []),
-        (CLIP, []),
+        (TRAINER, []),
     ],
 )
 def test_a_killed_run_has_the_same_bits(
@@ -53,7 +66,7 @@ def test_a_killed_run_has_the_same_bits(
     words = [*WORDS, *to(EPOCHS), *optimizer, *settings]
     done = harness.run(tmp_path / "whole", *words).is_told(0)
     expected = harness.newest_run(tmp_path / "whole", NAME)
-    if settings != CLIP:
+    if settings != TRAINER:
         assert len(set(cells(expected, "lr"))) > 1
     resumed = killed_and_resumed(tmp_path, words, done.operations, 0.45, 0.3)
     assert outcome(resumed) == outcome(expected)
@@ -126,3 +139,59 @@ def test_balanced_classes_find_the_rare_one(tmp_path: Path, shares: dict[str, fl
 def test_a_regression_refuses_what_is_for_classes(cli: Dlrun, key: str) -> None:
     value = "balanced" if key.endswith("weights") else "0.1"
     cli(*WORDS, *setting(f"{key}={value}")).is_told(2, key, "classifies")
+
+
+def test_epochs_without_validation_have_empty_cells_which_all_commands_bear(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    every = setting("trainer.check_val_every_n_epoch=2", "logger=[tensorboard]")
+    run = finished(tmp_path, [*WORDS, *to(5), *every])
+    whole = finished(tmp_path, [*WORDS, *to(5)])
+    for column in ("valid_loss", "valid_mae"):
+        values = cells(whole, column)
+        assert cells(run, column) == ["", values[1], "", values[3], ""]
+    assert cells(run, "train_loss") == cells(whole, "train_loss")
+    found, expected = Run.open(run), Run.open(whole)
+    assert outcome(run)[1] == outcome(whole)[1]
+    assert math.isnan(found.table["valid_mae"][0])
+    newest = float(cells(whole, "valid_mae")[3])
+    assert found.record.metrics["valid_mae"] == pytest.approx(newest)
+    assert found.record.best_epoch and found.record.best_epoch.epoch in (2, 4)
+    assert found.record.metrics["test_mae"] == expected.record.metrics["test_mae"]
+    assert found.record.figures == expected.record.figures
+    for words in (
+        ["runs", "list", "--where", "trainer.check_val_every_n_epoch=2"],
+        ["runs", "show", run],
+        ["runs", "compare", run, whole],
+        ["runs", "check"],
+        ["verify", run],
+        ["report", run, whole, "--out", "page.html"],
+    ):
+        said = forked(*words).is_told(0)
+        assert "nan" not in said.stdout
+    page = re.sub("<script.*?</script>", "", (tmp_path / "page.html").read_text(), flags=re.DOTALL)
+    assert "nan" not in page.lower().replace("nano", "")
+
+
+def test_a_run_that_is_never_validated_has_no_validation_metrics(tmp_path: Path) -> None:
+    run = finished(tmp_path, [*WORDS, *to(2), *setting("trainer.check_val_every_n_epoch=3")])
+    assert cells(run, "valid_mae") == ["", ""]
+    assert not any(name.startswith("valid_") for name in Run.open(run).record.metrics)
+
+
+@pytest.mark.parametrize("name", ["imdb-dense", "hitters-dense", "nyse-rnn"])
+def test_limits_are_of_batches_and_of_the_rows_tested(
+    forked: Dlrun, tmp_path: Path, name: str
+) -> None:
+    limits = setting("batch_size=16", "trainer.limit_val_batches=2", "trainer.limit_test_batches=2")
+    run = Run.open(finished(tmp_path, [*smoke(name), *limits, *to(2)]))
+    whole = Run.open(finished(tmp_path, [*smoke(name), *setting("batch_size=16"), *to(2)]))
+    predicted = table(run.folder, "predictions.csv")
+    assert run.record.test_rows == 32 == len(predicted)
+    assert predicted == table(whole.folder, "predictions.csv")[:32]
+    assert results(run.folder)["valid_rows"] == 32
+    assert cells(run.folder, "train_loss") == cells(whole.folder, "train_loss")
+    forked("verify", run.folder).is_told(0)
+    forked("predict", run.folder, "--test", "--out", "again.csv").is_told(0)
+    digests = [one.record.split.test_digest for one in (run, whole) if one.record.split]
+    assert len(set(digests)) == 2

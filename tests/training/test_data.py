@@ -1,6 +1,7 @@
 from itertools import chain
 
 import numpy as np
+import pytest
 import torch
 from scipy import sparse
 
@@ -22,6 +23,14 @@ def test_every_row_once_an_epoch_in_an_order_of_its_own() -> None:
     assert first == epoch(EpochBatches(10, 4, seed=0), 0)
     assert first != epoch(EpochBatches(10, 4, seed=1), 0)
     assert epoch(EpochBatches(5, 2, seed=None), 3) == [[0, 1], [2, 3], [4]]  # in order
+
+
+@pytest.mark.parametrize(("limit", "count"), [(1, 1), (9, 3), (0.7, 2), (0.1, 1), (1.0, 3)])
+def test_a_limit_is_a_number_or_a_share_of_batches(limit: float, count: int) -> None:
+    whole, limited = EpochBatches(10, 4, seed=0), EpochBatches(10, 4, seed=0, limit=limit)
+    assert len(limited) == count
+    for number in range(2):
+        assert epoch(limited, number) == epoch(whole, number)[:count]
 
 
 def test_bags_are_rows_of_the_whole_matrix() -> None:

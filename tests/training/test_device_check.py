@@ -66,7 +66,8 @@ def compared(training: Training, kind: str, *factor: float) -> DeviceComparison:
 
 
 def own(folder: Path, module: Any = Module, precision: Any = "32-true") -> Training:
-    return Training(lightning_config(1, precision=precision), a_live_run(folder), module, data)
+    config = lightning_config(1, precision=precision)
+    return Training.of_user_module(config, a_live_run(folder), module, data)
 
 
 def shipped(folder: Path, name: str, precision: str) -> Training:

@@ -142,15 +142,18 @@ def weights_after_an_epoch(
 
 
 def weights_by_torch(
-    clip: Callable[[Iterable[nn.Parameter]], object] | None = None,
+    every: int = 1, clip: Callable[[Iterable[nn.Parameter]], object] | None = None
 ) -> list[torch.Tensor]:
-    """The same by torch alone."""
+    """The same by torch alone: the loss of several batches is their mean."""
     torch.manual_seed(0)
     inputs, targets = torch.from_numpy(INPUTS), torch.arange(56) % 2
     network = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
-    for rows in EpochBatches(56, 8, seed=0):
+    order = list(EpochBatches(56, 8, seed=0))
+    for first in range(0, len(order), every):
         network.zero_grad()
-        classification(2).loss(network(inputs[rows]), targets[rows]).backward()
+        for rows in order[first : first + every]:
+            loss = classification(2).loss(network(inputs[rows]), targets[rows])
+            (loss / every).backward()
         if clip:
             clip(network.parameters())
         for parameter in network.parameters():
@@ -163,12 +166,26 @@ CLIP = partial(nn.utils.clip_grad_norm_, max_norm=0.05)
 
 
 @pytest.mark.parametrize("group", [1, 2, 5])
-def test_each_batch_is_an_update_whose_gradients_are_clipped(group: int) -> None:
-    torch.testing.assert_close(weights_after_an_epoch(group), weights_by_torch())
-    clipped = weights_after_an_epoch(group, gradient_clip_val=0.05)
-    torch.testing.assert_close(clipped, weights_by_torch(CLIP))
-    plain = weights_by_torch()
-    assert not any(torch.allclose(one, other) for one, other in zip(clipped, plain, strict=True))
+@pytest.mark.parametrize("every", [1, 2, 3, 9])
+def test_gradients_of_several_batches_are_averaged(every: int, group: int) -> None:
+    found = weights_after_an_epoch(group, accumulate_grad_batches=every)
+    torch.testing.assert_close(found, weights_by_torch(every))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "clip"),
+    [("norm", CLIP), ("value", partial(nn.utils.clip_grad_value_, clip_value=0.05))],
+)
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("group", [1, 5])
+def test_gradients_are_clipped_before_each_update(
+    algorithm: str, clip: Any, every: int, group: int
+) -> None:
+    section = {"gradient_clip_val": 0.05, "gradient_clip_algorithm": algorithm}
+    found = weights_after_an_epoch(group, accumulate_grad_batches=every, **section)
+    torch.testing.assert_close(found, weights_by_torch(every, clip))
+    plain = weights_by_torch(every)
+    assert not any(torch.allclose(one, other) for one, other in zip(found, plain, strict=True))
 
 
 def test_several_batches_at_a_call_train_the_same_network_in_mixed_precision() -> None:
@@ -181,4 +198,4 @@ def test_unscaled_gradients_are_clipped_if_half_precision_scales_them() -> None:
     plugin = MixedPrecision("16-mixed", "cpu", scaler)
     found = weights_after_an_epoch(plugin=plugin, gradient_clip_val=0.05)
     assert scaler.get_scale() > 1000
-    torch.testing.assert_close(found, weights_by_torch(CLIP), rtol=0.01, atol=0.01)
+    torch.testing.assert_close(found, weights_by_torch(1, CLIP), rtol=0.01, atol=0.01)

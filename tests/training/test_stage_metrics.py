@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from dlrun.runs.predictions import PredictedValues
 from dlrun.training.objective import classification, regression
-from dlrun.training.stage_metrics import PredictionCollector, StageMetrics
+from dlrun.training.stage_metrics import StageMetrics, join_predictions, predict_rows
 
 
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
@@ -30,11 +30,13 @@ def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
 
 
 def test_two_classes_to_their_last_digit() -> None:
-    collector = PredictionCollector(classification(2))
+    objective = classification(2)
     logits = torch.tensor([30.0, -30.0, 0.0, -1.5])
-    collector.add(logits[:3], torch.tensor([1, 1, 0]))
-    collector.add(logits[3:], torch.tensor([0]))
-    labels, predicted, probability = collector.finish()  # type: ignore[misc]
+    batches = [
+        predict_rows(objective, logits[:3], torch.tensor([1, 1, 0])),
+        predict_rows(objective, logits[3:], torch.tensor([0])),
+    ]
+    labels, predicted, probability = join_predictions(batches)  # type: ignore[misc]
     assert labels.tolist() == [1, 1, 0, 0]
     assert predicted.tolist() == [1, 0, 0, 0]  # 0 is no more than 0, as for the accuracy
     assert probability == pytest.approx(1 / (1 + np.exp([-30.0, -30.0, 0.0, -1.5])), rel=1e-15)
@@ -50,21 +52,19 @@ def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int,
     targets = torch.tensor([10.0, 12.0, 7.0, 14.0]).reshape(target_shape)
     assert objective.loss(outputs, targets).item() == pytest.approx((0.25 + 1) / 4)
     stage = StageMetrics("test", objective, objective.loss)
-    collector = PredictionCollector(objective)
     stage.add(outputs, targets)
-    collector.add(outputs, targets)
     found = stage.finish()
     assert list(found) == ["test_loss", "test_r2", "test_mae"]  # the order of the objective
-    values = PredictedValues(*collector.finish())  # type: ignore[misc]
+    rows = join_predictions([predict_rows(objective, outputs, targets)])
+    values = PredictedValues(*rows)  # type: ignore[misc]
     assert values.predicted.tolist() == [10, 12, 8, 16]
     assert found == pytest.approx({"test_loss": found["test_loss"]} | values.test_metrics)
     assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
 
 
 def test_several_values_of_a_row_are_not_collected() -> None:
-    collector = PredictionCollector(regression())
-    collector.add(torch.zeros(4, 2), torch.zeros(4, 2))
-    assert collector.finish() is None
+    rows = predict_rows(regression(), torch.zeros(4, 2), torch.zeros(4, 2))
+    assert rows is None is join_predictions([rows])
 
 
 @pytest.mark.parametrize(

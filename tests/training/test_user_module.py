@@ -1,6 +1,5 @@
 """A LightningModule that was not written for dlrun: its metrics, and its bits after a resume."""
 
-import io
 import math
 import random
 from functools import partial
@@ -15,12 +14,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from dlrun.config.network_sections import LightningConfig
+from dlrun.config.network_sections import LightningConfig, TrainerConfig
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.fit import Training, TrainingResult
-from tests.conftest import Dlrun
+from tests.conftest import Dlrun, setting
 from tests.experiments.plugins import Plugins, plugin
 from tests.experiments.use import results
 from tests.harness import newest_run
@@ -107,8 +106,9 @@ class Module(pl.LightningModule):
 
 
 def lightning_config(epochs: int, changes: Values | None = None, **trainer: Any) -> LightningConfig:
-    whole = network_config("cpu", max_epochs=epochs, **trainer)
+    whole = network_config("cpu", max_epochs=epochs)
     values = {key: getattr(whole, key) for key in LightningConfig.model_fields}
+    values["trainer"] = TrainerConfig.model_validate(whole.trainer.model_dump() | trainer)
     return LightningConfig.model_validate(values | (changes or {}))
 
 
@@ -120,16 +120,15 @@ def train(
     changes: Values | None = None,
     callbacks: Any = tuple,
     **trainer: Any,
-) -> tuple[TrainingResult, list[dict[str, float]], dict[str, torch.Tensor]]:
+) -> tuple[TrainingResult[pl.LightningModule], list[dict[str, float]], dict[str, torch.Tensor]]:
     """Train; return the result, the rows without their times, and the weights."""
     live_run = a_live_run(folder)
     config = lightning_config(epochs, changes, **trainer)
-    training = Training(config, live_run, module, lambda: Data(kind), make_callbacks=callbacks)
+    training = Training.of_user_module(config, live_run, module, lambda: Data(kind), callbacks)
     with temporary_library_settings(1):
         trained = training.run("cpu")
     rows = [{**row, "seconds": 0.0} for row in live_run.rows]
-    weights = torch.load(io.BytesIO(bytes(live_run.kept["weights.pt"])), weights_only=True)
-    return trained, rows, weights
+    return trained, rows, trained.module.state_dict()
 
 
 def are_equal(one: Any, other: Any) -> None:
@@ -222,9 +221,45 @@ def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: 
     are_equal(train(tmp_path / "resumed", 6, module=Stopping), whole)  # it knows the first epoch
 
 
-def test_the_bound_of_the_gradients_is_handed_on(tmp_path: Path) -> None:
+def test_the_keys_of_the_trainer_are_handed_on_and_resume_to_the_same_bits(tmp_path: Path) -> None:
     plain, clipped = train(tmp_path / "plain", 2), train(tmp_path / "run", 2, gradient_clip_val=0.1)
     assert clipped[0].metrics["train_loss"] > plain[0].metrics["train_loss"]
+    section = {
+        "gradient_clip_val": 0.1,
+        "gradient_clip_algorithm": "value",
+        "accumulate_grad_batches": 2,
+        "limit_train_batches": 4,
+        "check_val_every_n_epoch": 2,
+        "limit_test_batches": 1,
+    }
+    whole = train(tmp_path / "whole", 5, **section)
+    trained, rows, _ = whole
+    validated = [not math.isnan(row["valid_loss"]) for row in rows]
+    assert validated == [False, True, False, True, False]
+    assert trained.metrics["valid_loss"] == rows[3]["valid_loss"]
+    with pytest.raises(ValueError, match="killed"):
+        train(tmp_path / "killed", 5, module=lambda: Module((2, 1)), **section)
+    resumed = train(tmp_path / "killed", 5, **section)
+    assert resumed[0].metrics == trained.metrics
+    assert repr(resumed[1]) == repr(rows)  # NaN is not equal to NaN
+
+
+def test_any_argument_of_lightnings_trainer_is_handed_on(tmp_path: Path) -> None:
+    seen: list[pl.Trainer] = []
+
+    class Seen(Module):
+        def on_train_start(self) -> None:
+            seen.append(self.trainer)
+
+    section = {"overfit_batches": 2, "val_check_interval": 1, "max_time": {"hours": 1}}
+    whole = train(tmp_path / "whole", 3, module=Seen, **section)
+    assert (seen[0].overfit_batches, seen[0].val_check_interval) == (2, 1)
+    assert seen[0].num_training_batches == 2
+    with pytest.raises(ValueError, match="killed"):
+        train(tmp_path / "killed", 3, module=lambda: Module((1, 1)), **section)
+    are_equal(train(tmp_path / "killed", 3, **section), whole)
+    with pytest.raises(ConfigError, match="Timer"):
+        train(tmp_path / "wrong", 5, max_time="soon")
 
 
 def test_what_is_logged_in_few_epochs_has_empty_cells_in_the_others(tmp_path: Path) -> None:
@@ -435,6 +470,20 @@ def test_a_bug_of_the_module_is_no_fault_of_the_accelerator(
         assert "CPU" not in ended.stderr
     else:
         assert record["accelerator"]["used"] == "cpu" and "no kernel image" in ended.stderr
+
+
+def test_arguments_that_lightning_lacks_or_dlrun_decides_are_errors_of_the_config(
+    forked: Dlrun, tmp_path: Path, own_module: Plugins
+) -> None:
+    words = ["own-module", "--accelerator", "cpu"]
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("trainer:\n  min_step: 3\n  enable_progress_bar: true\n  num_nodes: 2\n")
+    said = forked(*words, "--config", wrong, **own_module[1]).is_told(2, "'min_steps'")
+    for line, key in ((2, "min_step"), (3, "enable_progress_bar"), (4, "num_nodes")):
+        assert f"wrong.yaml:{line}: trainer.{key}: " in said.stderr
+    assert not (tmp_path / "runs").exists()
+    forked(*words, *setting("trainer.min_steps=1"), **own_module[1]).is_told(0)
+    forked("hitters-dense", *setting("trainer.min_steps=1")).is_told(2, "trainer.min_steps")
 
 
 def test_it_has_predictions(forked: Dlrun, tmp_path: Path, own_module: Plugins) -> None:

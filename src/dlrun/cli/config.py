@@ -1,10 +1,12 @@
 """`dlrun config`: print an experiment's resolved config."""
 
+import json
 from typing import Annotated
 
 import typer
 
 from dlrun.cli import options as opt
+from dlrun.config.json_schema import ConfigFileSchema
 from dlrun.config.validation import config_to_yaml
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
@@ -17,13 +19,19 @@ def print_config(
     words: opt.SettingWords = None,
     config: opt.Config = None,
     overrides: opt.Overrides = None,
+    schema: opt.Schema = False,
 ) -> None:
     """Print an experiment's resolved config as YAML.
 
     Examples:
     dlrun config imdb-lstm batch_size=100 > mine.yaml
+    dlrun config imdb-lstm --schema > imdb-lstm.json
     """
     found = find_experiment(experiment)
+    if schema:
+        keys = found.config.model_json_schema(schema_generator=ConfigFileSchema)
+        typer.echo(json.dumps(keys, indent=2))
+        return
     named, layer = divide_arguments(found, words)
     options = RunOptions(
         config=config or (),

@@ -1,9 +1,10 @@
 """Define the config sections of networks and their training: types and bounds, no defaults."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from dlrun.config.lightning_trainer import DECIDED_BY_DLRUN, trainer_arguments
 from dlrun.config.sections import (
     Count,
     ExperimentConfig,
@@ -12,6 +13,7 @@ from dlrun.config.sections import (
     Section,
     WantedPredictions,
     error_of_key,
+    errors_of_keys,
 )
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
@@ -27,6 +29,8 @@ BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Units = Annotated[int, Field(ge=1, le=1_000_000)]  # of a layer
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+# How many batches of an epoch are used: a number, or a share of them; None: all.
+BatchLimit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None
 
 
 def _check_is_validation_metric(name: str) -> str:
@@ -92,20 +96,52 @@ def _check_used(
         raise error_of_key(f"{problem}; leave it null", key)
 
 
-class TrainerConfig(Section):
-    """Defines the config section `trainer`, the arguments of lightning.pytorch.Trainer."""
+class TrainerConfig(Section, extra="allow"):
+    """Defines the config section `trainer`, the arguments of lightning.pytorch.Trainer.
+
+    For a module of a user's own it may have any further argument with a plain value, which
+    Lightning checks as it makes its Trainer.
+    """
 
     max_epochs: PositiveInt
     deterministic: bool
     precision: Precision
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
+    gradient_clip_algorithm: Literal["norm", "value"]
+    accumulate_grad_batches: Annotated[int, Field(ge=1, le=1_000_000)]
+    check_val_every_n_epoch: PositiveInt
+    limit_train_batches: BatchLimit
+    limit_val_batches: BatchLimit
+    limit_test_batches: BatchLimit
+
+    @model_validator(mode="after")
+    def _check_further_arguments(self) -> Self:
+        further = self.model_extra or {}
+        if problems := {key: problem for key in further if (problem := _why_no_argument(key))}:
+            raise errors_of_keys(problems)
+        return self
+
+
+def _why_no_argument(key: str) -> str | None:
+    """Return why a further key of the section `trainer` is none; None if Lightning has it."""
+    if reason := DECIDED_BY_DLRUN.get(key):
+        return f"dlrun decides it: {reason}"
+    known = trainer_arguments()
+    if key in known:
+        return None
+    similar = did_you_mean(key, sorted(known - DECIDED_BY_DLRUN.keys()))
+    return f"Lightning's Trainer has no such argument{similar}"
+
+
+class NetworkTrainerConfig(TrainerConfig, extra="forbid"):
+    """Defines the section `trainer` of a network of dlrun, which knows no further arguments."""
 
 
 class EarlyStoppingConfig(Section):
     """Defines after how many epochs without an improvement the training ends."""
 
     monitor: Annotated[str, AfterValidator(_check_is_validation_metric)] | None
-    patience: PositiveInt  # epochs
+    patience: PositiveInt  # validations
     min_delta: Annotated[float, Field(ge=0)]  # in the unit of the metric
 
 
@@ -136,6 +172,7 @@ class LightningConfig(ExperimentConfig):
 class NetworkConfig(LightningConfig):
     """Defines the config keys of every experiment that trains a network."""
 
+    trainer: NetworkTrainerConfig
     batch_size: BatchSize
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig

@@ -1,7 +1,7 @@
 """Define the schemas of shared config sections: types and bounds; defaults are in YAML."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, get_args
 
@@ -53,9 +53,18 @@ def error_of_key(message: str, *path: str) -> ValidationError:
 
     path: the names from the validated section to the key.
     """
+    return ValidationError.from_exception_data("config", [_error_details(message, *path)])
+
+
+def errors_of_keys(messages: Mapping[str, str]) -> ValidationError:
+    """Return a pydantic error about several config keys of the section that is validated."""
+    errors = [_error_details(message, key) for key, message in messages.items()]
+    return ValidationError.from_exception_data("config", errors)
+
+
+def _error_details(message: str, *path: str) -> InitErrorDetails:
     kind = PydanticCustomError("value_error", "{error}", {"error": message})
-    error = InitErrorDetails(type=kind, loc=path, input=None)
-    return ValidationError.from_exception_data("config", [error])
+    return InitErrorDetails(type=kind, loc=path, input=None)
 
 
 class Mark:

@@ -23,7 +23,7 @@ from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.epoch_recorder import check_metrics_finite
 from dlrun.training.fit import Training
-from dlrun.training.weights_files import load_weights
+from dlrun.training.weights_files import load_weights, serialize_tensors
 
 L = TypeVar("L", bound=LightningConfig)
 
@@ -60,17 +60,18 @@ class LightningImplementation(Implementation[L], Generic[L]):
 
     def run(self, config: L, run: LiveRun) -> Results:
         """Train and test the module, and write the files of the run."""
-        training = Training(
+        training = Training.of_user_module(
             config,
             run,
             lambda: self.module(config),
             lambda: self.datamodule(config, run.data_dir, run.screen),
-            make_callbacks=lambda: self.callbacks(config),
+            lambda: self.callbacks(config),
         )
         with temporary_library_settings(run.threads):
             summary = ModelSummary(self.module(config), max_depth=-1)
             run.write_summary(str(summary))
             trained, report = training.run_on_accelerator()
+        run.keep(WEIGHTS, serialize_tensors(trained.module.state_dict()))
         rows = trained.predictions
         labels = [*self.labels]
         if rows is not None and len(rows) == 3 and not labels:

@@ -4,10 +4,10 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -33,9 +33,9 @@ from dlrun.runs.run import ASSETS, Run
 from dlrun.runs.shown_results import too_good_by_test_rows
 from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
-from dlrun.training.data import ArrayData, BatchDataset
+from dlrun.training.data import ArrayData, BatchDataset, limit_rows
 from dlrun.training.objective import TrainingObjective, classification
-from dlrun.training.weights_files import load_weights
+from dlrun.training.weights_files import load_weights, serialize_tensors
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
@@ -64,6 +64,30 @@ class LoadedData(Generic[A]):
             test_digest=fingerprint_arrays(self.test.arrays()),
             validation_digest=fingerprint_arrays(self.valid.arrays()),
             train_digest=fingerprint_arrays(self.train.arrays()),
+        )
+
+    def with_limits(self, config: NetworkConfig) -> Self:
+        """Return the data that the config's limits of batches leave for validation and test."""
+        trainer = config.trainer
+        if trainer.limit_val_batches is None and trainer.limit_test_batches is None:
+            return self
+        limited = replace(
+            self,
+            valid=limit_rows(self.valid, config.batch_size, trainer.limit_val_batches),
+            test=limit_rows(self.test, config.batch_size, trainer.limit_test_batches),
+        )
+        rows = len(limited.test)
+        split = self.find_split(config).model_copy(
+            update={
+                "test_digest": fingerprint_arrays(limited.test.arrays()),
+                "validation_digest": fingerprint_arrays(limited.valid.arrays()),
+            }
+        )
+        return replace(
+            limited,
+            split=split,
+            row_names={name: names[:rows] for name, names in self.row_names.items()},
+            baselines=self.baselines if rows == len(self.test) else {},
         )
 
     def fingerprint(self) -> str:
@@ -102,6 +126,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             seed=config.seed,
             group_size=self.group_size,
             eval_batch_size=size,
+            train_limit=config.trainer.limit_train_batches,
         )
 
     @abstractmethod
@@ -123,7 +148,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         from dlrun.training.fit import Training  # slow: Lightning
 
         with run.phase("data"):
-            loaded = self.load(config, run.data_dir, run.screen)
+            loaded = self.load(config, run.data_dir, run.screen).with_limits(config)
             data = self._array_data(config, loaded)
             assets = loaded.assets
             run.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
@@ -139,6 +164,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             run.write_summary(layers)
             training = Training.of_network(config, run, build, data, objective, fingerprint)
             result, accelerator = training.run_on_accelerator()
+        run.keep(WEIGHTS, serialize_tensors(result.module.network.state_dict()))
         with run.phase("predictions"):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
             keep_test_predictions(run, config.predictions, predictions, loaded.describe)
@@ -182,7 +208,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         assets = self.assets(run)
         config = config.model_copy(update={"threads": (run.record.threads or 1)})
         with temporary_library_settings(self.torch_threads(config, (run.record.threads or 1))):
-            loaded = self.load(config, data_dir, screen)
+            loaded = self.load(config, data_dir, screen).with_limits(config)
             data = self._array_data(config, loaded)
             run.check_data(loaded.fingerprint())
             objective = self.objective(config, assets)

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
 
 SIGNAL = "scipy.signal"
 
@@ -42,13 +41,3 @@ def scipy_signal_on_use() -> Iterator[None]:
     finally:
         if sys.modules.get(SIGNAL) is late:
             del sys.modules[SIGNAL]
-
-
-def begin_next_epoch_when_resumed(checkpoint: dict[str, Any]) -> None:
-    """Change a Lightning checkpoint so that a resumed run begins the next epoch.
-
-    Lightning 2.6 would leave out the schedulers' step after an epoch that it calls restarted.
-    """
-    progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
-    for counts in (progress["total"], progress["current"]):
-        counts["ready"] = counts["started"]

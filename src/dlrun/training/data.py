@@ -1,9 +1,11 @@
 """Make batches from arrays in memory: one indexing call fetches all rows of a batch."""
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, TypeAlias, cast
+from itertools import islice
+from typing import Any, Self, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dlrun.config.network_sections import BatchLimit
 from dlrun.data.array_cache import Array
 from dlrun.data.splits import RowIndices
 from dlrun.kernels.bag_linear import Bags
@@ -38,6 +41,13 @@ class TensorBatches:
         if inputs.dtype == torch.int16:
             inputs = inputs.int()
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]
+
+    def first(self, rows: int) -> Self:
+        """Return the first rows alone."""
+        part = copy.copy(self)
+        part.inputs = self.inputs[:rows]
+        part.targets = self.targets[:rows]
+        return part
 
     def arrays(self) -> list[Array]:
         """Return the arrays of inputs and targets."""
@@ -70,6 +80,13 @@ class BagBatches:
         bags = Bags(self.bags, self.rows[indices], binary=self.binary)
         return bags, self.targets[torch.from_numpy(indices)]
 
+    def first(self, rows: int) -> Self:
+        """Return the first rows alone."""
+        part = copy.copy(self)
+        part.rows = self.rows[:rows]
+        part.targets = self.targets[:rows]
+        return part
+
     def arrays(self) -> list[Array]:
         """Return the arrays of the bags of words and of the targets."""
         bags = self.bags[self.rows]
@@ -84,12 +101,13 @@ BatchDataset: TypeAlias = TensorBatches | BagBatches
 class EpochBatches(Sampler[RowIndices]):
     """Yields batches of row indices in an order that depends only on the seed and the epoch.
 
-    Without a seed the rows keep their order.
+    Without a seed the rows keep their order. limit: how many of the batches are used.
     """
 
     size: int
     batch_size: int
     seed: int | None
+    limit: BatchLimit = None
     epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -97,14 +115,31 @@ class EpochBatches(Sampler[RowIndices]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(self.size / self.batch_size)
+        return count_batches(self.size, self.batch_size, self.limit)
 
     def __iter__(self) -> Iterator[RowIndices]:
         rows = np.arange(self.size)
         if self.seed is not None:
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        for start in range(0, self.size, self.batch_size):
+        for start in islice(range(0, self.size, self.batch_size), len(self)):
             yield rows[start : start + self.batch_size]
+
+
+def count_batches(rows: int, batch_size: int, limit: BatchLimit) -> int:
+    """Return how many batches are made of so many rows; a share of them is one batch at least."""
+    batches = math.ceil(rows / batch_size)
+    if limit is None:
+        return batches
+    if isinstance(limit, int):
+        return min(limit, batches)
+    return max(1, int(limit * batches))
+
+
+def limit_rows(rows: BatchDataset, batch_size: int, limit: BatchLimit) -> BatchDataset:
+    """Return the rows of the first batches, as many as a limit of the validation or test says."""
+    if limit is None:
+        return rows
+    return rows.first(batch_size * count_batches(len(rows), batch_size, limit))
 
 
 @dataclass(eq=False)
@@ -113,7 +148,7 @@ class ArrayData:
 
     batch_size: rows of an update. seed: of their order. group_size: how many batches one call of
     training_step gets. eval_batch_size: rows of a batch of the validation and the test;
-    `batch_size` if None.
+    `batch_size` if None. train_limit: how many batches an epoch has.
     """
 
     train: BatchDataset
@@ -124,10 +159,11 @@ class ArrayData:
     seed: int
     group_size: int = 1
     eval_batch_size: int | None = None
+    train_limit: BatchLimit = None
 
     def training_batches(self) -> Loader:
         """Return lists of `group_size` training batches, in a new order every epoch."""
-        batches = EpochBatches(len(self.train), self.batch_size, self.seed)
+        batches = EpochBatches(len(self.train), self.batch_size, self.seed, self.train_limit)
         return self._make_loader(self.train, batches, self.group_size)
 
     def evaluation_batches(self, rows: BatchDataset) -> Loader:

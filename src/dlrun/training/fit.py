@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -16,7 +17,6 @@ from dlrun.config.network_sections import LightningConfig, NetworkConfig, Precis
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.metrics import VALID, describe_metric
 from dlrun.runs.checkpoint import NAME as CHECKPOINT
-from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import newest_metrics
 from dlrun.runs.ranked_metrics import kept_epoch
@@ -25,14 +25,15 @@ from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
 from dlrun.training.epoch_recorder import EpochRecorder, check_metrics_finite
-from dlrun.training.lightning_module import LightningNetwork, NetworkData, NetworkRecorder
+from dlrun.training.lightning_checkpoint import LightningCheckpoint
+from dlrun.training.lightning_module import LightningNetwork, NetworkData
 from dlrun.training.objective import TrainingObjective, choose_training_loss
-from dlrun.training.run_state import STATE, RunState
-from dlrun.training.stage_metrics import PredictionCollector, epoch_columns
+from dlrun.training.seeded_loaders import SeededLoaders
+from dlrun.training.stage_metrics import epoch_columns, join_predictions, predict_rows
 from dlrun.training.trainer import make_trainer
 from dlrun.training.user_module import logged_names_by_column
-from dlrun.training.weights_files import serialize_tensors
 
+M = TypeVar("M", bound=pl.LightningModule)
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 USER_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
@@ -43,31 +44,35 @@ NO_PREDICTIONS = (
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Generic[M]):
     """Holds what a training returns: metrics of the kept epoch and the test, and predictions."""
 
+    module: M  # with the weights of the kept epoch, on the CPU
     metrics: dict[str, float]
-    predictions: NDArray[np.float64] | None  # of the test, see PredictionCollector.finish
+    predictions: NDArray[np.float64] | None  # of the test, see `join_predictions`
     weights_epoch: int  # the epoch that was kept
     stopped_epoch: int | None  # epoch after which early stopping or a callback ended the training
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Generic[M]):
     """Trains and tests a module of Lightning; seeds the process and changes torch's settings.
 
     make_module, make_data, make_callbacks: make the untrained module, its data module and the
-    user's callbacks, anew for every attempt. columns: of metrics.csv; None for a module of the
-    user's own, which logs them. data_digest: hash of the data.
+    callbacks, anew for every attempt. trainer_arguments: those of Lightning's Trainer that follow
+    from the config. columns: of metrics.csv, if they are known before an epoch. data_digest: hash
+    of the data. not_compared: why a device is not compared with the CPU.
     """
 
     config: LightningConfig
     live_run: LiveRun
-    make_module: Callable[[], pl.LightningModule]
+    make_module: Callable[[], M]
     make_data: Callable[[], pl.LightningDataModule]
-    columns: Sequence[str] | None = None
-    data_digest: str = ""
     make_callbacks: Callable[[], Sequence[pl.Callback]] = tuple
+    trainer_arguments: Mapping[str, Any] = field(default_factory=dict)
+    columns: Sequence[str] = ()
+    data_digest: str = ""
+    not_compared: str = ""
 
     @classmethod
     def of_network(
@@ -78,22 +83,60 @@ class Training:
         data: ArrayData,
         objective: TrainingObjective,
         data_digest: str,
-    ) -> "Training":
-        """Return the training of a network on data held in memory."""
+    ) -> "Training[LightningNetwork]":
+        """Return the training of a network of dlrun on data held in memory.
+
+        The network obeys most keys of the section `trainer` by itself, since a call of its
+        training_step gets several batches.
+        """
         loss = choose_training_loss(config, objective, data.train.targets)
         columns = epoch_columns(objective, with_lr=config.scheduler.changes_rate)
 
         def make_module() -> LightningNetwork:
             return LightningNetwork(make_network(), config, objective, loss)
 
-        return cls(config, live_run, make_module, lambda: NetworkData(data), columns, data_digest)
+        every = config.trainer.check_val_every_n_epoch
+        return Training(
+            config,
+            live_run,
+            make_module,
+            lambda: NetworkData(data),
+            trainer_arguments={"check_val_every_n_epoch": every},
+            columns=columns,
+            data_digest=data_digest,
+        )
 
-    @property
-    def has_user_module(self) -> bool:
-        """Return whether the module is the user's own, not a network of dlrun."""
-        return self.columns is None
+    @classmethod
+    def of_user_module(
+        cls,
+        config: LightningConfig,
+        live_run: LiveRun,
+        make_module: Callable[[], pl.LightningModule],
+        make_data: Callable[[], pl.LightningDataModule],
+        make_callbacks: Callable[[], Sequence[pl.Callback]] = tuple,
+    ) -> "Training[pl.LightningModule]":
+        """Return the training of a user's own module, whose metrics are what it logs."""
+        section = config.trainer
+        by_make_trainer = {"max_epochs", "deterministic", "precision"}
 
-    def run_on_accelerator(self) -> tuple[TrainingResult, AcceleratorChoice]:
+        def make_all_callbacks() -> list[pl.Callback]:
+            return [SeededLoaders(config.seed, live_run.screen.warn), *make_callbacks()]
+
+        return Training(
+            config,
+            live_run,
+            make_module,
+            make_data,
+            make_all_callbacks,
+            trainer_arguments=section.model_dump(exclude=by_make_trainer)
+            | {
+                "logger": DummyLogger(),  # a module may use it
+                "limit_predict_batches": section.limit_test_batches,  # predicted is the test
+            },
+            not_compared=USER_MODULE,
+        )
+
+    def run_on_accelerator(self) -> tuple[TrainingResult[M], AcceleratorChoice]:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
         return run_with_fallback(
             self.config.accelerator,
@@ -104,16 +147,16 @@ class Training:
             fallback=self.config.fallback,
         )
 
-    def run(self, device: str) -> TrainingResult:
+    def run(self, device: str) -> TrainingResult[M]:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         live_run = self.live_run
         self._check_monitored_metric(device)
-        checkpoint = live_run.begin_steps(self.columns, self.data_digest)
-        state = RunState(live_run.folder.path / CHECKPOINT, checkpoint.state if checkpoint else b"")
+        begun = live_run.begin_steps(self.columns or None, self.data_digest)
+        checkpoint = LightningCheckpoint(
+            live_run.folder.path / CHECKPOINT, begun.state if begun else b""
+        )
         module, data = self._build_seeded()
-        recorder = EpochRecorder(live_run, self.config, state)
-        if isinstance(module, LightningNetwork):
-            recorder = NetworkRecorder(live_run, self.config, state, module, self.columns or ())
+        recorder = EpochRecorder(live_run, self.config, checkpoint, self.columns)
         trainer = self._make_run_trainer(device, recorder)
         with live_run.progress_bar("training", self.config.trainer.max_epochs, "epoch"):
             with live_run.phase("fit"):
@@ -124,18 +167,17 @@ class Training:
         if problem := divergence_warning(live_run.rows):
             live_run.screen.warn(problem)
         stopped_epoch = self._note_early_stop()
-        network = module.network if isinstance(module, LightningNetwork) else module
-        live_run.keep(WEIGHTS, serialize_tensors(network.cpu().state_dict()))
         best_by = self.config.best_epoch_metric
         weights_epoch = kept_epoch(live_run.rows, self.config.metrics, best_by)
         metrics = newest_metrics(live_run.rows[:weights_epoch]) | test_metrics
-        return TrainingResult(metrics, recorder.test_predictions(), weights_epoch, stopped_epoch)
+        predictions = recorder.test_predictions()
+        return TrainingResult(module.cpu(), metrics, predictions, weights_epoch, stopped_epoch)
 
     def compare(self, device: str) -> DeviceComparison:
         """Return how far a device is from the CPU for one batch of a network of dlrun."""
         precision = self.config.trainer.precision
-        if self.has_user_module:  # its hooks may draw or keep anything
-            return DeviceComparison(precision, not_compared=USER_MODULE)
+        if self.not_compared:
+            return DeviceComparison(precision, not_compared=self.not_compared)
         self.live_run.screen.note(f"comparing {device} with the CPU on one batch")
         return compare_with_cpu(device, precision, self.fit_one_batch)
 
@@ -160,9 +202,9 @@ class Training:
         if metric is None:
             return
         key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
-        columns: Sequence[str] = self.columns or ()
-        if self.has_user_module:  # whose columns are what it logs
-            columns = [*logged_names_by_column(self.fit_one_batch(device).callback_metrics)]
+        columns = self.columns or logged_names_by_column(
+            self.fit_one_batch(device).callback_metrics
+        )
         known = sorted(name for name in columns if name.startswith(VALID))
         if metric not in known:
             hint = f"there are {', '.join(known)}" if known else "the module logs none"
@@ -170,7 +212,7 @@ class Training:
         if why := describe_metric(metric, config.metrics).not_ranked:
             raise ConfigError(f"{key}: {why}")
 
-    def _build_seeded(self, draw: int = 0) -> tuple[pl.LightningModule, pl.LightningDataModule]:
+    def _build_seeded(self, draw: int = 0) -> tuple[M, pl.LightningDataModule]:
         """Return the module and its data; what `setup` draws does not depend on the module."""
         self._seed(draw)
         module, data = self.make_module(), self.make_data()
@@ -183,15 +225,13 @@ class Training:
 
     def _make_run_trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
         """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
-        clip_val = self.config.trainer.gradient_clip_val  # a network of dlrun clips by itself
         return make_trainer(
             self.config,
             device,
             [recorder, *self.make_callbacks()],
-            logger=DummyLogger() if self.has_user_module else None,
-            plugins=[recorder.state],
+            plugins=[recorder.checkpoint],
             default_root_dir=self.live_run.folder.path,  # where ModelCheckpoint writes
-            gradient_clip_val=clip_val if self.has_user_module else None,
+            **self.trainer_arguments,
         )
 
     def _train_remaining_epochs(
@@ -204,20 +244,22 @@ class Training:
     ) -> None:
         """Train the epochs that are left, and give the module the weights that are kept."""
         live_run = self.live_run
-        state = recorder.state
+        checkpoint = recorder.checkpoint
         epochs_done = len(live_run.rows)
-        epochs_left = 0 if state.is_stopped else self.config.trainer.max_epochs - epochs_done
+        if epochs_done:
+            saved = checkpoint.read()
+            module.load_state_dict(saved["state_dict"])
+            recorder.load_state_dict(saved["callbacks"][recorder.state_key])
+        epochs_left = 0 if recorder.is_stopped else self.config.trainer.max_epochs - epochs_done
         before = f", {epochs_done:,} finished before" if epochs_done else ""
         self.live_run.screen.note(f"training {pluralize(epochs_left, 'epoch')} on {device}{before}")
         if epochs_left:
-            resume_from = STATE if epochs_done else None
+            resume_from = checkpoint.path if epochs_done else None
             trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
-        else:
-            module.load_state_dict(state.read()["state_dict"])
         if not live_run.rows:
             raise DlrunError("the training has ended before its first epoch")
-        if state.best_weights is not None:
-            module.load_state_dict(state.best_weights)
+        if recorder.best_weights is not None:
+            module.load_state_dict(recorder.best_weights)
 
     def _test_and_predict(
         self,
@@ -269,13 +311,13 @@ def predict_test_set(
 ) -> NDArray[np.float64] | None:
     """Return a trained network's predictions of the test set, made on the CPU.
 
-    They are made in the precision of its run, and have the form of PredictionCollector.finish.
+    They are made in the precision of its run, and have the form of `predict_rows`.
     """
     plugin = make_trainer(config, "cpu").precision_plugin
     network = plugin.convert_module(network)
-    collector = PredictionCollector(objective)
+    batches = []
     with torch.inference_mode(), plugin.forward_context():
         for batch in data.evaluation_batches(data.test):
             inputs, targets = plugin.convert_input(batch)
-            collector.add(network(inputs), targets)
-    return collector.finish()
+            batches.append(predict_rows(objective, network(inputs), targets))
+    return join_predictions(batches)

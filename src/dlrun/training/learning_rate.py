@@ -33,12 +33,13 @@ class LearningRateSchedule:
             for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
                 group["lr"] = share * rate
 
-    def end_epoch(self, index: int, valid_loss: float) -> None:
-        """After the warm-up, set the rate of the next epoch; plateau needs the validation loss."""
+    def end_epoch(self, index: int, valid_loss: float | None) -> None:
+        """After the warm-up, set the rate of the next epoch, by plateau if it was validated."""
         if index < self._warmup:
             return
         if isinstance(self.scheduler, ReduceLROnPlateau):
-            self.scheduler.step(valid_loss)
+            if valid_loss is not None:  # not every epoch is validated
+                self.scheduler.step(valid_loss)
         elif self.scheduler is not None:
             self.scheduler.step()
 

@@ -1,5 +1,7 @@
 """Collect the loss, metrics and predictions of a network over all batches of a stage."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -7,6 +9,8 @@ from torch import Tensor
 
 from dlrun.runs.metrics_csv import LR, SECONDS, STEP
 from dlrun.training.objective import Loss, TrainingObjective
+
+PREDICTED_ROWS = "dlrun_predicted_rows"  # by which a test_step of dlrun returns its `predict_rows`
 
 
 class StageMetrics:
@@ -43,31 +47,27 @@ class StageMetrics:
         return {f"{self._stage_name}_{name}": float(value) for name, value in values.items()}
 
 
-class PredictionCollector:
-    """Collects a network's predictions of a test set, if the network makes one for each row."""
+def predict_rows(objective: TrainingObjective, outputs: Tensor, targets: Tensor) -> Tensor | None:
+    """Return true and predicted classes and probabilities (3, rows), or values (2, rows).
 
-    def __init__(self, objective: TrainingObjective) -> None:
-        self._objective = objective
-        self._batches: list[Tensor] = []
+    outputs (batch, ...), and classes or values (batch, ...); None if they are not one for each row.
+    """
+    outputs = outputs.detach().cpu()  # MPS has no float64
+    predicted = objective.predict(outputs)
+    if not predicted.numel() == targets.numel() == len(targets):
+        return None
+    columns = [targets.cpu().flatten(), predicted.flatten()]
+    if objective.probabilities is not None:
+        probabilities = objective.probabilities(outputs)
+        columns.append(probabilities.gather(-1, predicted[:, None])[:, 0])
+    return torch.stack([column.double() for column in columns])
 
-    def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Add a batch's outputs (batch, ...) and its classes or values (batch, ...)."""
-        outputs = outputs.detach().cpu()  # MPS has no float64
-        predicted = self._objective.predict(outputs)
-        if not predicted.numel() == targets.numel() == len(targets):
-            return
-        columns = [targets.cpu().flatten(), predicted.flatten()]
-        if self._objective.probabilities is not None:
-            probabilities = self._objective.probabilities(outputs)
-            columns.append(probabilities.gather(-1, predicted[:, None])[:, 0])
-        self._batches.append(torch.stack([column.double() for column in columns]))
 
-    def finish(self) -> NDArray[np.float64] | None:
-        """Return true and predicted classes and probabilities (3, n_rows), or values (2, n_rows).
-
-        None if nothing was collected.
-        """
-        return torch.cat(self._batches, dim=1).numpy() if self._batches else None
+def join_predictions(batches: Sequence[Tensor | None]) -> NDArray[np.float64] | None:
+    """Return the predictions of all batches in their order; None if not all have any."""
+    rows = [batch for batch in batches if batch is not None]
+    is_whole = rows and len(rows) == len(batches)
+    return torch.cat(rows, dim=1).numpy() if is_whole else None
 
 
 def epoch_columns(objective: TrainingObjective, *, with_lr: bool = False) -> list[str]:

@@ -52,5 +52,5 @@ def make_trainer(
             num_sanity_val_steps=0,
             **trainer_arguments,
         )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None

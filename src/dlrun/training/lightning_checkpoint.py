@@ -1,0 +1,58 @@
+"""Keep the checkpoint that Lightning makes of a run in memory, to be put in dlrun's checkpoint."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from dlrun.config.yaml_loader import Values
+from dlrun.errors import DlrunError, first_line
+from dlrun.training.weights_files import read_tensors, serialize_tensors
+
+# Keys of Lightning's checkpoint whose values may be any object: dlrun's does not hold them.
+HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
+
+
+class LightningCheckpoint(TorchCheckpointIO):
+    """Saves and loads the checkpoint of a run for Lightning: in memory, without pickled objects.
+
+    path: of dlrun's checkpoint file, whose state is `content`: the bytes of the last epoch, none of
+    a new run. Any other path, such as a ModelCheckpoint's, is an ordinary file of Lightning.
+    """
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        super().__init__()
+        self.path = path
+        self.content = content
+        self._is_checked = False
+
+    def save_checkpoint(
+        self, checkpoint: Values, path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Keep the checkpoint of the run, which must be readable; write any other to its file."""
+        if Path(path) != self.path:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        state = {key: part for key, part in checkpoint.items() if not HYPERPARAMETERS.match(key)}
+        try:
+            self.content = serialize_tensors(state)
+            if not self._is_checked:
+                self.read()
+        except MemoryError:
+            raise
+        except Exception as error:  # what cannot be pickled can raise anything
+            hint = "a module's or callback's state may have tensors, numbers, texts, lists, dicts"
+            problem = f"the state of the run cannot be saved: {first_line(error)}"
+            raise DlrunError(problem, hint) from error
+        self._is_checked = True
+
+    def load_checkpoint(self, path: str | Path, *options: Any, **more: Any) -> Any:
+        """Return the checkpoint of the run, or read another one from its file."""
+        if Path(path) != self.path:
+            return super().load_checkpoint(path, *options, **more)
+        return self.read()
+
+    def read(self) -> Any:
+        """Return the checkpoint of the run; raise DlrunError if it has objects of a class."""
+        return read_tensors(self.path, self.content)
