@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -21,6 +22,7 @@ from dlrun.errors import DlrunError, Interrupted, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout, to_json
+from dlrun.system.processes import JOINED_RUN
 
 BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ends
 OPTIONS_OF_SWEEPS = ("--seeds", "--folds", "--space", "--trials", "--sampler")
@@ -29,6 +31,10 @@ OPTIONS_OF_SWEEPS = ("--seeds", "--folds", "--space", "--trials", "--sampler")
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; every failure is shown as one message."""
     try:
+        if joined := os.environ.get(JOINED_RUN):  # Lightning has started this process for a run
+            from dlrun.experiments.joining import join_run
+
+            join_run(Path(joined))
         return int(app(arguments, standalone_mode=False) or 0)
     except BaseException as error:
         return report_error(error, arguments)

@@ -106,6 +106,8 @@ class TrainerConfig(Section, extra="allow"):
     max_epochs: PositiveInt
     deterministic: bool
     precision: Precision
+    devices: Annotated[int, Field(ge=1, le=1024)]
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"]
     gradient_clip_val: Annotated[float, Field(gt=0)] | None
     gradient_clip_algorithm: Literal["norm", "value"]
     accumulate_grad_batches: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -177,6 +179,15 @@ class NetworkConfig(LightningConfig):
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
     loss: LossConfig
+
+    @model_validator(mode="after")
+    def _check_each_device_has_rows(self) -> Self:
+        if self.batch_size % self.trainer.devices:
+            problem = (
+                f"a batch of {self.batch_size} rows is not divisible by {self.trainer.devices}"
+            )
+            raise error_of_key(problem, "trainer", "devices")
+        return self
 
     @model_validator(mode="after")
     def _check_warmup_leaves_epochs(self) -> "NetworkConfig":

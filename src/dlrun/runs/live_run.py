@@ -32,7 +32,7 @@ from dlrun.runs.trackers import Trackers
 from dlrun.system.console import ProgressHandle
 from dlrun.system.files import file_digest
 from dlrun.system.resources import choose_thread_count
-from dlrun.system.signals import StopRequest
+from dlrun.system.signals import NoStopRequest, StopRequest
 
 log = logging.getLogger("dlrun")
 
@@ -319,6 +319,41 @@ class LiveRun:
         before = "" if self.rows else " before the first step was finished"
         stopped = Run(self.folder.path, self.record)
         self.screen.warn(f"stopped{before}; continue with: {command_to_continue(stopped)}")
+
+
+class JoinedRun(LiveRun):
+    """Represents a run in a further process that trains it, which reads the run and writes nothing.
+
+    The first process, which has the LiveRun, waits for it, so that the checkpoint stays as it is.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        record: RunRecord,
+        config: ExperimentConfig,
+        options: RunOptions,
+        package: str,
+    ) -> None:
+        super().__init__(folder, record, config, options, package)
+        self.stop = NoStopRequest()  # the first process ends this one
+
+    def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
+        """Return the checkpoint that the first process continues from."""
+        found = checkpoint.read_newest_checkpoint(self.folder.path, self.record.id, self.screen)
+        self.data_digest = data_digest
+        self.rows = list(found.rows) if found else []
+        return found
+
+    def finish_step(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
+        """Count a step, which the first process records."""
+        self.rows = [*self.rows, dict(row)]
+
+    def write_summary(self, text: str) -> None:
+        """Write nothing: the first process does."""
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep nothing: the first process does."""
 
 
 def _now() -> str:

@@ -141,3 +141,12 @@ class StopRequest:
         self.received = number
         # In a thread, because the signal may have interrupted a write to the same stream.
         threading.Thread(target=self._announce, daemon=True).start()
+
+
+class NoStopRequest(StopRequest):
+    """Ignores the stop signals in a process that another one ends."""
+
+    def install_handlers(self) -> None:
+        """Ignore the signals, also after a library, such as Lightning, has handled them."""
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)

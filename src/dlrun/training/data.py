@@ -101,7 +101,8 @@ BatchDataset: TypeAlias = TensorBatches | BagBatches
 class EpochBatches(Sampler[RowIndices]):
     """Yields batches of row indices in an order that depends only on the seed and the epoch.
 
-    Without a seed the rows keep their order. limit: how many of the batches are used.
+    Without a seed the rows keep their order. limit: how many of the batches are used. Of several
+    processes each yields its share of every batch that has a row for each.
     """
 
     size: int
@@ -109,20 +110,24 @@ class EpochBatches(Sampler[RowIndices]):
     seed: int | None
     limit: BatchLimit = None
     epoch: int = 0
+    process: int = 0
+    processes: int = 1
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, which decides the order; Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return count_batches(self.size, self.batch_size, self.limit)
+        rows_left = self.size % self.batch_size
+        is_last_too_small = 0 < rows_left < self.processes
+        return count_batches(self.size - rows_left * is_last_too_small, self.batch_size, self.limit)
 
     def __iter__(self) -> Iterator[RowIndices]:
         rows = np.arange(self.size)
         if self.seed is not None:
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
         for start in islice(range(0, self.size, self.batch_size), len(self)):
-            yield rows[start : start + self.batch_size]
+            yield rows[start : start + self.batch_size][self.process :: self.processes]
 
 
 def count_batches(rows: int, batch_size: int, limit: BatchLimit) -> int:
@@ -161,9 +166,19 @@ class ArrayData:
     eval_batch_size: int | None = None
     train_limit: BatchLimit = None
 
-    def training_batches(self) -> Loader:
-        """Return lists of `group_size` training batches, in a new order every epoch."""
-        batches = EpochBatches(len(self.train), self.batch_size, self.seed, self.train_limit)
+    def training_batches(self, process: int = 0, processes: int = 1) -> Loader:
+        """Return lists of `group_size` training batches, in a new order every epoch.
+
+        Of several processes each has its share of every batch.
+        """
+        batches = EpochBatches(
+            len(self.train),
+            self.batch_size,
+            self.seed,
+            self.train_limit,
+            process=process,
+            processes=processes,
+        )
         return self._make_loader(self.train, batches, self.group_size)
 
     def evaluation_batches(self, rows: BatchDataset) -> Loader:

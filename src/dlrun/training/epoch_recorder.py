@@ -177,7 +177,11 @@ class EpochRecorder(pl.Callback):
         """
         before = self._logged_before
         logged = trainer.callback_metrics.items()
-        return values_by_column({name: new for name, new in logged if new is not before.get(name)})
+        metrics = values_by_column(
+            {name: new for name, new in logged if new is not before.get(name)}
+        )
+        # Of several processes the first one decides: all have to keep and stop the same.
+        return trainer.strategy.broadcast(metrics)
 
     def _metric_columns(self, metrics: Collection[str]) -> list[str]:
         """Return the names of all metrics of the run so far, in the order of metrics.csv."""

@@ -20,7 +20,12 @@ from dlrun.runs.checkpoint import NAME as CHECKPOINT
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import newest_metrics
 from dlrun.runs.ranked_metrics import kept_epoch
-from dlrun.system.accelerator import AcceleratorChoice, DeviceComparison, run_with_fallback
+from dlrun.system.accelerator import (
+    AcceleratorChoice,
+    DeviceComparison,
+    run_with_fallback,
+    select_accelerator,
+)
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
@@ -28,6 +33,7 @@ from dlrun.training.epoch_recorder import EpochRecorder, check_metrics_finite
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.lightning_module import LightningNetwork, NetworkData
 from dlrun.training.objective import TrainingObjective, choose_training_loss
+from dlrun.training.processes import FurtherProcesses
 from dlrun.training.seeded_loaders import SeededLoaders
 from dlrun.training.stage_metrics import epoch_columns, join_predictions, predict_rows
 from dlrun.training.trainer import make_trainer
@@ -101,7 +107,10 @@ class Training(Generic[M]):
             live_run,
             make_module,
             lambda: NetworkData(data),
-            trainer_arguments={"check_val_every_n_epoch": every},
+            trainer_arguments={
+                "check_val_every_n_epoch": every,
+                "use_distributed_sampler": False,  # the data know which rows a process has
+            },
             columns=columns,
             data_digest=data_digest,
         )
@@ -117,7 +126,7 @@ class Training(Generic[M]):
     ) -> "Training[pl.LightningModule]":
         """Return the training of a user's own module, whose metrics are what it logs."""
         section = config.trainer
-        by_make_trainer = {"max_epochs", "deterministic", "precision"}
+        by_make_trainer = {"max_epochs", "deterministic", "precision", "devices", "strategy"}
 
         def make_all_callbacks() -> list[pl.Callback]:
             return [SeededLoaders(config.seed, live_run.screen.warn), *make_callbacks()]
@@ -138,6 +147,10 @@ class Training(Generic[M]):
 
     def run_on_accelerator(self) -> tuple[TrainingResult[M], AcceleratorChoice]:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
+        if self.config.trainer.devices > 1:
+            device, reason = select_accelerator(self.config.accelerator)
+            result = self.run(device)
+            return result, AcceleratorChoice(self.config.accelerator, device, reason)
         return run_with_fallback(
             self.config.accelerator,
             self.live_run.screen.warn,
@@ -157,10 +170,14 @@ class Training(Generic[M]):
         )
         module, data = self._build_seeded()
         recorder = EpochRecorder(live_run, self.config, checkpoint, self.columns)
-        trainer = self._make_run_trainer(device, recorder)
+        processes = FurtherProcesses(live_run)
+        devices = self.config.trainer.devices
+        trainer = self._make_run_trainer(device, recorder, devices, processes)
         with live_run.progress_bar("training", self.config.trainer.max_epochs, "epoch"):
-            with live_run.phase("fit"):
+            with live_run.phase("fit"), processes.joined(trainer):
                 self._train_remaining_epochs(trainer, module, data, recorder, device)
+            if trainer.world_size > 1:  # one process tests: with several, rows would count twice
+                trainer = self._make_run_trainer(device, recorder, devices=1)
             with live_run.phase("test"):
                 test_metrics = self._test_and_predict(trainer, module, data, recorder)
         check_metrics_finite(test_metrics, "test")
@@ -223,12 +240,15 @@ class Training(Generic[M]):
         """Seed the process for one draw of the weights; a device check draws them several times."""
         pl.seed_everything(self.config.seed ^ draw, verbose=False)  # a sum may exceed 32 bits
 
-    def _make_run_trainer(self, device: str, recorder: EpochRecorder) -> pl.Trainer:
+    def _make_run_trainer(
+        self, device: str, recorder: EpochRecorder, devices: int, *further: pl.Callback
+    ) -> pl.Trainer:
         """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
         return make_trainer(
             self.config,
             device,
-            [recorder, *self.make_callbacks()],
+            [*further, recorder, *self.make_callbacks()],
+            devices=devices,
             plugins=[recorder.checkpoint],
             default_root_dir=self.live_run.folder.path,  # where ModelCheckpoint writes
             **self.trainer_arguments,

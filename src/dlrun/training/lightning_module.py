@@ -62,7 +62,9 @@ class LightningNetwork(pl.LightningModule):
         has_grad_scaler = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]  # declared late
         is_watched = any(is_overridden("on_before_backward", one) for one in callbacks)
-        needs_wrappers = clips_gradients or has_grad_scaler or is_watched
+        needs_wrappers = (
+            clips_gradients or has_grad_scaler or is_watched or self.trainer.world_size > 1
+        )
         optimizer = self.optimizers(use_pl_optimizer=needs_wrappers)
         assert not isinstance(optimizer, list)
         backward = self.manual_backward if needs_wrappers else Tensor.backward
@@ -116,6 +118,8 @@ class LightningNetwork(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the training and the learning rate, and set that of the next epoch."""
+        if self.trainer.world_size > 1:
+            self.train_stage.gather()
         metrics = self.train_stage.finish()
         if self.schedule is not None:
             metrics[LR] = self.schedule.lr
@@ -156,8 +160,9 @@ class NetworkData(pl.LightningDataModule):
         self._data = data
 
     def train_dataloader(self) -> Loader:
-        """Return the lists of training batches."""
-        return self._data.training_batches()
+        """Return the lists of training batches of this process."""
+        assert self.trainer is not None
+        return self._data.training_batches(self.trainer.global_rank, self.trainer.world_size)
 
     def val_dataloader(self) -> Loader:
         """Return the batches of the validation."""

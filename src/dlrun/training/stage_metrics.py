@@ -34,6 +34,16 @@ class StageMetrics:
         self._batches.append((loss.detach(), predicted.detach(), targets))
         return loss
 
+    def gather(self) -> None:
+        """Add the batches of the other processes, which have as many, to those of this one."""
+        from torchmetrics.utilities.distributed import gather_all_tensors  # slow
+
+        self._batches = [
+            part
+            for batch in self._batches
+            for part in zip(*(gather_all_tensors(tensor) for tensor in batch), strict=True)
+        ]
+
     def finish(self) -> dict[str, float]:
         """Return the metrics, as `valid_loss`, without an R² of equal targets; reset them."""
         losses, predicted, targets = zip(*self._batches, strict=True)

@@ -1,4 +1,4 @@
-"""Make a Lightning Trainer of one device, which prints nothing, from a config."""
+"""Make a Lightning Trainer, which prints nothing, from a config."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,12 +21,13 @@ def make_trainer(
     callbacks: Sequence[pl.Callback] = (),
     *,
     one_batch: bool = False,
+    devices: int = 1,
     precision: Precision | None = None,
     logger: Logger | None = None,
     plugins: Sequence[CheckpointIO] = (),
     **trainer_arguments: Any,
 ) -> pl.Trainer:
-    """Return a Trainer of one device that prints nothing, and writes only what a Checkpoint does.
+    """Return a Trainer that prints nothing, and writes only what a Checkpoint does.
 
     one_batch: an epoch of one. precision: if not the config's. trainer_arguments: further ones.
     Raises AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
@@ -39,8 +40,10 @@ def make_trainer(
     try:
         return pl.Trainer(
             accelerator=device,
-            devices=1,
-            plugins=[LightningEnvironment(), *plugins],  # in any environment one process
+            devices=devices,
+            strategy=section.strategy if devices > 1 else "auto",
+            # In any environment the processes are those that Lightning starts here.
+            plugins=[LightningEnvironment(), *plugins],
             precision=precision or section.precision,
             deterministic=section.deterministic,
             max_epochs=1 if one_batch else section.max_epochs,
