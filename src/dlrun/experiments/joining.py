@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from dlrun.experiments import checks, registry
-from dlrun.experiments.saved_runs import config_of
+from dlrun.experiments import checks
+from dlrun.experiments.saved_runs import config_of, experiment_of
 from dlrun.runs.folder import RunFolder
 from dlrun.runs.live_run import JoinedRun
 from dlrun.runs.options import RunOptions
@@ -18,15 +18,14 @@ def join_run(folder: Path) -> NoReturn:
     """Train the run of another process, whose folder it is, and end."""
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     run = Run.in_folder(folder)
-    name = run.record.experiment
-    config = config_of(run)
+    experiment = experiment_of(run)
+    config = config_of(experiment, run)
     data_dir = Path(run.record.data_dir) if run.record.data_dir else None
     options = RunOptions(data_dir=data_dir, quiet=True)
-    experiment = checks.import_experiment_to_run(name, config)
-    package = registry.experiment_entry(name).package
-    joined = JoinedRun(RunFolder(folder), run.record, config, options, package)
+    implementation = checks.import_implementation_to_run(experiment)
+    joined = JoinedRun(experiment, RunFolder(folder), run.record, config, options)
     joined.stop.install_handlers()
-    experiment.run(config, joined)
+    implementation.run(config, joined)
     raise SystemExit(0)
 
 

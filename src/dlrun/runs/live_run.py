@@ -329,13 +329,13 @@ class JoinedRun(LiveRun):
 
     def __init__(
         self,
+        experiment: RunnableExperiment,
         folder: RunFolder,
         record: RunRecord,
         config: ExperimentConfig,
         options: RunOptions,
-        package: str,
     ) -> None:
-        super().__init__(folder, record, config, options, package)
+        super().__init__(experiment, folder, record, config, options)
         self.stop = NoStopRequest()  # the first process ends this one
 
     def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
