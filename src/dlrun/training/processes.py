@@ -6,12 +6,13 @@ The first process alone writes the run.
 """
 
 import contextlib
-import importlib
 import os
 import re
 import sys
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 
 import lightning.pytorch as pl
 import torch
@@ -44,7 +45,8 @@ class FurtherProcesses(pl.Callback):
             return
         environment = dict(os.environ)
         os.environ[JOINED_RUN] = str(self.live_run.folder.path.absolute())
-        sys.modules["__main__"] = importlib.import_module("dlrun.__main__")
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        sys.modules["__main__"].__spec__ = ModuleSpec("dlrun.__main__", loader=None)
         sys.argv = ["dlrun"]
         try:
             yield
