@@ -145,11 +145,11 @@ def run(
     Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
     interrupted, at the end of an epoch or lasso penalty, from which `dlrun.resume` continues.
     """
-    found = find_experiment(experiment)
-    options = _settings(found, inputs, config, tags, values, runs_dir, data_dir, quiet)
+    declaration = find_experiment(experiment)
+    options = _settings(declaration, inputs, config, tags, values, runs_dir, data_dir, quiet)
     with _RUNNING:
         _, folder = run_experiment(
-            found, replace(options, name=name, notes=options.notes.changed(note))
+            declaration, replace(options, name=name, notes=options.notes.changed(note))
         )
     assert folder is not None  # no dry run
     return Run.open(folder)
@@ -233,11 +233,11 @@ def sweep(
         sampler=sampler,
         folds=folds,
     )
-    found = find_experiment(experiment)
-    options = _settings(found, inputs, config, tags, values, runs_dir, data_dir, quiet)
+    declaration = find_experiment(experiment)
+    options = _settings(declaration, inputs, config, tags, values, runs_dir, data_dir, quiet)
     options = replace(options, name=name, notes=options.notes.changed(note))
     with _RUNNING:
-        _, results = start_sweep(found, options, search, ThisMachine(jobs))
+        _, results = start_sweep(declaration, options, search, ThisMachine(jobs))
     assert results is not None  # no dry run, no jobs of SLURM
     state = results.state
     opened = {number: Run.of(run) for number, run in state.runs.items()}

@@ -176,12 +176,12 @@ def _load_data(
     if sample:
         settings = settings | {"data.source": GENERATED}
     values = config_layers_from_settings(settings)
-    found = find_experiment(experiment)
-    config = load_experiment_config(found, RunOptions(values=values))
-    section = found.data_section(config)
+    declaration = find_experiment(experiment)
+    config = load_experiment_config(declaration, RunOptions(values=values))
+    section = declaration.data_section(config)
     assert isinstance(section, kind)
     folder = resolve_data_dir(None if data_dir is None else Path(data_dir))
-    dataset = found.data
+    dataset = declaration.data
     assert dataset is not None
     context = dataset.obtain_files(section, folder, config.split_seed, Screen(shows_results=False))
     return context, dataset.make(context)

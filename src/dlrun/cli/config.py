@@ -27,14 +27,14 @@ def print_config(
     dlrun config imdb-lstm batch_size=100 > mine.yaml
     dlrun config imdb-lstm --schema > imdb-lstm.json
     """
-    found = find_experiment(experiment)
+    declaration = find_experiment(experiment)
     if schema:
-        keys = found.config.model_json_schema(schema_generator=ConfigFileSchema)
+        keys = declaration.config.model_json_schema(schema_generator=ConfigFileSchema)
         typer.echo(json.dumps(keys, indent=2))
         return
-    named, layer = divide_arguments(found, words)
+    named, layer = divide_arguments(declaration, words)
     options = RunOptions(
         config=config or (),
         values=[*opt.parse_values(named, overrides), layer],
     )
-    typer.echo(config_to_yaml(load_experiment_config(found, options)), nl=False)
+    typer.echo(config_to_yaml(load_experiment_config(declaration, options)), nl=False)

@@ -67,10 +67,10 @@ def _find_dataset_and_experiment(name: str, screen: Screen) -> tuple[Dataset, An
     known: dict[str, tuple[Dataset, AnyExperiment]] = {}
     for experiment in registry.experiment_names():
         try:
-            found = registry.find_experiment(experiment)
-            if found.data is not None:
-                known[experiment] = found.data, found
-                known.setdefault(found.data.name, known[experiment])
+            declaration = registry.find_experiment(experiment)
+            if declaration.data is not None:
+                known[experiment] = declaration.data, declaration
+                known.setdefault(declaration.data.name, known[experiment])
         except DlrunError as error:
             screen.warn(error.message)
     if name not in known:

@@ -55,8 +55,8 @@ def print_plain_script(
     dlrun script imdb-lstm
     dlrun script hitters-dense model.hidden=[100] seed=3 --out own.py
     """
-    found = find_experiment(experiment)
-    named, layer = divide_arguments(found, words)
+    declaration = find_experiment(experiment)
+    named, layer = divide_arguments(declaration, words)
     options = RunOptions(
         config=config or (),
         values=[*opt.parse_values(named, overrides), layer],
@@ -65,7 +65,7 @@ def print_plain_script(
     if experiment not in scripts:
         raise ConfigError(f"{experiment} has no script", f"these have one: {', '.join(scripts)}")
     text = scripts[experiment].read_text(encoding="utf-8")
-    text = insert_values(text, found, options)
+    text = insert_values(text, declaration, options)
     if out is None:
         typer.echo(text, nl=False)
     else:

@@ -86,8 +86,8 @@ def sweep(
         return code
     if experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    found = find_experiment(experiment)
-    named, layer = divide_arguments(found, words)
+    declaration = find_experiment(experiment)
+    named, layer = divide_arguments(declaration, words)
     single, several = divide_settings(named)
     options = RunOptions(
         config=config or (),
@@ -102,7 +102,7 @@ def sweep(
         quiet=quiet,
     )
     search = parse_search_space(seeds, several, space or (), trials, sampler, folds)
-    code, _ = start_sweep(found, options, search, place)
+    code, _ = start_sweep(declaration, options, search, place)
     return code
 
 

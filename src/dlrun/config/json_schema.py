@@ -16,6 +16,6 @@ class ConfigFileSchema(GenerateJsonSchema):
 
     def generate(self, *arguments: Any, **more: Any) -> JsonSchemaValue:
         """Return the schema of a config class with the key `defaults`."""
-        found = super().generate(*arguments, **more)
-        found["properties"][DEFAULTS] = {"type": "array", "items": {"type": "string"}}
-        return found
+        schema = super().generate(*arguments, **more)
+        schema["properties"][DEFAULTS] = {"type": "array", "items": {"type": "string"}}
+        return schema

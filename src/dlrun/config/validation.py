@@ -2,7 +2,8 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from dlrun.config.sections import S, Section
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     KeyPath,
+    Values,
     dump_yaml,
     format_setting,
     merge_config_layers,
@@ -65,11 +67,12 @@ def validate_layer(
     experiment: for the hints. sources: the names that `data.source` may have. Raises ConfigError
     with the file, line and key of every error.
     """
+    validate = partial(schema.model_validate, context=sources)
     try:
-        return schema.model_validate(layer.values, context=sources)
+        return validate(layer.values)
     except ValidationError as invalid:
         hint = experiment and f"`dlrun config {experiment}` prints every key with its default"
-        problems = _problems(invalid, schema, layer, experiment, sources)
+        problems = _problems(invalid, schema, layer, experiment, validate)
         errors = [ConfigError(problem, hint) for problem in problems]
         raise join_errors(errors, " in the config") from None
 
@@ -84,7 +87,7 @@ def _problems(
     schema: type[Section],
     layer: ConfigLayer,
     experiment: str,
-    sources: Sequence[str],
+    validate: Callable[[Values], Section],
 ) -> Iterator[str]:
     """Yield a line for each key with errors; those of a union's members are joined."""
     errors_by_path: dict[KeyPath, list[ErrorDetails]] = {}
@@ -93,8 +96,7 @@ def _problems(
     for path, errors in errors_by_path.items():
         key = ".".join(map(str, path))
         problem = _describe_errors_of_key(key, errors, schema)
-        given = errors[0]["input"]
-        problem += _sweep_command_hint(given, path, layer, schema, experiment, sources)
+        problem += _sweep_command_hint(errors[0]["input"], path, layer, experiment, validate)
         yield f"{_origin(path, layer)}: {key}: {problem}"
 
 
@@ -151,9 +153,8 @@ def _sweep_command_hint(
     value: object,
     path: KeyPath,
     layer: ConfigLayer,
-    schema: type[Section],
     experiment: str,
-    sources: Sequence[str],
+    validate: Callable[[Values], Section],
 ) -> str:
     """Return the command that runs each of several valid values, to end a sentence, or no text."""
     if not experiment or not isinstance(value, str | list):
@@ -162,7 +163,7 @@ def _sweep_command_hint(
     texts = [*map(format_setting, value)] if isinstance(value, list) else value.split(",")
     overrides = [f"{key}={text}" for text in texts]
     if len(texts) < 2 or not all(
-        _is_valid(override, path, layer, schema, sources) for override in overrides
+        _is_valid(override, path, layer, validate) for override in overrides
     ):
         return ""
     command = shlex.join(["dlrun", "sweep", experiment, f"{key}={','.join(texts)}"])
@@ -170,16 +171,12 @@ def _sweep_command_hint(
 
 
 def _is_valid(
-    override: str,
-    path: KeyPath,
-    layer: ConfigLayer,
-    schema: type[Section],
-    sources: Sequence[str],
+    override: str, path: KeyPath, layer: ConfigLayer, validate: Callable[[Values], Section]
 ) -> bool:
     """Return whether a config has no error at a key once a `--set` text has set it."""
     try:
         changed = merge_config_layers([layer, parse_set_override(override)])
-        schema.model_validate(changed.values, context=sources)
+        validate(changed.values)
     except ConfigError:
         return False
     except ValidationError as invalid:

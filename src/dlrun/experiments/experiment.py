@@ -1,8 +1,9 @@
 """Define the class of an experiment: what can be run, declared without importing torch."""
 
+import contextlib
 import functools
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -23,7 +24,7 @@ from dlrun.config.sections import (
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, Values
 from dlrun.data.dataset_types import Dataset
-from dlrun.errors import DlrunError, first_line
+from dlrun.errors import DlrunError, name_and_first_line
 from dlrun.experiments.shipped_config import ShippedConfig
 from dlrun.system.library_imports import import_matplotlib
 
@@ -151,10 +152,16 @@ class Experiment(Generic[C]):
 AnyExperiment: TypeAlias = Experiment[Any]
 
 
-def loading_error(name: str, package: str, why: str) -> DlrunError:
-    """Return the error of an experiment whose package cannot be used, with the reason."""
-    problem = f"experiment {name!r} of the package {package} cannot be loaded: {why}"
-    return DlrunError(problem, "fix or reinstall the package; --debug shows where it failed")
+@contextlib.contextmanager
+def loading(name: str, package: str) -> Iterator[None]:
+    """Raise DlrunError with the reason if the `with` block cannot load code of an experiment."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # code of other packages can raise anything
+        why = name_and_first_line(error)
+        problem = f"experiment {name!r} of the package {package} cannot be loaded: {why}"
+        hint = "fix or reinstall the package; --debug shows where it failed"
+        raise DlrunError(problem, hint) from error
 
 
 @functools.cache
@@ -164,11 +171,8 @@ def _load_implementation(experiment: Experiment[C]) -> "Implementation[C]":
 
     if issubclass(experiment.config, LightningConfig):
         import_matplotlib()  # Lightning imports it
-    try:
+    with loading(experiment.name, experiment.package):
         loaded = pkgutil.resolve_name(experiment.implementation)
         if not (isinstance(loaded, type) and issubclass(loaded, Implementation)):
             raise TypeError(f"{experiment.implementation} is no Implementation")
         return loaded(experiment)
-    except (Exception, SystemExit) as error:  # code of other packages can raise anything
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise loading_error(experiment.name, experiment.package, why) from error

@@ -104,11 +104,11 @@ def shipped_config(name: str) -> ShippedConfig:
 def find_experiment(name: str) -> "AnyExperiment":
     """Import a declaration. Raises ConfigError if the name is unknown, DlrunError if broken."""
     from dlrun.config.sections import ExperimentConfig  # slow: pydantic
-    from dlrun.experiments.experiment import Experiment, loading_error
+    from dlrun.experiments.experiment import Experiment, loading
 
     package = shipped_config(name).package
     location = _find_installed().locations[name]
-    try:
+    with loading(name, package):
         loaded = pkgutil.resolve_name(location)
         if not isinstance(loaded, Experiment):
             raise TypeError(f"{location} is no Experiment")
@@ -116,7 +116,4 @@ def find_experiment(name: str) -> "AnyExperiment":
             raise ValueError(f"{location} declares {loaded.name!r}")
         if not (isinstance(loaded.config, type) and issubclass(loaded.config, ExperimentConfig)):
             raise TypeError(f"the config of {location} is no ExperimentConfig")
-    except (Exception, SystemExit) as error:  # code of other packages can raise anything
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise loading_error(name, package, why) from error
     return loaded

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import DlrunError, Stopped, first_line, run_error_to_show
@@ -46,6 +47,7 @@ class LiveRun:
     stop after a step. kept: see `keep`.
     """
 
+    _stop_class: ClassVar[type[StopRequest]] = StopRequest
     # Made by `begin_steps`.
     _checkpoints: CheckpointFile
     _metrics: MetricsFile
@@ -63,7 +65,7 @@ class LiveRun:
         self.config = config
         self.options = options
         self.screen = options.console()
-        self.stop = StopRequest()
+        self.stop = self._stop_class()
         self.data_dir = resolve_data_dir(options.data_dir)
         limits = filter(None, (experiment.max_threads, options.max_threads))
         most = min(limits, default=None)
@@ -327,16 +329,7 @@ class JoinedRun(LiveRun):
     The first process, which has the LiveRun, waits for it, so that the checkpoint stays as it is.
     """
 
-    def __init__(
-        self,
-        experiment: RunnableExperiment,
-        folder: RunFolder,
-        record: RunRecord,
-        config: ExperimentConfig,
-        options: RunOptions,
-    ) -> None:
-        super().__init__(experiment, folder, record, config, options)
-        self.stop = NoStopRequest()  # the first process ends this one
+    _stop_class = NoStopRequest  # the first process ends this one
 
     def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
         """Return the checkpoint that the first process continues from."""

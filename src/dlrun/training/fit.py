@@ -101,14 +101,13 @@ class Training(Generic[M]):
         def make_module() -> LightningNetwork:
             return LightningNetwork(make_network(), config, objective, loss)
 
-        every = config.trainer.check_val_every_n_epoch
         return Training(
             config,
             live_run,
             make_module,
             lambda: NetworkData(data),
             trainer_arguments={
-                "check_val_every_n_epoch": every,
+                "check_val_every_n_epoch": config.trainer.check_val_every_n_epoch,
                 "use_distributed_sampler": False,  # the data know which rows a process has
             },
             columns=columns,

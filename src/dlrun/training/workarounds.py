@@ -1,4 +1,4 @@
-"""Work around a fault of one version of Lightning that none of its public ways avoids."""
+"""Correct a fault of Lightning 2.6, for which Lightning has no public function."""
 
 from typing import Any
 
