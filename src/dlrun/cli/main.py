@@ -73,7 +73,6 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _error_to_show(error: BaseException) -> DlrunError:
-    """Return the error to show for an exception."""
     if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
         return DlrunError("the working folder: it was removed", "change to another folder")
     if known := errors.as_known_error(error):
@@ -83,7 +82,7 @@ def _error_to_show(error: BaseException) -> DlrunError:
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
-    """Return the error to show for one of the command-line parser, with a command as its hint."""
+    """The hint is a command that the user may have meant, or the help."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
     message = message[:1].lower() + message[1:]
     words = takewhile(lambda word: not word.startswith("-"), arguments)
@@ -104,7 +103,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
 
 
 def _without_seed(arguments: Sequence[str]) -> list[str]:
-    """Return arguments without a value of the key `seed`, which --seeds varies."""
+    """Values of the key `seed`, which `--seeds` varies, are left out."""
     sets_seed = [word.startswith("seed=") for word in arguments]
     followed = [*sets_seed[1:], False]
     return [

@@ -1,4 +1,4 @@
-"""`dlrun runs check`: report damaged files of runs, and copies."""
+"""`dlrun runs check`: read runs back, and report damaged files and copies of runs."""
 
 from collections import Counter
 
