@@ -37,7 +37,7 @@ SAME_ROWS = Mark()
 
 
 def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -> list[str]:
-    """Return those of some keys that may change which rows are trained with or tested.
+    """Find the keys that may change which rows are trained with or tested.
 
     All keys of the section `data` may, unless their fields are marked SAME_ROWS.
     """
@@ -54,7 +54,7 @@ def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -
 
 
 def count_held_out_rows(validation: float | None, rows: int) -> int:
-    """Return how many of `rows` training rows a config's `validation` holds out, one at least.
+    """Count the training rows that a config's `validation` holds out; there is one at least.
 
     validation: a number of rows, or a share; None: a fifth, but at most 2,000 rows. Raises
     ConfigError if no rows would be left to fit.
@@ -110,7 +110,7 @@ class DividedDataConfig(SeededDataConfig):
 
     @property
     def chosen_fold(self) -> tuple[int, int] | None:
-        """Return the number of the fold whose rows are the test rows, and of all folds, or None."""
+        """The first number is the fold whose rows are tested; the second counts all folds."""
         return (self.fold, self.folds) if self.fold and self.folds else None
 
     @model_validator(mode="after")
@@ -171,7 +171,7 @@ class TextsDataConfig(ValidatedDataConfig, OwnDataConfig):
 
     @property
     def columns(self) -> dict[str, str]:
-        """Return the columns of the texts, of their labels, and of their ids."""
+        """Each column that the table must have is found by the config key that names the column."""
         columns = {"data.text_column": self.text_column, "data.label_column": self.label_column}
         return columns | ({"data.id": self.id} if self.id else {})
 
@@ -225,7 +225,7 @@ class OwnTableDataConfig(OwnDataConfig):
 
     @property
     def columns(self) -> dict[str, str]:
-        """Return the target, the ids, and the columns that are left out."""
+        """Each column that the table must have is found by the config key that names the column."""
         ids = {"data.id": self.id} if self.id else {}
         ignored = {f"data.ignore[{place}]": name for place, name in enumerate(self.ignore)}
         return {"data.target": self.target, **ids, **ignored}
@@ -259,24 +259,24 @@ class DataExperimentConfig(ExperimentConfig):
 
     @property
     def source(self) -> str | None:
-        """Return the name of the data source; the data of `sample` are generated."""
+        """The data of the source `sample` are generated."""
         return self.data.source if isinstance(self.data, DataSourceConfig) else None
 
     @property
     def split_seed(self) -> int:
-        """Return the seed that splits or generates data: `data.split_seed` or the run's seed."""
+        """`data.split_seed` goes before the run's seed."""
         if isinstance(self.data, SeededDataConfig) and self.data.split_seed is not None:
             return self.data.split_seed
         return self.seed
 
     @property
     def validates_on_test(self) -> bool:
-        """Return whether the test rows validate too, as in some of ISLP's labs."""
+        """In some of ISLP's labs the test rows validate too."""
         return isinstance(self.data, ValidatedDataConfig) and self.data.validation == "test"
 
     @property
     def is_split_by_run_seed(self) -> bool:
-        """Return whether another seed of the run divides or generates the rows otherwise."""
+        """If it is true, another seed of the run divides or generates the rows otherwise."""
         return isinstance(self.data, SeededDataConfig) and self.data.split_seed is None
 
 

@@ -34,7 +34,7 @@ BatchLimit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None
 
 
 def _check_is_validation_metric(name: str) -> str:
-    """Return a metric's name if it is one of the validation, else raise ValueError."""
+    """Raise ValueError if a metric is not computed on the validation rows."""
     if not name.startswith(VALID):
         similar = did_you_mean(name, (f"{VALID}{metric}" for metric in KNOWN))
         raise ValueError(f"{name!r} is no column of the validation{similar}")
@@ -83,7 +83,6 @@ class SchedulerConfig(Section):
 
     @property
     def changes_rate(self) -> bool:
-        """Return whether the learning rate changes at all."""
         return self.name != "none" or self.warmup_epochs > 0
 
 
@@ -125,7 +124,7 @@ class TrainerConfig(Section, extra="allow"):
 
 
 def _why_no_argument(key: str) -> str | None:
-    """Return why a further key of the section `trainer` is none; None if Lightning has it."""
+    """None means that Lightning's Trainer has the argument."""
     if reason := DECIDED_BY_DLRUN.get(key):
         return f"dlrun decides it: {reason}"
     known = trainer_arguments()
@@ -216,7 +215,7 @@ class HiddenLayersConfig(Section):
 
     @property
     def dropouts(self) -> list[float]:
-        """Return the dropout after each hidden layer."""
+        """A single number stands for all hidden layers."""
         if isinstance(self.dropout, float):
             return [self.dropout] * len(self.hidden)
         return self.dropout
