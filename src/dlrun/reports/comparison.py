@@ -39,7 +39,7 @@ def complete_report_sections(groups: Sequence[Group], sections: Sections) -> Non
 
 
 def warning_tags_of_group(group: Group, sections: Sections) -> list[WarningTag]:
-    """Return the tags that warn of a weak result of a config, such as too few seeds."""
+    """The tags of a config's runs come before those of the config, such as too few seeds."""
     tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].warning_tags)
     if group.main_spread and group.shortage(group.main_spread):
         tags[ONE_SEED if len(group.counted) == 1 else FEW_SEEDS] = None
@@ -58,7 +58,7 @@ class DataSetComparison(NamedTuple):
 
 
 def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSetComparison]:
-    """Return for each data set with several runs its configs, the best first, and their curves."""
+    """Each data set with several runs has its configs, the best first, and their curves."""
     compared = []
     for ranked in rank_on_same_test_rows(groups):
         if sum(len(group.runs) for group in ranked) > 1:
@@ -71,7 +71,7 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
 
 
 def _rows_of_group(group: Group, sections: Sections) -> list[Values]:
-    """Return a row for each test metric of a config; of a single run only for its main metric."""
+    """Each test metric of a config has a row; a single run has a row of its main metric alone."""
     spreads = group.test_spreads[:1] if len(group.counted) == 1 else group.test_spreads
     # Published numbers are grey if the runs cannot be compared with them.
     about = {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
@@ -80,9 +80,9 @@ def _rows_of_group(group: Group, sections: Sections) -> list[Values]:
 
 
 def _charts_of_metrics(groups: Sequence[Group], sections: Sections) -> list[Chart]:
-    """Return a chart for each metric that two or more runs recorded by epoch or by penalty.
+    """A metric that two or more runs recorded by epoch or by penalty has a chart.
 
-    groups: the best first, for the first have colours.
+    The groups come with the best first, because only the first curves have colours.
     """
     steps_and_metrics: dict[tuple[str, str], None] = {}  # in order, each once
     for group in groups:
@@ -97,7 +97,7 @@ def _charts_of_metrics(groups: Sequence[Group], sections: Sections) -> list[Char
 def _chart_of_metric(
     groups: Sequence[Group], sections: Sections, step: str, metric: str
 ) -> Chart | None:
-    """Return the chart of one metric, with the means of configs; None of fewer than two runs."""
+    """None means that fewer than two runs recorded the metric."""
     curves: list[ChartCurve] = []
     published_lines: dict[ReferenceLine, None] = {}  # in order, each once
     for group in groups:
@@ -118,7 +118,7 @@ def _chart_of_metric(
 
 
 def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -> list[ChartCurve]:
-    """Return the curves of a config's runs in a chart; of several finished runs their mean."""
+    """Each run has a curve. FEWEST_FOR_MEAN or more counted runs share one mean curve."""
     curves: dict[Path, ChartCurve] = {}
     for run in group.runs:
         section = sections[run.folder]
@@ -136,7 +136,10 @@ def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -
 
 
 def _curve_of_run(section: ReportSection, step: str, metric: str) -> ChartCurve | None:
-    """Return a run's curve in a chart of several runs, or None; `look` is its data, as `valid`."""
+    """The curve's `look` is the data part that is drawn, such as `valid`.
+
+    A run may have no curve.
+    """
     if len(section.steps) < 2 or section.step_name != step:
         return None
     for part in ("valid", "test", "train"):  # the first that has a value is drawn

@@ -47,12 +47,11 @@ class Overview:
 
     @property
     def columns(self) -> list[Column]:
-        """Return the columns that are not empty in all rows."""
         return used_columns(COLUMNS, self.rows)
 
     @property
     def legend(self) -> Mapping[str, str]:
-        """Return what the marks in the pictures mean, by their look; empty without pictures.
+        """The legend explains the marks in the pictures, by their look.
 
         The editions are explained only if a published number is drawn.
         """
@@ -73,12 +72,11 @@ def sections_by_experiment(sections: Sequence[ReportSection]) -> dict[str, list[
 
 
 def _place_in_book(sections: Sequence[ReportSection]) -> tuple[float, ...]:
-    """Return the place of an experiment in the book, by its runs."""
     return min(tuple(section.record.reference.get("place") or [math.inf]) for section in sections)
 
 
 def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview:
-    """Return a report's first table, with a row per config, in the order of the book ISLP."""
+    """Each config has a row, in the order of the book ISLP."""
     experiments = sections_by_experiment([*sections.values()])
     rows: list[Values] = []
     for number, name in enumerate(experiments, start=1):
@@ -134,9 +132,9 @@ def _cells_of_metric(group: Group, spread: Spread, *, with_published: bool) -> V
 def _picture_of_metric(
     group: Group, spread: Spread, edition: str, published: float | None, position: str | None
 ) -> Strip:
-    """Return the picture of a metric's mean, its interval and the published number.
+    """The picture shows a metric's mean, its interval and the published number.
 
-    Its label says them in words.
+    The label says them in words.
     """
     count = len(spread.values)
     texts = [f"{group.name}: {spread.metric.name} {format_metric(spread.mean)}"]

@@ -98,7 +98,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
 
 
 def report_rows(runs: Sequence[Run]) -> list[Values]:
-    """Return the report's table rows, one per config and test metric.
+    """Make a row for each config and test metric, as `dlrun report --json` prints the rows.
 
     Of the configs that test the same rows, the best comes first.
     """
@@ -128,7 +128,7 @@ def _row_of_run(section: ReportSection) -> Row:
 
 
 def _render(**values: object) -> str:
-    """Return the page, in which every value is escaped and its control characters are replaced."""
+    """Every value on the page is escaped, and its control characters are replaced."""
     folder = resources.files(__package__)
     style = folder.joinpath("report.css").read_text("utf-8")
     scripts = (folder.joinpath(name).read_text("utf-8") for name in ("runs.js", "curves.js"))
@@ -166,7 +166,7 @@ def _render(**values: object) -> str:
 
 
 def text_as_html(text: str) -> Markup:
-    """Return a text as HTML, with its words in backticks as code."""
+    """Words in backticks become code."""
     pieces = printable_lines(text).split("`")
     marks = itertools.cycle((Markup("{}"), Markup("<code>{}</code>")))
     return Markup("").join(mark.format(piece) for mark, piece in zip(marks, pieces, strict=False))
@@ -179,7 +179,7 @@ def _format_curve_value(value: float) -> str:
 
 
 def _visible(value: object) -> object:
-    """Return a value for a template, with control characters (except line breaks) replaced."""
+    """Control characters except line breaks are replaced, and None becomes an empty text."""
     if value is None:
         return ""
     if isinstance(value, str) and not value.isprintable():
@@ -189,6 +189,6 @@ def _visible(value: object) -> object:
 
 
 def _sha256(text: str) -> str:
-    """Return the SHA-256 of a text in the form that a Content-Security-Policy takes."""
+    """The digest has the form that a Content-Security-Policy takes."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
