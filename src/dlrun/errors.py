@@ -116,7 +116,7 @@ class Stopped(BaseException):
     word = "stopped"
 
 
-class Interrupted(Stopped):
+class InterruptedByUser(Stopped):
     """Ends a run when the user presses Ctrl-C (SIGINT)."""
 
     exit_code = 130
@@ -144,7 +144,7 @@ def with_short_errors(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except Interrupted:
+        except InterruptedByUser:
             raise KeyboardInterrupt from None
         except Terminated as stop:
             raise SystemExit(stop.exit_code) from None

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.cli import options as opt
-from dlrun.config.data_sections import OwnDataExperimentConfig
+from dlrun.config.data_sections import UserDataExperimentConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, Values, config_layer_from_setting
 from dlrun.data.dataset_types import GENERATED
@@ -144,7 +144,7 @@ def _check_is_not_on_own_data(name: str) -> None:
     schema: type[ExperimentConfig] = ExperimentConfig
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = find_experiment(name).config
-    if issubclass(schema, OwnDataExperimentConfig):
+    if issubclass(schema, UserDataExperimentConfig):
         section: Any = schema.model_fields["data"].annotation
         example = section.example
         problem = f"demo: {name} is for data of your own"

@@ -18,7 +18,7 @@ import typer
 
 from dlrun import errors
 from dlrun.cli.command_list import RESERVED_NAMES, app
-from dlrun.errors import DlrunError, Interrupted, UsageError
+from dlrun.errors import DlrunError, InterruptedByUser, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout, to_json
@@ -56,7 +56,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if hasattr(error, "format_message"):  # raised by the command-line parser
         error = _usage_error(error, arguments)
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
-    stopped = Interrupted if is_interrupt else signals.stop_signal_of_error(error)
+    stopped = InterruptedByUser if is_interrupt else signals.stop_signal_of_error(error)
     shown = DlrunError(stopped.word) if stopped else _error_to_show(error)
     if "--json" in arguments:
         status = "interrupted" if stopped else "failed"

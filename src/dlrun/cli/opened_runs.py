@@ -65,7 +65,7 @@ def describe_damage(run: Run) -> list[str]:
     return [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]
 
 
-def show_results(
+def print_result_table(
     columns: Sequence[Column], rows: Sequence[Row], reasons: Sequence[Sequence[str]], screen: Screen
 ) -> None:
     """Print a table with the result of each run, and below it the reasons for the results."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlrun.cli import options as opt
-from dlrun.cli.opened_runs import describe_damage, open_runs, readable_runs, show_results
+from dlrun.cli.opened_runs import describe_damage, open_runs, print_result_table, readable_runs
 from dlrun.cli.runs_compare import run_provenance
 from dlrun.config.sections import DATA_PLACES, RUNTIME_KEYS
 from dlrun.config.yaml_loader import (
@@ -75,7 +75,7 @@ def verify_runs(
             rows.append(row)
     finally:  # also after Ctrl-C
         if rows:
-            show_results(COLUMNS, rows, [_describe_result(row) for row in rows], screen)
+            print_result_table(COLUMNS, rows, [_describe_result(row) for row in rows], screen)
     if json:
         screen.print_json(rows)
     return int(any(row["result"] != IDENTICAL for row in rows))

@@ -15,7 +15,7 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     Seed,
-    error_of_key,
+    error_about_key,
     is_marked,
 )
 from dlrun.errors import ConfigError, did_you_mean
@@ -120,11 +120,11 @@ class DividedDataConfig(SeededDataConfig):
         if self.folds is None or self.fold is None or self.fold > self.folds:
             problem = f"folds is {self.folds}, fold is {self.fold}"
             remedy = "folds count from 1, `dlrun sweep --folds N` runs all"
-            raise error_of_key(f"{problem}; {remedy}", "folds" if self.fold is None else "fold")
+            raise error_about_key(f"{problem}; {remedy}", "folds" if self.fold is None else "fold")
         return self
 
 
-class OwnDataConfig(DividedDataConfig):
+class UserDataConfig(DividedDataConfig):
     """Defines where the user's own data are, and how they are divided into training and test.
 
     kinds: what the path may be, by its kind, `file` or `folder`. example: of arguments.
@@ -157,7 +157,7 @@ class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):
     """Defines the config of movie reviews that an LSTM reads as word sequences."""
 
 
-class TextsDataConfig(ValidatedDataConfig, OwnDataConfig):
+class UserTextsDataConfig(ValidatedDataConfig, UserDataConfig):
     """Defines the config of a user's own labelled texts."""
 
     kinds: ClassVar = {"file": "a CSV file", "folder": FOLDER_OF_CLASSES}
@@ -176,7 +176,7 @@ class TextsDataConfig(ValidatedDataConfig, OwnDataConfig):
         return columns | ({"data.id": self.id} if self.id else {})
 
 
-class TextSequencesDataConfig(SequenceLengthConfig, TextsDataConfig):
+class UserTextSequencesDataConfig(SequenceLengthConfig, UserTextsDataConfig):
     """Defines the config of a user's own texts that an LSTM reads as word sequences."""
 
 
@@ -191,7 +191,7 @@ class DigitsDataConfig(Cifar100DataConfig):
     """Defines the config of MNIST's digits, or of synthetic digits."""
 
 
-class OwnImagesDataConfig(ValidatedDataConfig, OwnDataConfig):
+class UserImagesDataConfig(ValidatedDataConfig, UserDataConfig):
     """Defines the config of a user's own labelled images."""
 
     kinds: ClassVar = {"folder": FOLDER_OF_CLASSES}
@@ -211,7 +211,7 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
     columns: ClassVar = {f"column {target}": target}
 
 
-class OwnTableDataConfig(OwnDataConfig):
+class UserTableDataConfig(UserDataConfig):
     """Defines the config of a user's own table."""
 
     kinds: ClassVar = {"file": "a CSV file with a header"}
@@ -231,7 +231,7 @@ class OwnTableDataConfig(OwnDataConfig):
         return {"data.target": self.target, **ids, **ignored}
 
 
-class ValidatedTableDataConfig(ValidatedDataConfig, OwnTableDataConfig):
+class ValidatedUserTableDataConfig(ValidatedDataConfig, UserTableDataConfig):
     """Defines the config of a user's own table, and which rows are used for validation."""
 
     validation: Validation
@@ -280,7 +280,7 @@ class DataExperimentConfig(ExperimentConfig):
         return isinstance(self.data, SeededDataConfig) and self.data.split_seed is None
 
 
-class OwnDataExperimentConfig(DataExperimentConfig):
+class UserDataExperimentConfig(DataExperimentConfig):
     """Defines the config keys of every experiment on the user's own data."""
 
-    data: OwnDataConfig
+    data: UserDataConfig

@@ -12,8 +12,8 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     WantedPredictions,
-    error_of_key,
-    errors_of_keys,
+    error_about_key,
+    errors_about_keys,
 )
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
@@ -78,7 +78,7 @@ class SchedulerConfig(Section):
         _check_used(self, "gamma", "step", "plateau")
         _check_used(self, "patience", "plateau")
         if self.name == "step" and self.step_size is None:
-            raise error_of_key("step needs step_size: the epochs between two falls", "name")
+            raise error_about_key("step needs step_size: the epochs between two falls", "name")
         return self
 
     @property
@@ -92,7 +92,7 @@ def _check_used(
     """Raise ValidationError if a section has a value of a key that only other `names` use."""
     if section.name not in names and getattr(section, key) is not None:
         problem = f"{section.name} does not use it, only {' and '.join(names)}"
-        raise error_of_key(f"{problem}; leave it null", key)
+        raise error_about_key(f"{problem}; leave it null", key)
 
 
 class TrainerConfig(Section, extra="allow"):
@@ -119,7 +119,7 @@ class TrainerConfig(Section, extra="allow"):
     def _check_further_arguments(self) -> Self:
         further = self.model_extra or {}
         if problems := {key: problem for key in further if (problem := _why_no_argument(key))}:
-            raise errors_of_keys(problems)
+            raise errors_about_keys(problems)
         return self
 
 
@@ -185,7 +185,7 @@ class NetworkConfig(LightningConfig):
             problem = (
                 f"a batch of {self.batch_size} rows is not divisible by {self.trainer.devices}"
             )
-            raise error_of_key(problem, "trainer", "devices")
+            raise error_about_key(problem, "trainer", "devices")
         return self
 
     @model_validator(mode="after")
@@ -196,7 +196,7 @@ class NetworkConfig(LightningConfig):
             and self.scheduler.warmup_epochs >= epochs
         ):
             problem = f"no epoch of the {epochs} is left for {self.scheduler.name}"
-            raise error_of_key(problem, "scheduler", "warmup_epochs")
+            raise error_about_key(problem, "scheduler", "warmup_epochs")
         return self
 
 
@@ -210,7 +210,7 @@ class HiddenLayersConfig(Section):
     def _check_dropout_of_each_layer(self) -> "HiddenLayersConfig":
         if len(self.dropouts) != len(self.hidden):
             problem = f"{pluralize(len(self.dropouts), 'value')} for hidden: {self.hidden}"
-            raise error_of_key(f"{problem}; give one number for all, or one for each", "dropout")
+            raise error_about_key(f"{problem}; give one number for all, or one for each", "dropout")
         return self
 
     @property

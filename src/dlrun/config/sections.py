@@ -48,7 +48,7 @@ WantedPredictions = Literal["auto"] | bool
 LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 
 
-def error_of_key(message: str, *path: str) -> ValidationError:
+def error_about_key(message: str, *path: str) -> ValidationError:
     """Make a pydantic error about one config key, to raise while a whole section is validated.
 
     path: the names from the validated section to the key.
@@ -56,7 +56,7 @@ def error_of_key(message: str, *path: str) -> ValidationError:
     return ValidationError.from_exception_data("config", [_error_details(message, *path)])
 
 
-def errors_of_keys(messages: Mapping[str, str]) -> ValidationError:
+def errors_about_keys(messages: Mapping[str, str]) -> ValidationError:
     """Make a pydantic error about several config keys of the section that is validated."""
     errors = [_error_details(message, key) for key, message in messages.items()]
     return ValidationError.from_exception_data("config", errors)

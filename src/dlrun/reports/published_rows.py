@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dlrun.config.yaml_loader import Values
-from dlrun.reports.group_rows import group_row, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.result_rows import group_row, published_values
+from dlrun.reports.run_section import RunSection
 from dlrun.runs.groups import Group, Spread, group_runs
 from dlrun.runs.run import Run
 
@@ -34,7 +34,7 @@ def _rows_of_photographs(runs: Sequence[Run]) -> list[Values]:
     """A row counts the photographs of the first run; other runs have no row."""
     if not runs:
         return []
-    section = ReportSection(1, runs[0], 1, with_published=True)
+    section = RunSection(1, runs[0], 1, with_published=True)
     counts = count_labels_as_in_book(section.photographs)
     if not counts:
         return []

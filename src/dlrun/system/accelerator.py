@@ -77,7 +77,7 @@ def require_accelerator(device: str) -> None:
         raise AcceleratorError(f"{device}: {reason}", ALLOW_FALLBACK_HINT)
 
 
-def select_accelerator(requested: str) -> tuple[str, str | None]:
+def choose_available_device(requested: str) -> tuple[str, str | None]:
     """Choose a device; say why it is not the requested one, or why `auto` chose the CPU."""
     if requested == "cpu":
         return "cpu", None
@@ -105,7 +105,7 @@ def run_with_fallback(
     - try_batch: tries one batch; if that fails on the CPU too, the accelerator is not the cause.
     - compare: compares the device's numbers of a batch with the CPU's; to disagree is to fail.
     """
-    device, reason = select_accelerator(requested)
+    device, reason = choose_available_device(requested)
     comparison: DeviceComparison | None = None
     cause: Exception | None = None
     if device != "cpu":

@@ -219,10 +219,10 @@ class Screen:
         return self.err.is_terminal and not (self.err.is_dumb_terminal or self.quiet)
 
     @contextlib.contextmanager
-    def progress(self, what: str, total: float | None, unit: str) -> Iterator["ProgressHandle"]:
-        """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`."""
+    def progress(self, what: str, total: float | None, unit: str) -> Iterator["TaskProgressBar"]:
+        """Show a progress bar on a terminal; elsewhere only the lines of `TaskProgressBar.step`."""
         with self.bar(what, total) as move:
-            yield ProgressHandle(self, move, total, unit)
+            yield TaskProgressBar(self, move, total, unit)
 
     @contextlib.contextmanager
     def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
@@ -246,7 +246,7 @@ class Screen:
 
 
 @dataclass(frozen=True)
-class ProgressHandle:
+class TaskProgressBar:
     """Moves the progress bar of a task, and prints a line for each finished epoch or penalty."""
 
     screen: Screen

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from dlrun.errors import Interrupted, OutOfTime, Stopped, Terminated
+from dlrun.errors import InterruptedByUser, OutOfTime, Stopped, Terminated
 
-SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
+SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: InterruptedByUser, signal.SIGTERM: Terminated}
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: Terminated, signal.SIGUSR2: OutOfTime}
 STOP_SIGNAL_EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}

@@ -16,8 +16,8 @@ from dlrun.experiments.saved_runs import changed_settings
 from dlrun.metrics import is_plottable
 from dlrun.reports import highlights
 from dlrun.reports import warning_tags as tags
-from dlrun.reports.charts import ColumnsByName, charts_of_run, thin_out_table
 from dlrun.reports.highlights import ClassifiedPhotograph, Mistake, ScoredNames
+from dlrun.reports.svg_charts import ColumnsByName, charts_of_run, thin_out_table
 from dlrun.reports.warning_tags import WarningTag
 from dlrun.runs.copies import find_damage
 from dlrun.runs.find import run_name_without_time
@@ -30,7 +30,7 @@ from dlrun.runs.run import ASSETS, Run
 from dlrun.runs.shown_results import interval_of_test_accuracy
 
 if TYPE_CHECKING:
-    from dlrun.reports.evaluation import PredictionEvaluation, RegressionEvaluation
+    from dlrun.reports.evaluation import ClassifierEvaluation, RegressionEvaluation
 
 RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
@@ -39,7 +39,7 @@ MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile)
 T = TypeVar("T")
 
 
-class ReportSection:
+class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
     max_cells: of the table of its curves. with_published: whether published numbers are shown that
@@ -54,10 +54,10 @@ class ReportSection:
         self.number = number
         self.run = run
         self.record = run.record
-        # `comparison.complete_report_sections` sets the next three later, and adds to the title.
+        # `comparison.complete_run_sections` sets the next three later, and adds to the title.
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
-        self.representative: ReportSection = self  # its config's run whose predictions are shown
+        self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
         self.title = self._title()
         self.settings: Values = run.settings
@@ -161,11 +161,11 @@ class ReportSection:
         return shlex.join(["dlrun", "report", str(self.run.folder)])
 
     @cached_property
-    def evaluation(self) -> "PredictionEvaluation | RegressionEvaluation | None":
+    def evaluation(self) -> "ClassifierEvaluation | RegressionEvaluation | None":
         """None means that the run wrote no predictions of its test set."""
         return self._parse_file(PREDICTIONS, self._evaluate, None)
 
-    def _evaluate(self, table: bytes) -> "PredictionEvaluation | RegressionEvaluation | None":
+    def _evaluate(self, table: bytes) -> "ClassifierEvaluation | RegressionEvaluation | None":
         from dlrun.reports.evaluation import evaluate_table  # slow: numpy
 
         return evaluate_table(table, self.labels)

@@ -36,7 +36,7 @@ def group_row(group: Group, spread: Spread, *, with_published: bool = False) -> 
     }
     for edition in EDITIONS:
         row[edition] = published.get(edition)
-        row[f"{edition}_is"] = position_of_published(group, spread, edition)
+        row[f"{edition}_is"] = judge_published_number(group, spread, edition)
     return row
 
 
@@ -62,7 +62,7 @@ def published_values(
     return {edition: values[metric] for edition, values in editions.items() if metric in values}
 
 
-def position_of_published(group: Group, spread: Spread, edition: str) -> str | None:
+def judge_published_number(group: Group, spread: Spread, edition: str) -> str | None:
     """Say where a published number lies: `within`, `above` or `below` the range of runs.
 
     A fit that depends on no seed has `equal` in place of `within`. None means that nothing is
@@ -72,12 +72,12 @@ def position_of_published(group: Group, spread: Spread, edition: str) -> str | N
     if value is None or group.shortage(spread):
         return None
     if group.depends_on_chance and spread.range_of_runs:
-        return position_relative_to(value, spread.range_of_runs)
-    position = position_relative_to(value, (spread.mean, spread.mean))
+        return place_beside_interval(value, spread.range_of_runs)
+    position = place_beside_interval(value, (spread.mean, spread.mean))
     return "equal" if position == "within" else position
 
 
-def position_relative_to(published: float, interval: Interval) -> str:
+def place_beside_interval(published: float, interval: Interval) -> str:
     """A published number counts as rounded: 0.88 stands for 0.875 to 0.885."""
     # Half a unit of its last decimal digit, such as 0.005 for 0.88.
     half = 0.5 * 10.0 ** int(Decimal(repr(published)).as_tuple().exponent)
