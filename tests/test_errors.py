@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.cli.main import report_error
-from dlrun.errors import DlrunError, Interrupted, run_error_to_show
+from dlrun.errors import DlrunError, InterruptedByUser, run_error_to_show
 from tests.conftest import Out
 
 
@@ -48,5 +48,5 @@ def test_an_error_of_an_authors_package_names_its_line() -> None:
     with pytest.raises(ValueError, match="Expecting") as caught:
         json.loads("{")
     assert "in test_an_error" in str(run_error_to_show(caught.value, Path("run"), "its_experiment"))
-    for clear in (caught.value, DlrunError("clear"), Interrupted()):
+    for clear in (caught.value, DlrunError("clear"), InterruptedByUser()):
         assert run_error_to_show(clear, Path("run"), "dlrun") is clear

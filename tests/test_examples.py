@@ -13,7 +13,7 @@ import pytest
 from nbclient import NotebookClient
 
 from dlrun.api import Run
-from dlrun.reports.group_rows import position_relative_to
+from dlrun.reports.result_rows import place_beside_interval
 from tests.conftest import LAB, ROOT, Dlrun, Patch, clean_environment, python
 from tests.experiments.test_resume import outcome
 from tests.experiments.use import results, table
@@ -58,7 +58,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: Patch
             record = Run.in_folder(run).record
             (metric, published), *_ = record.reference["book"].items()
             found = record.metrics[metric]
-            assert found and position_relative_to(published, (found, found)) == "within"
+            assert found and place_beside_interval(published, (found, found)) == "within"
     positive = dict(re.findall(r"<th>the film was (\w+) and \w+</th>\s*<td>(.*?)</td>", tables))
     assert float(positive["wonderful"]) > 0.5 > float(positive["dull"])
 

@@ -39,7 +39,7 @@ from dlrun.data.photographs import FORMATS, SUFFIXES
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import NEUTRAL
 from dlrun.metrics import KNOWN
-from dlrun.reports.group_rows import group_row
+from dlrun.reports.result_rows import group_row
 from dlrun.runs.groups import group_runs
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions

@@ -69,7 +69,10 @@ class Run(SavedRun):
 
     @property
     def resume_command(self) -> str | None:
-        """Return the command that continues the run, or None; of a finished run, in a new run."""
+        """Return the command that continues the run, or None.
+
+        A finished run continues in a new run.
+        """
         return resume_command(self)
 
     def network(self) -> "Network":
@@ -312,7 +315,6 @@ def _settings(
     data_dir: PathLike | None,
     quiet: bool,
 ) -> RunOptions:
-    """Return what functions share as the options of a command."""
     layers = config_layers_from_settings(flatten_keys(_plain(values)))
     if experiment is not None:
         layers = [*layers, config_layer_of_arguments(experiment, [str(path) for path in inputs])]
@@ -332,7 +334,7 @@ def _path(path: PathLike | None) -> Path | None:
 
 
 def _plain(values: T) -> T:
-    """Return values of numpy and paths as those of YAML; NaN stays NaN, which no key takes."""
+    """Values of numpy and paths become those of YAML; NaN stays NaN, which no key takes."""
     try:
         plain: T = json.loads(json.dumps(values, default=json_default))
     except (TypeError, ValueError, RecursionError) as error:  # such as a list in itself

@@ -169,7 +169,7 @@ def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: DataDir = N
 def _load_data(
     experiment: str, kind: type[Config], settings: Values, sample: bool, data_dir: DataDir
 ) -> tuple[ReadContext[Config], Any]:
-    """Return the data that an experiment reads with some settings, and what they were read from.
+    """Read an experiment's data with some settings; what they were read from comes first.
 
     kind: the class of the experiment's section `data`.
     """
@@ -190,7 +190,6 @@ def _load_data(
 def _divide(
     context: ReadContext[ReviewsDataConfig | Cifar100DataConfig], train: Rows, test: Rows
 ) -> dict[str, Rows]:
-    """Return the rows for training (train), validation (valid) and the test (test), by name."""
     validation = context.config.validation
     fitted, held_out = split_off_validation(
         validation, train.y, test.y, context.seed, context.screen
@@ -203,14 +202,13 @@ def _divide(
 
 
 def _table_rows(table: Table) -> TableRows:
-    """Return the rows of a table; the target is standardised if a network's target is."""
+    """The target is standardised if a network's target is."""
     centre, scale = table.target_moments
     parts = [Rows(part.X, (part.targets - centre) / scale) for part in (table.train, table.test)]
     return TableRows(parts[0], parts[1], table.columns.names, table.target)
 
 
 def _images(experiment: str, sample: bool, seed: int, data_dir: DataDir) -> Images:
-    """Return the images of an experiment, divided."""
     settings = {"seed": seed}
     context, images = _load_data(experiment, Cifar100DataConfig, settings, sample, data_dir)
     train, test = (Rows(part.pixels, part.labels) for part in (images.train, images.test))
@@ -220,7 +218,6 @@ def _images(experiment: str, sample: bool, seed: int, data_dir: DataDir) -> Imag
 def _film_reviews(
     context: ReadContext[ReviewsDataConfig], reviews: Reviews, train: Any, test: Any
 ) -> FilmReviews:
-    """Return reviews whose rows X are given for training and test."""
     parts = _divide(context, Rows(train, reviews.train.labels), Rows(test, reviews.test.labels))
     words = [*SPECIAL, *reviews.vocabulary]
     return FilmReviews(**parts, classes=reviews.labels, words=words, n_words=reviews.width)

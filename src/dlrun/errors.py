@@ -86,7 +86,7 @@ class ErrorCollector:
 def join_errors(
     errors: Sequence[DlrunError], where: str = "", most: int | None = None
 ) -> DlrunError:
-    """Return one error with the messages and hints of all errors, at most `most` of each.
+    """Join the messages and hints of errors into one error, at most `most` of each.
 
     It is a ConfigError, unless all errors are DataErrors or all have DlrunError's exit code. where:
     follows the number of errors, such as " in the config".
@@ -116,22 +116,22 @@ class Stopped(BaseException):
     word = "stopped"
 
 
-class Interrupted(Stopped):
-    """Raised when the user presses Ctrl-C (SIGINT)."""
+class InterruptedByUser(Stopped):
+    """Ends a run when the user presses Ctrl-C (SIGINT)."""
 
     exit_code = 130
     word = "interrupted"
 
 
 class Terminated(Stopped):
-    """Raised when the process receives SIGTERM."""
+    """Ends a run when the process receives SIGTERM."""
 
     exit_code = 143
     word = "terminated"
 
 
 class OutOfTime(Stopped):
-    """Raised shortly before a SLURM job reaches its time limit (SIGUSR2)."""
+    """Ends a run shortly before its SLURM job reaches the time limit (SIGUSR2)."""
 
     exit_code = 140
     word = "out of time"
@@ -144,7 +144,7 @@ def with_short_errors(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except Interrupted:
+        except InterruptedByUser:
             raise KeyboardInterrupt from None
         except Terminated as stop:
             raise SystemExit(stop.exit_code) from None
@@ -157,22 +157,25 @@ def with_short_errors(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an exception's message or a text, at most 200 characters."""
+    """The line has at most 200 characters."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def name_and_first_line(error: BaseException) -> str:
-    """Return the class name of an exception and the first line of its message."""
+    """The class of the exception comes first, as in `KeyError: 'x'`."""
     return f"{type(error).__name__}: {first_line(error)}"
 
 
 def os_error_remedy(error: OSError) -> str:
-    """Return what to do about an error of the system, such as a full disk; empty if unknown."""
+    """Say what to do about an error of the system, such as a full disk; the text may be empty."""
     return REMEDIES.get(error.errno or 0, "")
 
 
 def as_known_error(error: BaseException) -> DlrunError | None:
-    """Return a DlrunError that explains an error of known cause, such as a full disk, or None."""
+    """Explain an error of known cause, such as a full disk.
+
+    None means that the cause is not known.
+    """
     if isinstance(error, DlrunError):
         return error
     if isinstance(error, OSError):
@@ -187,7 +190,7 @@ def as_known_error(error: BaseException) -> DlrunError | None:
 
 
 def run_error_to_show(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return the error that a user sees for an exception that ended a run of a package's code."""
+    """Choose what a user sees of an exception that ended a run of a package's code."""
     if isinstance(error, DlrunError | Stopped):
         return error
     if known := as_known_error(error):
@@ -204,7 +207,7 @@ def run_error_to_show(error: BaseException, folder: Path, package: str) -> BaseE
 
 
 def _message_with_place(error: BaseException, package: str) -> str:
-    """Return an exception's type and message, after the line of the user's code that failed."""
+    """The line of the user's code that failed comes before the exception."""
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):
         parts = {*Path(frame.filename).parts}
@@ -215,11 +218,11 @@ def _message_with_place(error: BaseException, package: str) -> str:
 
 
 def closest_name(name: str, names: Iterable[str]) -> str | None:
-    """Return the known name that is most similar to a misspelt one, or None."""
+    """None means that no known name is similar to the misspelt one."""
     return next(iter(difflib.get_close_matches(name, list(names), 1, SIMILARITY)), None)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` with the known name nearest to a misspelt one, or no text."""
+    """The text `; did you mean 'x'?` ends a sentence; it is empty if no known name is similar."""
     similar = closest_name(name, names)
     return f"; did you mean {similar!r}?" if similar else ""

@@ -31,24 +31,24 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """Return 1 if higher values are better, -1 if lower ones are, 0 if that is not known."""
+        """The sign is 1 if higher values are better, -1 if lower ones are, else 0."""
         return (self.better == "higher") - (self.better == "lower")
 
     @property
     def direction(self) -> str:
-        """Return whether higher or lower values are better, in words; empty if unknown."""
+        """The text is empty if the better direction is not known."""
         return f"{self.better} is better" if self.sign else ""
 
     @property
     def not_ranked(self) -> str:
-        """Return how to declare a metric's better direction; empty if the direction is known."""
+        """The text says how to declare the better direction; a known one needs no text."""
         declared = shlex.quote(f"metrics={{{without_stage(self.name)}: higher}}")
         how = f"`--set {declared}`, or lower, says what is better"
         return "" if self.sign else f"{self.name} is not ranked: {how}"
 
     @property
     def is_loss(self) -> bool:
-        """Return whether the metric is a loss: a run is judged by another one, if it has one."""
+        """A run is judged by another metric than a loss, if it has one."""
         return without_stage(self.name) == "loss"
 
 
@@ -66,14 +66,14 @@ KNOWN = {
 
 
 def without_stage(name: str) -> str:
-    """Return a metric's name without train, valid or test: `accuracy` for `valid_accuracy`."""
+    """The name `valid_accuracy` becomes `accuracy`."""
     for stage in STAGES:
         name = name.removeprefix(stage)
     return name
 
 
 def describe_metric(name: str, declared: Directions) -> Metric:
-    """Return what is known of a metric by its name: its better direction and its bounds.
+    """Find a metric's better direction and bounds by its name.
 
     declared: the directions in the config, for metrics that are not in KNOWN.
     """
@@ -82,7 +82,7 @@ def describe_metric(name: str, declared: Directions) -> Metric:
 
 
 def agreed_directions(configs: Iterable[Directions]) -> Directions:
-    """Return each metric's better direction that several configs declare without conflict."""
+    """A metric that two configs declare differently has no direction."""
     declared: dict[str, set[Better]] = {}
     for directions in configs:
         for name, better in directions.items():
@@ -91,12 +91,12 @@ def agreed_directions(configs: Iterable[Directions]) -> Directions:
 
 
 def is_plottable(value: float) -> bool:
-    """Return whether a value can be drawn and averaged: not NaN, and at most 1e100 in size."""
+    """A value that can be drawn and averaged is not NaN, and at most 1e100 in size."""
     return abs(value) <= MAX_PLOTTABLE
 
 
 def format_interval(ends: tuple[float, float]) -> str:
-    """Return an interval as text, such as `0.8484-0.8571` or `1.00e-07 to 3.50e-07`."""
+    """The text is such as `0.8484-0.8571` or `1.00e-07 to 3.50e-07`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
     size = max(map(abs, ends))
     if 0 < size < SMALL or size >= LARGE:
@@ -106,7 +106,7 @@ def format_interval(ends: tuple[float, float]) -> str:
 
 
 def format_metric(value: object) -> str:
-    """Return the value of a metric as text; empty for None."""
+    """None becomes an empty text."""
     if value is None:
         return ""
     if isinstance(value, int):
@@ -121,7 +121,7 @@ def format_metric(value: object) -> str:
 
 
 def format_metrics_line(metrics: Mapping[str, object]) -> str:
-    """Return metrics with short names as one line: `train loss 0.3 acc. 0.9  valid loss 0.4`."""
+    """Metrics have short names on one line: `train loss 0.3 acc. 0.9  valid loss 0.4`."""
     texts: dict[str, str] = {}
     for name, value in metrics.items():
         part, _, metric = name.partition("_")
@@ -131,5 +131,5 @@ def format_metrics_line(metrics: Mapping[str, object]) -> str:
 
 
 def shorten_metric(metric: str) -> str:
-    """Return the name of a metric for a line or a heading: `valid acc.` for `valid_accuracy`."""
+    """The name `valid_accuracy` becomes `valid acc.` in a line or a heading."""
     return metric.replace("accuracy", "acc.").replace("_", " ")

@@ -1,4 +1,4 @@
-"""Draw figures in one style, independent of the user's matplotlib settings."""
+"""Draw the figures of runs by matplotlib: learning curves, predictions, paths, photographs."""
 
 import contextlib
 import io
@@ -55,7 +55,6 @@ def _matplotlib_defaults() -> Iterator[None]:
 
 @_matplotlib_defaults()
 def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
-    """Return a figure as the bytes of a PNG file."""
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the glyph is drawn as a box
@@ -66,7 +65,7 @@ def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
 def _create_panel_grid(
     count: int, width: float, height: float, *, title: str
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its panels, up to three in a row, each `width` x `height` inches."""
+    """Up to three panels of `width` x `height` inches stand in a row."""
     columns = min(PANELS_PER_ROW, count)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(max(6.5, width * columns), height * rows), layout="constrained")
@@ -152,7 +151,7 @@ def _draw_metric_by_split(
 
 
 def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return a curve's points without those whose y is NaN, such as epochs without validation."""
+    """Points whose y is NaN are left out, such as epochs without validation."""
     points = [(a, b) for a, b in zip(x, y, strict=True) if not math.isnan(b)]
     return [a for a, _ in points], [b for _, b in points]
 

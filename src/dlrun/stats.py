@@ -1,4 +1,4 @@
-"""Compute confidence and prediction intervals of proportions and means."""
+"""Compute confidence and prediction intervals of proportions and means, and rounding errors."""
 
 import math
 import statistics
@@ -10,17 +10,17 @@ ROUNDING = 1e-9  # share of a number below which a difference is rounding error
 
 
 def spans_magnitudes(low: float, high: float) -> bool:
-    """Return whether a range of values is so wide that a logarithmic axis shows them better."""
+    """A logarithmic axis shows a range of values of several magnitudes better."""
     return 0 < low * MAGNITUDES <= high
 
 
 def zero_if_rounding_error(difference: float, size: float) -> float:
-    """Return a difference of two numbers, or 0.0 if it is no more than their rounding error."""
+    """A difference that is no more than the rounding error of its numbers becomes 0.0."""
     return 0.0 if abs(difference) <= ROUNDING * abs(size) else difference
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of the proportion `correct` out of `n` (Wilson 1927).
+    """Compute the 95 % confidence interval of the proportion `correct` out of `n` (Wilson 1927).
 
     Unlike the normal approximation it stays within 0 and 1 and is not empty at either end.
     Raises ValueError if `correct` is not within 0 and n, or n is 0.
@@ -36,17 +36,17 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % confidence interval of the mean of values; None for fewer than two values."""
+    """Compute the 95 % confidence interval of the mean of values; fewer than two have none."""
     return _around_mean(values, 1 / math.sqrt(len(values))) if values else None
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % prediction interval of one further value; None for fewer than two values."""
+    """Compute the 95 % prediction interval of a further value; fewer than two values have none."""
     return _around_mean(values, math.sqrt(1 + 1 / len(values))) if values else None
 
 
 def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, float] | None:
-    """Return the mean minus and plus sample standard deviations times Student's quantile."""
+    """The ends are the mean minus and plus sample standard deviations times Student's quantile."""
     if len(values) < 2:
         return None
     from scipy.special import stdtrit  # slow

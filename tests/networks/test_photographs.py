@@ -13,7 +13,7 @@ from dlrun.api import Run
 from dlrun.data import photographs
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.registry import find_experiment
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.run_section import RunSection
 from dlrun.runs.options import RunOptions
 from tests.conftest import Dlrun, Patch, setting, smoke
 from tests.experiments.use import latest, moved, results, table
@@ -129,7 +129,7 @@ def test_without_images_it_takes_the_books(
         (folder / name).rename(tmp_path / place)
     done = forked(NAME, "ISLP", *BUNDLED).is_told(0)
     assert "Cape_Weaver.jpg" in done.stdout and "weaver.jpg" not in done.stdout
-    shown = ReportSection(1, Run.open(latest(tmp_path, NAME)), 1, with_published=True).photographs
+    shown = RunSection(1, Run.open(latest(tmp_path, NAME)), 1, with_published=True).photographs
     assert {one.name for one in shown} == reference.book.keys()
     assert all(one.published["book"] for one in shown)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.run_section import RunSection
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.folder import RunFolder
 from dlrun.runs.run import Run
@@ -68,9 +68,9 @@ def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = 
     return Run.open(folder)
 
 
-def sections(*runs: Run) -> list[ReportSection]:
+def sections(*runs: Run) -> list[RunSection]:
     """The sections of a page."""
-    return [ReportSection(place, run, 1_000) for place, run in enumerate(runs, start=1)]
+    return [RunSection(place, run, 1_000) for place, run in enumerate(runs, start=1)]
 
 
 def config(seed: int, lr: float = 0.1, **more: Any) -> dict[str, Any]:

@@ -8,19 +8,19 @@ from dlrun.reports.comparison import (
     MAX_CURVES,
     DataSetComparison,
     compare_by_data,
-    complete_report_sections,
+    complete_run_sections,
 )
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.run_section import RunSection
 from dlrun.runs.groups import group_runs
 from dlrun.runs.run import Run
 from tests.reports.example_runs import a_classification, config, sections
 
 
-def compared(shown: list[ReportSection]) -> list[DataSetComparison]:
+def compared(shown: list[RunSection]) -> list[DataSetComparison]:
     groups = group_runs([section.run for section in shown])
     by_folder = {section.run.folder: section for section in shown}
-    complete_report_sections(groups, by_folder)
+    complete_run_sections(groups, by_folder)
     return compare_by_data(groups, by_folder)
 
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from dlrun.reports.evaluation import evaluate_classes, evaluate_values
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.run_section import RunSection
 from dlrun.runs.csv_tables import to_plain_csv
 from dlrun.runs.predictions import PredictedClasses, PredictedValues, parse_predictions
 from tests.reports.example_runs import a_regression, predictions
@@ -51,5 +51,5 @@ def test_values_have_a_median_error_and_a_bias() -> None:
 def test_a_table_that_no_run_wrote_is_damaged(tmp_path: Path, value: str) -> None:
     head = "row,target,predicted\n"
     run = a_regression(tmp_path / "e" / "r", f"{head}1,2,{value}\n2,2,-1e308\n")
-    section = ReportSection(1, run, 1_000)
+    section = RunSection(1, run, 1_000)
     assert section.evaluation is None and "predictions.csv" in section.problems[-1]

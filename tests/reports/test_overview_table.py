@@ -7,19 +7,19 @@ import pytest
 
 from dlrun.experiments import registry
 from dlrun.reports import warning_tags
-from dlrun.reports.comparison import complete_report_sections
+from dlrun.reports.comparison import complete_run_sections
 from dlrun.reports.overview_table import Overview, make_overview_table
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.run_section import RunSection
 from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
 from dlrun.runs.groups import group_runs
 from dlrun.runs.run import Run
 from tests.reports.example_runs import a_classification, config, sections
 
 
-def overview(shown: list[ReportSection]) -> Overview:
+def overview(shown: list[RunSection]) -> Overview:
     groups = group_runs([section.run for section in shown])
     by_folder = {section.run.folder: section for section in shown}
-    complete_report_sections(groups, by_folder)
+    complete_run_sections(groups, by_folder)
     return make_overview_table(groups, by_folder)
 
 

@@ -11,7 +11,7 @@ from dlrun.config.sections import BaselineExperiment
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.experiments import registry
 from dlrun.experiments.registry import find_experiment
-from dlrun.reports.group_rows import position_relative_to
+from dlrun.reports.result_rows import place_beside_interval
 from dlrun.runs.options import RunOptions
 from dlrun.runs.published import EDITIONS
 from dlrun.sweeps.reproduction.outcome import Outcome, compare_with_baseline
@@ -182,7 +182,7 @@ def test_the_published_table_has_the_numbers_of_the_configs() -> None:
             judged += 1
             if cells["range_of_runs"]:
                 low, high = map(float, cells["range_of_runs"].split("-"))
-                assert cells[f"{edition}_is"] == position_relative_to(value, (low, high))
+                assert cells[f"{edition}_is"] == place_beside_interval(value, (low, high))
             else:  # a fit without chance
                 assert cells[f"{edition}_is"] == "equal"
                 assert float(cells["mean"]) == pytest.approx(value, abs=1e-4)

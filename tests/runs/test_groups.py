@@ -10,8 +10,8 @@ import scipy.stats
 
 from dlrun.experiments import registry
 from dlrun.metrics import describe_metric
-from dlrun.reports.group_rows import group_row, position_relative_to
 from dlrun.reports.page import report_rows
+from dlrun.reports.result_rows import group_row, place_beside_interval
 from dlrun.runs.compare import (
     Comparison,
     average_in_blocks,
@@ -149,9 +149,9 @@ def test_the_books_place_needs_five_seeds(tmp_path: Path, published: float, expe
 
 
 def test_a_published_number_is_rounded() -> None:
-    assert position_relative_to(0.88, (0.85, 0.8751)) == "within"
-    assert position_relative_to(0.88, (0.8849, 0.9)) == "within"
-    assert position_relative_to(0.88, (0.8851, 0.9)) == "below"
+    assert place_beside_interval(0.88, (0.85, 0.8751)) == "within"
+    assert place_beside_interval(0.88, (0.8849, 0.9)) == "within"
+    assert place_beside_interval(0.88, (0.8851, 0.9)) == "below"
 
 
 def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dlrun.errors import Interrupted
+from dlrun.errors import InterruptedByUser
 from dlrun.system.signals import SIGNALS, StopRequest
 from tests.conftest import ROOT, started
 
@@ -89,7 +89,7 @@ def test_signals_are_handled_in_the_block_alone_whatever_else_takes_them_over() 
     before = [signal.getsignal(number) for number in SIGNALS]
     stop = StopRequest()
     with stop.handle_signals():
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedByUser):
             signal.raise_signal(signal.SIGINT)
         ours = signal.getsignal(signal.SIGTERM)
         assert ours not in before

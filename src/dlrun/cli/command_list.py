@@ -170,7 +170,7 @@ class LazyCommandGroup(TyperGroup):
             self.add_command(command)
 
     def list_commands(self, ctx: Context) -> list[str]:
-        """Return the names of the commands: the experiments, and others by their panels."""
+        """The experiments come first, and the others follow by their panels."""
         others = [name for name in PANEL_OF if name in self.commands]
         return [name for name in self.commands if name not in others] + others
 
@@ -204,7 +204,7 @@ class LazyCommandGroup(TyperGroup):
         return command
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
-        """Return the name, the command and the remaining arguments of a command that click runs."""
+        """Click runs a command that has its options, and not only its summary."""
         self.commands[args[0]] = self.load_command(ctx, args[0])  # not only with its summary
         return super().resolve_command(ctx, args)
 
@@ -212,7 +212,7 @@ class LazyCommandGroup(TyperGroup):
 def _make_typer_command(
     name: str, function: Callable[..., Any], context_settings: dict[str, Any] | None = None
 ) -> Command:
-    """Return the command of a function, whose parameters and docstring typer reads."""
+    """Typer reads the parameters and the docstring of the function."""
     typer_app = typer.Typer(add_completion=False, rich_markup_mode=None)
     help_text = _keep_lines_of_examples(inspect.getdoc(function) or "")
     typer_app.command(name, help=help_text, context_settings=context_settings)(function)
@@ -220,7 +220,6 @@ def _make_typer_command(
 
 
 def _experiments_by_panel() -> dict[str, list[ShippedConfig]]:
-    """Return the experiments below the headings of `dlrun --help`."""
     by_panel: dict[str, list[ShippedConfig]] = {panel: [] for panel in EXPERIMENT_PANELS}
     for shipped in registry.shipped_configs():
         panel = BOOK_PANEL if shipped.has_published_numbers else OWN_DATA_PANEL
@@ -232,7 +231,6 @@ def _experiments_by_panel() -> dict[str, list[ShippedConfig]]:
 
 
 def _unknown_command(name: str, commands: Iterable[str], hint: str) -> UsageError:
-    """Return the error for an unknown command, with the commands that may be meant."""
     close = [command for command in commands if name and command.startswith(name)]
     close += [f"{other} {name}" for other in GROUPS if name in COMMANDS[other]]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
@@ -240,7 +238,7 @@ def _unknown_command(name: str, commands: Iterable[str], hint: str) -> UsageErro
 
 
 def _keep_lines_of_examples(text: str) -> str:
-    """Return a help text whose examples click prints a line each, as `\\b` asks it to."""
+    """Click prints each example on a line of its own, as `\\b` asks."""
     return text.replace("Examples:\n", "\b\nExamples:\n")
 
 

@@ -1,4 +1,4 @@
-"""`dlrun config`: print an experiment's resolved config."""
+"""`dlrun config`: print an experiment's resolved config as YAML, or its JSON Schema."""
 
 import json
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`dlrun data`: download, check and prepare the data sets of the experiments."""
+"""`dlrun data fetch`: download, check and prepare the data set of an experiment."""
 
 from typing import Annotated
 
@@ -63,7 +63,7 @@ def fetch_dataset(
 
 
 def _find_dataset_and_experiment(name: str, screen: Screen) -> tuple[Dataset, AnyExperiment]:
-    """Return the data set of a name or an experiment, and an experiment that uses the data."""
+    """The name of a data set stands for the first experiment that uses the data set."""
     known: dict[str, tuple[Dataset, AnyExperiment]] = {}
     for experiment in registry.experiment_names():
         try:

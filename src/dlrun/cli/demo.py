@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.cli import options as opt
-from dlrun.config.data_sections import OwnDataExperimentConfig
+from dlrun.config.data_sections import UserDataExperimentConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, Values, config_layer_from_setting
 from dlrun.data.dataset_types import GENERATED
@@ -59,7 +59,7 @@ class _EndedFit:
 
     @property
     def cells(self) -> list[str]:
-        """Return the fit's row of the table, with published numbers only beside real data."""
+        """Published numbers stand only beside real data."""
         name = self.fit.name
         variant = self.fit.title.removeprefix(name)
         title = f" {variant}" if variant else name
@@ -144,7 +144,7 @@ def _check_is_not_on_own_data(name: str) -> None:
     schema: type[ExperimentConfig] = ExperimentConfig
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
         schema = find_experiment(name).config
-    if issubclass(schema, OwnDataExperimentConfig):
+    if issubclass(schema, UserDataExperimentConfig):
         section: Any = schema.model_fields["data"].annotation
         example = section.example
         problem = f"demo: {name} is for data of your own"
@@ -152,7 +152,7 @@ def _check_is_not_on_own_data(name: str) -> None:
 
 
 def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
-    """Return an experiment and its variants as the demo runs them; none without a small config."""
+    """An experiment on generated data has no fit if no small config is shipped with it."""
     prepared_tasks: list[PreparedTask] = []
     epochs: list[ConfigLayer] = []
     with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
@@ -178,7 +178,6 @@ def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
 
 
 def _remarks(ended_fits: Sequence[_EndedFit]) -> list[str]:
-    """Return what the reader of the table must know, and what to do next."""
     fits = [ended.fit for ended in ended_fits]
     remarks = [ABOUT_EDITIONS] if any(fit.is_real for fit in fits) else []
     if not all(fit.is_real for fit in fits):

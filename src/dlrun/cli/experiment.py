@@ -1,4 +1,4 @@
-"""`dlrun EXPERIMENT`: start a run."""
+"""Make the command `dlrun EXPERIMENT`, which starts a run of an experiment."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -13,7 +13,10 @@ from dlrun.slurm.submit import parse_slurm_options, submit_run
 
 
 def make_experiment_command(name: str) -> Callable[..., int]:
-    """Return the function of `dlrun EXPERIMENT`; raise DlrunError if it cannot be loaded."""
+    """Make the function of `dlrun EXPERIMENT`.
+
+    Raises DlrunError if the experiment cannot be loaded.
+    """
     experiment = find_experiment(name)
     argument = experiment.argument
     shown = opt.SETTINGS_ARGUMENT

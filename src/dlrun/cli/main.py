@@ -18,7 +18,7 @@ import typer
 
 from dlrun import errors
 from dlrun.cli.command_list import RESERVED_NAMES, app
-from dlrun.errors import DlrunError, Interrupted, UsageError
+from dlrun.errors import DlrunError, InterruptedByUser, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
 from dlrun.system.console import Screen, reserve_stdout, to_json
@@ -56,7 +56,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if hasattr(error, "format_message"):  # raised by the command-line parser
         error = _usage_error(error, arguments)
     is_interrupt = isinstance(error, KeyboardInterrupt | typer.Abort)
-    stopped = Interrupted if is_interrupt else signals.stop_signal_of_error(error)
+    stopped = InterruptedByUser if is_interrupt else signals.stop_signal_of_error(error)
     shown = DlrunError(stopped.word) if stopped else _error_to_show(error)
     if "--json" in arguments:
         status = "interrupted" if stopped else "failed"
@@ -73,7 +73,6 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _error_to_show(error: BaseException) -> DlrunError:
-    """Return the error to show for an exception."""
     if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
         return DlrunError("the working folder: it was removed", "change to another folder")
     if known := errors.as_known_error(error):
@@ -83,7 +82,7 @@ def _error_to_show(error: BaseException) -> DlrunError:
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
-    """Return the error to show for one of the command-line parser, with a command as its hint."""
+    """The hint is a command that the user may have meant, or the help."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
     message = message[:1].lower() + message[1:]
     words = takewhile(lambda word: not word.startswith("-"), arguments)
@@ -104,7 +103,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
 
 
 def _without_seed(arguments: Sequence[str]) -> list[str]:
-    """Return arguments without a value of the key `seed`, which --seeds varies."""
+    """Values of the key `seed`, which `--seeds` varies, are left out."""
     sets_seed = [word.startswith("seed=") for word in arguments]
     followed = [*sets_seed[1:], False]
     return [

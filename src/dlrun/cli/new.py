@@ -1,4 +1,4 @@
-"""`dlrun new`: write a package with an experiment of one's own."""
+"""`dlrun new`: write a package with an experiment of the user's own, from a template."""
 
 import importlib.util
 import keyword

@@ -20,7 +20,7 @@ EMPTY = "-"  # a cell is never empty, because programs split a line into words
 
 
 def scan_runs_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[ScannedRun]:
-    """Return the runs of one experiment or of all; raise ConfigError if no run exists."""
+    """Open the runs of one experiment or of all. Raises ConfigError if no run exists."""
     runs = scan_runs(runs_dir, experiment)
     if first := next(runs, None):
         return chain([first], runs)
@@ -56,16 +56,16 @@ def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, Sc
 
 
 def readable_runs(opened: Iterable[tuple[str, ScannedRun]]) -> list[Run]:
-    """Return the opened runs that have a record."""
+    """A run without a readable record is left out."""
     return [run for _, run in opened if isinstance(run, Run)]
 
 
 def describe_damage(run: Run) -> list[str]:
-    """Return a sentence for each damaged file of a run, by the file's name."""
+    """Each damaged file has a sentence, which names the file without the run's folder."""
     return [problem.removeprefix(f"{run.folder}/") for problem in find_damage(run)]
 
 
-def show_results(
+def print_result_table(
     columns: Sequence[Column], rows: Sequence[Row], reasons: Sequence[Sequence[str]], screen: Screen
 ) -> None:
     """Print a table with the result of each run, and below it the reasons for the results."""
@@ -76,7 +76,7 @@ def show_results(
 
 
 def notes_or_warning(run: Run, screen: Screen) -> RunNotes:
-    """Return the note and tags of a run; if they are damaged, warn and return empty ones."""
+    """Damaged notes cause a warning, and count as empty."""
     try:
         return run.notes
     except DlrunError as error:

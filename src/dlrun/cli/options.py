@@ -20,17 +20,16 @@ Function = Callable[..., Any]
 
 
 def option(help: str, metavar: str, *names: str, **typer_options: Any) -> Any:
-    """Return a typer option that has a value; without names typer uses the parameter's name."""
+    """Without names, typer uses the parameter's name."""
     return typer.Option(*names, metavar=metavar, help=help, **typer_options)
 
 
 def argument(help: str, metavar: str, complete: Function | None = None) -> Any:
-    """Return a typer argument of a command; `complete` returns what a shell offers for it."""
+    """A shell offers what `complete` returns."""
     return typer.Argument(metavar=metavar, help=help, autocompletion=complete)
 
 
 def flag(help: str, *names: str) -> object:
-    """Return a typer option without a value, such as --quiet."""
     return typer.Option(*names, help=help)
 
 
@@ -94,7 +93,7 @@ def parse_values(
     *,
     no_fallback: bool = False,
 ) -> list[ConfigLayer]:
-    """Return the config values of a command line, of which a later one wins.
+    """Parse the config values of a command line; a later value wins.
 
     words: arguments KEY=VALUE. overrides: the texts of `--set`. Raises ConfigError with an error
     for each text that is not KEY=VALUE.
@@ -107,7 +106,7 @@ def parse_values(
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
-    """Return whether --slurm asks for a SLURM job; raise ConfigError for --wait without it."""
+    """Say whether a command submits a SLURM job. Raises ConfigError for --wait without --slurm."""
     if wait and slurm is None:
         raise ConfigError("--wait needs --slurm", "leave it out")
     return slurm is not None

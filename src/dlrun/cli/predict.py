@@ -124,7 +124,6 @@ def _predict_in_batches(
 
 
 def _to_lines(entry: PredictionInput, prediction: Prediction, reads: str) -> list[str]:
-    """Return what the screen shows: an error, an image's ranked labels, or a class or value."""
     if prediction.error is not None:
         place = f"line {entry.row_names['line']}: " if "line" in entry.row_names else ""
         named = f"{place}{entry.name}"
@@ -155,7 +154,7 @@ def _to_object(row: int, entry: PredictionInput, prediction: Prediction) -> Valu
 
 
 def _table_cells(fields: Values, name: str, reads: str) -> Values:
-    """Return a prediction's cells by column: floats with nine digits, errors with a text's file."""
+    """Floats have nine digits, and the error of a text names the text's file."""
     cells = {"predicted": fields.get("label"), **fields}  # the class, unless it is a value
     if name and reads == "text" and fields.get("error"):
         cells["error"] = f"{name}: {fields['error']}"
@@ -163,14 +162,14 @@ def _table_cells(fields: Values, name: str, reads: str) -> Values:
 
 
 def _table_columns(predictor: Predictor, row_names: Iterable[str]) -> list[str]:
-    """Return the column names of the table of predictions, which differ by the kind of input."""
+    """The kind of the inputs decides which columns the table has."""
     classes = ["probability"] if predictor.labels else []
     words = ["words", "unknown"] if predictor.reads == "text" else []
     return ["row", *row_names, "predicted", *classes, *words, "error"]
 
 
 def _shorten_to_line(text: str, length: int) -> str:
-    """Return a text on one line of at most `length` characters."""
+    """A text of several lines becomes one line of at most `length` characters."""
     beginning = text[: 4 * INPUT_LENGTH]  # a whole novel is not split into words
     return cut(" ".join(beginning.split()), length)
 

@@ -35,7 +35,7 @@ class PredictionInput(NamedTuple):
 def read_inputs(
     inputs: Sequence[str], csv: Path | None, column: str | None, run: Run, predictor: Predictor
 ) -> Iterator[PredictionInput]:
-    """Return the inputs of the command. Raises ConfigError if one is missing."""
+    """Raise ConfigError if there is no input, or one that the run cannot read."""
     reads = predictor.reads
     if reads == "row":
         if inputs or csv is None:
@@ -99,7 +99,6 @@ def _check_text_or_file(text: str) -> None:
 
 
 def is_existing_path(name: str) -> bool:
-    """Return whether a text is the path of a file or folder that exists."""
     try:
         return bool(name.strip()) and Path(name).exists()
     except (OSError, ValueError):  # too long for a file's name, so it is a text
@@ -107,7 +106,7 @@ def is_existing_path(name: str) -> bool:
 
 
 def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) -> PredictionInput:
-    """Return a text of a file or a line; `name`: of the file, else the text is its own name."""
+    """Decode a text of a file or a line. Without `name` the text is its own name."""
     try:
         text = decode(source)
     except DataError as error:
@@ -116,7 +115,7 @@ def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) ->
 
 
 def _read_lines() -> Iterator[PredictionInput]:
-    """Return the texts in the lines of standard input; raise ConfigError if it is empty."""
+    """Read the lines of standard input as texts. Raises ConfigError if there is none."""
     lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
     first = next(lines, None)
     if first is None:

@@ -56,7 +56,7 @@ def write_report(
 
 
 def _join_pages(contents: Sequence[PageContent]) -> PageContent:
-    """Return all runs of several pages as one page, each run once."""
+    """A run that several pages have appears once."""
     if len(contents) == 1:
         return contents[0]
     by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
@@ -65,7 +65,10 @@ def _join_pages(contents: Sequence[PageContent]) -> PageContent:
 
 
 def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
-    """Return the run, the sweep or the folder of runs with this name; DlrunError if none exists."""
+    """Open the run, the sweep or the folder of runs with a name.
+
+    Raises DlrunError if there is none.
+    """
     path = Path(name).expanduser().resolve()
     folders = runs_below(path) if name else []
     if folders and folders[0] != path:
@@ -82,7 +85,10 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:
-    """Return all runs of the newest configs; raise ConfigError if no run has finished."""
+    """Take the newest configs until they have NEWEST runs.
+
+    Raises ConfigError if no run has finished.
+    """
     every = _finished_of(runs_newest_first(runs_dir), str(runs_dir))
     shown = list[Run]()
     for group in group_runs(every.runs):
@@ -97,7 +103,10 @@ def _newest_finished(runs_dir: Path) -> PageContent:
 
 
 def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
-    """Return the finished runs in folders; raise ConfigError if no run has finished."""
+    """Leave out unfinished and unreadable runs, with a warning.
+
+    Raises ConfigError if no run is left.
+    """
     finished = list[Run]()
     unfinished = 0
     left_out = list[str]()

@@ -1,4 +1,4 @@
-"""`dlrun resume`: continue a run."""
+"""`dlrun resume`: continue a run that was stopped, or a finished one with more epochs."""
 
 from pathlib import Path
 from typing import Annotated

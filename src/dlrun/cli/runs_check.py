@@ -1,9 +1,9 @@
-"""`dlrun runs check`: report damaged files of runs, and copies."""
+"""`dlrun runs check`: read runs back, and report damaged files and copies of runs."""
 
 from collections import Counter
 
 from dlrun.cli import options as opt
-from dlrun.cli.opened_runs import describe_damage, open_runs, readable_runs, show_results
+from dlrun.cli.opened_runs import describe_damage, open_runs, print_result_table, readable_runs
 from dlrun.config.yaml_loader import Values
 from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.options import resolve_runs_dir
@@ -38,7 +38,7 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
         rows.append(row | _check_run(run, copies.get(run.folder)))
     if json:
         screen.print_json(rows)
-    show_results(CHECKED, rows, [row["problems"] for row in rows], screen)
+    print_result_table(CHECKED, rows, [row["problems"] for row in rows], screen)
     counts = Counter(row["result"] for row in rows)
     text = f"{pluralize(len(rows), 'run')}, {counts[DAMAGED]} damaged"
     text += f", {len(copies)} copied" if copies else ""

@@ -40,7 +40,6 @@ class _Row:
 
     @property
     def cells(self) -> list[str]:
-        """Return a text for each run."""
         texts = [EMPTY if value is None else self.format(value) for value in self.values]
         marks = [" *"[best] for best in self.best] or [""] * len(texts)
         return [
@@ -103,13 +102,11 @@ class _ComparedConfig:
     why_not: str
 
     def describe(self) -> str:
-        """Return the comparison in words, or why there is none."""
         if self.comparison is None:
             return f"{self.name}: not compared with {self.first_name}: {self.why_not}"
         return self.comparison.describe(self.name, self.first_name)
 
     def as_object(self) -> dict[str, object]:
-        """Return the comparison as an object for the JSON output."""
         result = (
             {"why_not": self.why_not} if self.comparison is None else self.comparison.as_object()
         )
@@ -117,7 +114,7 @@ class _ComparedConfig:
 
 
 def _compare_configs(groups: Sequence[Group]) -> list[_ComparedConfig]:
-    """Return how the runs of each config but the first compare with those of the first."""
+    """Each config but the first is compared with the first."""
     first = groups[0]
     if first.main_spread is None:
         return []
@@ -136,7 +133,7 @@ def _compare_configs(groups: Sequence[Group]) -> list[_ComparedConfig]:
 
 
 def _compared_values(run: Run) -> Values:
-    """Return the values of a run that are compared besides its metrics, by name."""
+    """Metrics are compared apart from these values."""
     about = run_provenance(run)
     machine = {f"machine: {name}": value for name, value in about["machine"].items()}
     named = {
@@ -166,14 +163,14 @@ def run_provenance(run: Run) -> dict[str, Values]:
 
 
 def _differing_rows(runs: Sequence[Mapping[str, object]]) -> list[_Row]:
-    """Return a row for each key whose values are not equal in all runs."""
+    """Only a key whose values are not equal in all runs has a row."""
     keys = dict.fromkeys(key for values in runs for key in values)
     rows = [_Row(key, [values.get(key) for values in runs]) for key in keys]
     return [row for row in rows if len({*map(repr, row.values)}) > 1]
 
 
 def _metric_rows(runs: Sequence[Run]) -> list[_Row]:
-    """Return the rows of the metrics, and of the seconds.
+    """Make the rows of the metrics, and of the seconds.
 
     The best value is marked where all runs computed the metric on the same rows.
     """

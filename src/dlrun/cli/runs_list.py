@@ -123,7 +123,7 @@ def _matching_rows(
     *,
     reads_config: bool,
 ) -> tuple[list[Row], int]:
-    """Return the rows of the runs in some states that meet all conditions, and the number of runs.
+    """Find the rows of runs in some states that meet all conditions, and count all runs.
 
     Only matching rows stay in memory: there may be 10,000 runs. Raises ConfigError if no run has
     one of the named keys.
@@ -204,7 +204,7 @@ class _Condition:
             raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
 
     def meets(self, row: Row) -> bool:
-        """Return whether a run meets the condition; one without the key does not.
+        """A run that lacks the key does not meet the condition.
 
         Raises ConfigError if the two values cannot be ordered, such as a number and a text.
         """
@@ -252,7 +252,7 @@ def _sort_runs(rows: list[Row], sort_key: str, screen: Screen) -> list[Row]:
 
 
 def _metric_of_row(row: Row, sort_key: str, directions: Directions) -> Metric:
-    """Return the metric of a run that a sort key names; `value` is the run's test metric."""
+    """The key `value` stands for the run's test metric."""
     name = row["metric"] if sort_key == "value" else sort_key.removeprefix("metrics.")
     return describe_metric(str(name), directions)
 
@@ -268,7 +268,7 @@ def _print_table(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
 
 
 def _displayed_row(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row:
-    """Return a row as the table shows it: without a common metric the value has its name."""
+    """If the runs have several metrics, each value stands behind the name of its metric."""
     value = row["value"]
     if value is not None:
         name_of_metric = "" if common_metric else f"{row['metric'].removeprefix(TESTED)}="
@@ -281,7 +281,7 @@ def _displayed_row(row: Row, common_metric: str | None, *, on_terminal: bool) ->
 
 
 def _columns_to_show(rows: Sequence[Row], sort_key: str, common_metric: str | None) -> list[Column]:
-    """Return the columns of the table that have something to say.
+    """Leave out the columns that have nothing to say.
 
     Tags and notes have columns if a run has any; the experiment has one if there are several. The
     key that sorts has one too, unless the metric column shows it.

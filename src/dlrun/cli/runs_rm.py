@@ -1,4 +1,4 @@
-"""`dlrun runs rm`: remove runs."""
+"""`dlrun runs rm`: remove the folders of runs, after listing them and asking."""
 
 import shlex
 import sys
@@ -61,7 +61,7 @@ def remove(
 
 
 def _named_runs(names: Sequence[str], runs_dir: Path) -> list[ScannedRun]:
-    """Return runs by their names; raise DlrunError for one that is running or cannot be read."""
+    """Find runs by their names. Raises DlrunError for a run that is running or cannot be read."""
     folders = dict.fromkeys(find_run(name, runs_dir) for name in names)
     named = [scan_folder(folder) for folder in folders]
     for run in named:

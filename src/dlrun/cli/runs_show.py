@@ -47,7 +47,6 @@ def show(run: opt.RunName = "latest", json: opt.Json = False, runs_dir: opt.Runs
 
 
 def _run_as_object(run: Run, differs: Values | None, notes: RunNotes) -> Values:
-    """Return everything about a run for the JSON output."""
     sizes = run.sizes
     return {
         "name": run.name,
@@ -79,7 +78,6 @@ def _show_lines(lines: Lines, screen: Screen) -> None:
 
 
 def _lines_of_origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
-    """Return what a run is: its state, notes, data, and what differs from the shipped config."""
     record = run.record
     state = [str(run.state)]
     if record.steps:
@@ -104,7 +102,6 @@ def _lines_of_origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines
 
 
 def _lines_of_files_and_versions(run: Run) -> Lines:
-    """Return how a run was done, and what it left: remarks, times, versions, files, commands."""
     record = run.record
     environment = run.environment
     sizes = run.sizes

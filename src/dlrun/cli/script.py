@@ -32,7 +32,7 @@ SAMPLE = '"--sample", action="store_true"'  # an option of each script: generate
 
 
 def find_scripts() -> dict[str, Path]:
-    """Return the file of each experiment's script in plain PyTorch or scikit-learn, by name."""
+    """Find the files of the plain scripts by experiment; some experiments have no script."""
     names = experiment_names()
     files = {name: SCRIPTS / f"{name.replace('-', '_')}.py" for name in names}
     return {name: files[name] for name in names if files[name].is_file()}
@@ -74,7 +74,7 @@ def print_plain_script(
 
 
 def insert_values(script: str, experiment: AnyExperiment, options: RunOptions) -> str:
-    """Return a plain script with the values of a config that differ from the shipped ones.
+    """Write the values of a config that differ from the shipped ones into a plain script.
 
     Keys that change no number are left out. Raises ConfigError if the script has no constant for
     another one.

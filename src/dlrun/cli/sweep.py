@@ -1,4 +1,4 @@
-"""`dlrun sweep`: check that the given options fit together, and run the sweep."""
+"""`dlrun sweep`: begin or continue a sweep, and refuse options that do not fit together."""
 
 from typing import Annotated, get_args
 

@@ -1,4 +1,4 @@
-"""`dlrun verify`: repeat runs, and say whether they are identical bit for bit, or what differs."""
+"""`dlrun verify`: repeat finished runs, and compare each with its repetition bit for bit."""
 
 import hashlib
 import tempfile
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlrun.cli import options as opt
-from dlrun.cli.opened_runs import describe_damage, open_runs, readable_runs, show_results
+from dlrun.cli.opened_runs import describe_damage, open_runs, print_result_table, readable_runs
 from dlrun.cli.runs_compare import run_provenance
 from dlrun.config.sections import DATA_PLACES, RUNTIME_KEYS
 from dlrun.config.yaml_loader import (
@@ -75,14 +75,13 @@ def verify_runs(
             rows.append(row)
     finally:  # also after Ctrl-C
         if rows:
-            show_results(COLUMNS, rows, [_describe_result(row) for row in rows], screen)
+            print_result_table(COLUMNS, rows, [_describe_result(row) for row in rows], screen)
     if json:
         screen.print_json(rows)
     return int(any(row["result"] != IDENTICAL for row in rows))
 
 
 def _describe_result(row: Values) -> list[str]:
-    """Return why a run is not simply identical to its repetition, a line for each reason."""
     lines = [row["why"]] if row["why"] else []
     for difference in row["differences"][:SHOWN]:
         stated = cut(format_setting(difference["stated"]), LONGEST)
@@ -114,14 +113,13 @@ class Verification:
     causes: Sequence[str] = ()
 
     def of_copy(self, copy: str | None) -> "Verification":
-        """Return the verification of a run that is a copy of another, in words, if any."""
+        """A copy of another run counts as `copy`, even if its repetition is identical."""
         if copy is None:
             return self
         why = "; ".join(filter(None, (copy, self.why)))
         return replace(self, why=why, result="copy" if self.result == IDENTICAL else self.result)
 
     def as_row(self, name: str) -> Values:
-        """Return the row of the table and of the JSON output, with the run's name."""
         record = None if isinstance(self.run, UnreadableRun) else self.run.record
         metric = (record and main_metric(record)) or ""
         return {
@@ -193,16 +191,16 @@ def _repeat_and_compare(run: Run, data_dir: Path | None) -> Verification:
 
 
 def _layers_of_repetition(run: Run, replaced: Values) -> list[ConfigLayer]:
-    """Return the run's config, and the values over it; published numbers are the shipped ones."""
+    """The published numbers are the shipped ones, and not the run's."""
     values = {key: value for key, value in run.record.config.items() if key != "reference"}
     own = config_layer_from_values(values, str(run.folder / CONFIG))
     return [own, config_layer_from_values(replaced, "dlrun verify")]
 
 
 def _comparable_values(run: Run, ignored: Collection[str]) -> Values:
-    """Return a run's metrics, the other fields of its record, and digests of its files.
+    """Collect a run's metrics, the other fields of its record, and digests of its files.
 
-    By dotted keys, without what may differ, and without the `ignored` keys of its config.
+    The keys are dotted. What may differ is left out, and so are the `ignored` keys of the config.
     """
     record = run.record.model_dump(exclude=run.record.fields_that_may_differ())
     for key in BY_PATH:
@@ -221,7 +219,7 @@ def _comparable_values(run: Run, ignored: Collection[str]) -> Values:
 
 
 def _comparable_content(run: Run, name: str, content: bytes, ignored: Collection[str]) -> object:
-    """Return a file's content without seconds, folders and `ignored` keys of a config."""
+    """Seconds, folders and the `ignored` keys of a config are left out."""
     if name == CONFIG:
         return flatten_keys_except(read_yaml_file(run.folder / name).values, ignored)
     if not name.endswith(".csv"):
@@ -235,7 +233,7 @@ def _comparable_content(run: Run, name: str, content: bytes, ignored: Collection
 
 
 def _find_differences(original: Values, repeated: Values) -> list[Values]:
-    """Return every value that only one run states, or that differs as text: 1 is not 1.0."""
+    """A value differs if only one run states it, or if its text differs: 1 is not 1.0."""
     return [
         {
             "name": key.removeprefix("metrics.").removeprefix("files."),

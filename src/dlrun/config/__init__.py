@@ -1,1 +1,1 @@
-"""Read configs from YAML with line numbers, merge them (later ones win), and validate them."""
+"""Read configs from YAML with line numbers, merge them (later values win), and validate them."""

@@ -15,7 +15,7 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     Seed,
-    error_of_key,
+    error_about_key,
     is_marked,
 )
 from dlrun.errors import ConfigError, did_you_mean
@@ -37,7 +37,7 @@ SAME_ROWS = Mark()
 
 
 def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -> list[str]:
-    """Return those of some keys that may change which rows are trained with or tested.
+    """Find the keys that may change which rows are trained with or tested.
 
     All keys of the section `data` may, unless their fields are marked SAME_ROWS.
     """
@@ -54,7 +54,7 @@ def keys_that_choose_rows(schema: type[ExperimentConfig], keys: Iterable[str]) -
 
 
 def count_held_out_rows(validation: float | None, rows: int) -> int:
-    """Return how many of `rows` training rows a config's `validation` holds out, one at least.
+    """Count the training rows that a config's `validation` holds out; there is one at least.
 
     validation: a number of rows, or a share; None: a fifth, but at most 2,000 rows. Raises
     ConfigError if no rows would be left to fit.
@@ -110,7 +110,7 @@ class DividedDataConfig(SeededDataConfig):
 
     @property
     def chosen_fold(self) -> tuple[int, int] | None:
-        """Return the number of the fold whose rows are the test rows, and of all folds, or None."""
+        """The first number is the fold whose rows are tested; the second counts all folds."""
         return (self.fold, self.folds) if self.fold and self.folds else None
 
     @model_validator(mode="after")
@@ -120,11 +120,11 @@ class DividedDataConfig(SeededDataConfig):
         if self.folds is None or self.fold is None or self.fold > self.folds:
             problem = f"folds is {self.folds}, fold is {self.fold}"
             remedy = "folds count from 1, `dlrun sweep --folds N` runs all"
-            raise error_of_key(f"{problem}; {remedy}", "folds" if self.fold is None else "fold")
+            raise error_about_key(f"{problem}; {remedy}", "folds" if self.fold is None else "fold")
         return self
 
 
-class OwnDataConfig(DividedDataConfig):
+class UserDataConfig(DividedDataConfig):
     """Defines where the user's own data are, and how they are divided into training and test.
 
     kinds: what the path may be, by its kind, `file` or `folder`. example: of arguments.
@@ -157,7 +157,7 @@ class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):
     """Defines the config of movie reviews that an LSTM reads as word sequences."""
 
 
-class TextsDataConfig(ValidatedDataConfig, OwnDataConfig):
+class UserTextsDataConfig(ValidatedDataConfig, UserDataConfig):
     """Defines the config of a user's own labelled texts."""
 
     kinds: ClassVar = {"file": "a CSV file", "folder": FOLDER_OF_CLASSES}
@@ -171,12 +171,12 @@ class TextsDataConfig(ValidatedDataConfig, OwnDataConfig):
 
     @property
     def columns(self) -> dict[str, str]:
-        """Return the columns of the texts, of their labels, and of their ids."""
+        """Each column that the table must have is found by the config key that names the column."""
         columns = {"data.text_column": self.text_column, "data.label_column": self.label_column}
         return columns | ({"data.id": self.id} if self.id else {})
 
 
-class TextSequencesDataConfig(SequenceLengthConfig, TextsDataConfig):
+class UserTextSequencesDataConfig(SequenceLengthConfig, UserTextsDataConfig):
     """Defines the config of a user's own texts that an LSTM reads as word sequences."""
 
 
@@ -191,7 +191,7 @@ class DigitsDataConfig(Cifar100DataConfig):
     """Defines the config of MNIST's digits, or of synthetic digits."""
 
 
-class OwnImagesDataConfig(ValidatedDataConfig, OwnDataConfig):
+class UserImagesDataConfig(ValidatedDataConfig, UserDataConfig):
     """Defines the config of a user's own labelled images."""
 
     kinds: ClassVar = {"folder": FOLDER_OF_CLASSES}
@@ -211,7 +211,7 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
     columns: ClassVar = {f"column {target}": target}
 
 
-class OwnTableDataConfig(OwnDataConfig):
+class UserTableDataConfig(UserDataConfig):
     """Defines the config of a user's own table."""
 
     kinds: ClassVar = {"file": "a CSV file with a header"}
@@ -225,13 +225,13 @@ class OwnTableDataConfig(OwnDataConfig):
 
     @property
     def columns(self) -> dict[str, str]:
-        """Return the target, the ids, and the columns that are left out."""
+        """Each column that the table must have is found by the config key that names the column."""
         ids = {"data.id": self.id} if self.id else {}
         ignored = {f"data.ignore[{place}]": name for place, name in enumerate(self.ignore)}
         return {"data.target": self.target, **ids, **ignored}
 
 
-class ValidatedTableDataConfig(ValidatedDataConfig, OwnTableDataConfig):
+class ValidatedUserTableDataConfig(ValidatedDataConfig, UserTableDataConfig):
     """Defines the config of a user's own table, and which rows are used for validation."""
 
     validation: Validation
@@ -259,28 +259,28 @@ class DataExperimentConfig(ExperimentConfig):
 
     @property
     def source(self) -> str | None:
-        """Return the name of the data source; the data of `sample` are generated."""
+        """The data of the source `sample` are generated."""
         return self.data.source if isinstance(self.data, DataSourceConfig) else None
 
     @property
     def split_seed(self) -> int:
-        """Return the seed that splits or generates data: `data.split_seed` or the run's seed."""
+        """`data.split_seed` goes before the run's seed."""
         if isinstance(self.data, SeededDataConfig) and self.data.split_seed is not None:
             return self.data.split_seed
         return self.seed
 
     @property
     def validates_on_test(self) -> bool:
-        """Return whether the test rows validate too, as in some of ISLP's labs."""
+        """In some of ISLP's labs the test rows validate too."""
         return isinstance(self.data, ValidatedDataConfig) and self.data.validation == "test"
 
     @property
     def is_split_by_run_seed(self) -> bool:
-        """Return whether another seed of the run divides or generates the rows otherwise."""
+        """If it is true, another seed of the run divides or generates the rows otherwise."""
         return isinstance(self.data, SeededDataConfig) and self.data.split_seed is None
 
 
-class OwnDataExperimentConfig(DataExperimentConfig):
+class UserDataExperimentConfig(DataExperimentConfig):
     """Defines the config keys of every experiment on the user's own data."""
 
-    data: OwnDataConfig
+    data: UserDataConfig

@@ -15,13 +15,13 @@ DEFAULTS = "defaults"  # the key, and a folder of dlrun's configs
 
 
 def config_folders(package: Path) -> tuple[Path, Path]:
-    """Return the two folders where a package's configs may be: if installed, and in a checkout."""
+    """An installed package has its configs in the first folder, a checkout in the second."""
     return package / "configs", package.parent.parent / "configs"
 
 
 @functools.cache
 def _shipped_files() -> dict[str, Path]:
-    """Return dlrun's config files by their names, the shared ones first."""
+    """The files that experiments share come first."""
     folders = config_folders(Path(__file__).parents[1])
     shared = (file for folder in folders for file in sorted((folder / DEFAULTS).glob("*.yaml")))
     own = (file for folder in folders for file in sorted(folder.glob("*.yaml")))
@@ -51,7 +51,7 @@ def read_config_file(path: Path, naming: tuple[Path, ...] = ()) -> list[ConfigLa
 
 
 def _read_named(name: object, where: str, naming: tuple[Path, ...]) -> Sequence[ConfigLayer]:
-    """Return the layers of an item of `defaults`, which stands at `where`."""
+    """Read an item of `defaults`; an error names the place `where` the item stands."""
     shipped = _shipped_files()
     text = str(name)
     if text.endswith((".yaml", ".yml")):

@@ -11,11 +11,11 @@ class ConfigFileSchema(GenerateJsonSchema):
     """Describes a config file by JSON Schema: it may leave out any key, and name other files."""
 
     def field_is_required(self, *field: object, **more: object) -> bool:
-        """Return False: the config of the experiment has the other keys."""
+        """The config of the experiment has the keys that a file leaves out."""
         return False
 
     def generate(self, *arguments: Any, **more: Any) -> JsonSchemaValue:
-        """Return the schema of a config class with the key `defaults`."""
+        """The key `defaults` is added, because it is in files and in no config class."""
         schema = super().generate(*arguments, **more)
         schema["properties"][DEFAULTS] = {"type": "array", "items": {"type": "string"}}
         return schema

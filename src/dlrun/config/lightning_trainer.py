@@ -1,4 +1,4 @@
-"""Know the arguments of Lightning's Trainer without importing it, and those that dlrun decides."""
+"""Tell the arguments of Lightning's Trainer without importing it, and which dlrun sets itself."""
 
 import ast
 import functools
@@ -27,9 +27,9 @@ DECIDED_BY_DLRUN = {
 
 @functools.cache
 def trainer_arguments() -> frozenset[str]:
-    """Return the names of the arguments of the installed Lightning's Trainer.
+    """Read the names of the arguments of the installed Lightning's Trainer from its source.
 
-    They are read from its source: its import takes seconds, and a config error waits for none.
+    Lightning's import takes seconds, for which a config error does not wait.
     """
     package = importlib.util.find_spec("lightning")
     assert package is not None

@@ -12,8 +12,8 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     WantedPredictions,
-    error_of_key,
-    errors_of_keys,
+    error_about_key,
+    errors_about_keys,
 )
 from dlrun.config.yaml_loader import Values
 from dlrun.errors import did_you_mean
@@ -34,7 +34,7 @@ BatchLimit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None
 
 
 def _check_is_validation_metric(name: str) -> str:
-    """Return a metric's name if it is one of the validation, else raise ValueError."""
+    """Raise ValueError if a metric is not computed on the validation rows."""
     if not name.startswith(VALID):
         similar = did_you_mean(name, (f"{VALID}{metric}" for metric in KNOWN))
         raise ValueError(f"{name!r} is no column of the validation{similar}")
@@ -78,12 +78,11 @@ class SchedulerConfig(Section):
         _check_used(self, "gamma", "step", "plateau")
         _check_used(self, "patience", "plateau")
         if self.name == "step" and self.step_size is None:
-            raise error_of_key("step needs step_size: the epochs between two falls", "name")
+            raise error_about_key("step needs step_size: the epochs between two falls", "name")
         return self
 
     @property
     def changes_rate(self) -> bool:
-        """Return whether the learning rate changes at all."""
         return self.name != "none" or self.warmup_epochs > 0
 
 
@@ -93,7 +92,7 @@ def _check_used(
     """Raise ValidationError if a section has a value of a key that only other `names` use."""
     if section.name not in names and getattr(section, key) is not None:
         problem = f"{section.name} does not use it, only {' and '.join(names)}"
-        raise error_of_key(f"{problem}; leave it null", key)
+        raise error_about_key(f"{problem}; leave it null", key)
 
 
 class TrainerConfig(Section, extra="allow"):
@@ -120,12 +119,12 @@ class TrainerConfig(Section, extra="allow"):
     def _check_further_arguments(self) -> Self:
         further = self.model_extra or {}
         if problems := {key: problem for key in further if (problem := _why_no_argument(key))}:
-            raise errors_of_keys(problems)
+            raise errors_about_keys(problems)
         return self
 
 
 def _why_no_argument(key: str) -> str | None:
-    """Return why a further key of the section `trainer` is none; None if Lightning has it."""
+    """None means that Lightning's Trainer has the argument."""
     if reason := DECIDED_BY_DLRUN.get(key):
         return f"dlrun decides it: {reason}"
     known = trainer_arguments()
@@ -186,7 +185,7 @@ class NetworkConfig(LightningConfig):
             problem = (
                 f"a batch of {self.batch_size} rows is not divisible by {self.trainer.devices}"
             )
-            raise error_of_key(problem, "trainer", "devices")
+            raise error_about_key(problem, "trainer", "devices")
         return self
 
     @model_validator(mode="after")
@@ -197,7 +196,7 @@ class NetworkConfig(LightningConfig):
             and self.scheduler.warmup_epochs >= epochs
         ):
             problem = f"no epoch of the {epochs} is left for {self.scheduler.name}"
-            raise error_of_key(problem, "scheduler", "warmup_epochs")
+            raise error_about_key(problem, "scheduler", "warmup_epochs")
         return self
 
 
@@ -211,12 +210,12 @@ class HiddenLayersConfig(Section):
     def _check_dropout_of_each_layer(self) -> "HiddenLayersConfig":
         if len(self.dropouts) != len(self.hidden):
             problem = f"{pluralize(len(self.dropouts), 'value')} for hidden: {self.hidden}"
-            raise error_of_key(f"{problem}; give one number for all, or one for each", "dropout")
+            raise error_about_key(f"{problem}; give one number for all, or one for each", "dropout")
         return self
 
     @property
     def dropouts(self) -> list[float]:
-        """Return the dropout after each hidden layer."""
+        """A single number stands for all hidden layers."""
         if isinstance(self.dropout, float):
             return [self.dropout] * len(self.hidden)
         return self.dropout

@@ -1,4 +1,4 @@
-"""Define the schemas of shared config sections: types and bounds; defaults are in YAML."""
+"""Define the config sections that many experiments share: types and bounds; values are in YAML."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -48,16 +48,16 @@ WantedPredictions = Literal["auto"] | bool
 LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 
 
-def error_of_key(message: str, *path: str) -> ValidationError:
-    """Return a pydantic error about one config key, to raise while a whole section is validated.
+def error_about_key(message: str, *path: str) -> ValidationError:
+    """Make a pydantic error about one config key, to raise while a whole section is validated.
 
     path: the names from the validated section to the key.
     """
     return ValidationError.from_exception_data("config", [_error_details(message, *path)])
 
 
-def errors_of_keys(messages: Mapping[str, str]) -> ValidationError:
-    """Return a pydantic error about several config keys of the section that is validated."""
+def errors_about_keys(messages: Mapping[str, str]) -> ValidationError:
+    """Make a pydantic error about several config keys of the section that is validated."""
     errors = [_error_details(message, key) for key, message in messages.items()]
     return ValidationError.from_exception_data("config", errors)
 
@@ -72,15 +72,14 @@ class Mark:
 
 
 def is_marked(field: FieldInfo, mark: Mark) -> bool:
-    """Return whether a mark stands in a field's type, also inside: `Annotated[int, MARK] | None`.
+    """Find a mark anywhere in a field's type, as in `Annotated[int, MARK] | None`.
 
-    pydantic puts into `metadata` only what is outside.
+    pydantic's `metadata` has only the marks that are not inside a union.
     """
     return any(_contains(part, mark) for part in (field.annotation, *field.metadata))
 
 
 def _contains(part: object, mark: Mark) -> bool:
-    """Return whether a part of a type is a mark, or contains it."""
     return part is mark or any(_contains(inner, mark) for inner in get_args(part))
 
 
@@ -212,13 +211,13 @@ class CpuOnlyConfig(ExperimentConfig):
 
     @property
     def why_on_cpu(self) -> str | None:
-        """Return why the requested accelerator is not used; None if none is requested."""
+        """None means that no accelerator is requested."""
         if self.accelerator in ("auto", "cpu"):
             return None
         return f"{self.accelerator}: this model is fitted on the CPU only"
 
     def report_cpu(self, warn: Callable[[str], object]) -> AcceleratorChoice:
-        """Return that the run uses the CPU, and warn if another accelerator was requested."""
+        """Warn if an accelerator was requested, which the run does not use."""
         if self.why_on_cpu:
             warn(f"{self.why_on_cpu}; running on the CPU")
         return AcceleratorChoice(self.accelerator, "cpu", self.why_on_cpu)

@@ -62,7 +62,7 @@ def read_and_merge_layers(sources: Sequence[Path | ConfigLayer]) -> ConfigLayer:
 def validate_layer(
     schema: type[S], layer: ConfigLayer, experiment: str = "", sources: Sequence[str] = ()
 ) -> S:
-    """Validate the values of a config layer against a schema, and return them as a frozen config.
+    """Make a frozen config of the values of a layer, validated against a schema.
 
     experiment: for the hints. sources: the names that `data.source` may have. Raises ConfigError
     with the file, line and key of every error.
@@ -78,7 +78,7 @@ def validate_layer(
 
 
 def config_to_yaml(config: Section) -> str:
-    """Return a config as YAML text; `--config` reads the same config from this text."""
+    """`--config` reads the same config from this text."""
     return dump_yaml(config.model_dump(mode="json"))
 
 
@@ -101,7 +101,7 @@ def _problems(
 
 
 def _key_path(error: ErrorDetails, layer: ConfigLayer) -> KeyPath:
-    """Return the names of the key of a validation error, from the outermost section."""
+    """The names begin with the outermost section."""
     path: KeyPath = ()
     for name in error["loc"]:  # a union puts its members' names between the keys
         if (*path, name) in layer.origins:
@@ -113,14 +113,13 @@ def _key_path(error: ErrorDetails, layer: ConfigLayer) -> KeyPath:
 
 
 def _origin(path: KeyPath, layer: ConfigLayer) -> str:
-    """Return the file and the line of a key, or of the innermost section that was given."""
+    """A key that no source has stands where the innermost section that was given stands."""
     sections = (path[:end] for end in range(len(path), -1, -1))
     origins = (layer.origins[section] for section in sections if section in layer.origins)
     return next(origins, "defaults")
 
 
 def _describe_errors_of_key(key: str, errors: list[ErrorDetails], schema: type[Section]) -> str:
-    """Return a sentence that describes the validation errors of one key of a config."""
     raised_by_us = [error for error in errors if error["type"] == "value_error"]
     error = (raised_by_us or errors)[0]
     match error["type"]:
@@ -138,7 +137,7 @@ def _describe_errors_of_key(key: str, errors: list[ErrorDetails], schema: type[S
 
 
 def _suggest_value(error: ErrorDetails, key: str, schema: type[Section]) -> str:
-    """Return what a wrong value may stand for, as the end of a sentence, or an empty text."""
+    """The suggestion ends a sentence; without one the text is empty."""
     value = error["input"]
     if error["type"] == "literal_error":
         return did_you_mean(str(value), re.findall("'(.*?)'", error["ctx"]["expected"]))
@@ -156,7 +155,7 @@ def _sweep_command_hint(
     experiment: str,
     validate: Callable[[Values], Section],
 ) -> str:
-    """Return the command that runs each of several valid values, to end a sentence, or no text."""
+    """A command that runs each of several valid values ends a sentence; there may be none."""
     if not experiment or not isinstance(value, str | list):
         return ""
     key = ".".join(map(str, path))
@@ -173,7 +172,7 @@ def _sweep_command_hint(
 def _is_valid(
     override: str, path: KeyPath, layer: ConfigLayer, validate: Callable[[Values], Section]
 ) -> bool:
-    """Return whether a config has no error at a key once a `--set` text has set it."""
+    """Only errors at the key count, once a `--set` text has set the key."""
     try:
         changed = merge_config_layers([layer, parse_set_override(override)])
         validate(changed.values)
@@ -186,14 +185,13 @@ def _is_valid(
 
 
 def _expected_text(error: ErrorDetails) -> str:
-    """Return what a validation error says that a value must be, such as `true or false`."""
+    """Say what a value must be, such as `true or false`."""
     if template := EXPECTED.get(error["type"]):
         return template.format_map(error.get("ctx", {}))
     return error["msg"].removeprefix("Input should be ")
 
 
 def _suggest_for_unknown_key(path: list[str], schema: type[Section], *, is_section: bool) -> str:
-    """Return what to write instead of an unknown key."""
     section = ".".join(path[:-1])
     name = path[-1]
     if "." in name:
@@ -208,7 +206,7 @@ def _suggest_for_unknown_key(path: list[str], schema: type[Section], *, is_secti
 
 
 def _dotted_keys(schema: type[Section], prefix: str = "") -> list[str]:
-    """Return the dotted keys of a config schema, such as `optimizer.lr`."""
+    """A key has the names of its sections before it: `optimizer.lr`."""
     keys: list[str] = []
     for name, field in schema.model_fields.items():
         keys.append(prefix + name)
@@ -219,7 +217,7 @@ def _dotted_keys(schema: type[Section], prefix: str = "") -> list[str]:
 
 
 def _closest_key(path: Sequence[str], schema: type[Section], *, is_section: bool) -> str | None:
-    """Return the dotted key that an unknown key probably stands for, or None.
+    """Find the dotted key that an unknown key probably stands for.
 
     A sibling of a similar name comes first, then a key of another section: `lr` -> `optimizer.lr`.
     Of another section, a single value stands for no whole section.

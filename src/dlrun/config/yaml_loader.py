@@ -53,7 +53,7 @@ class _Loader(yaml.SafeLoader):
         self.origins: dict[KeyPath, str] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Return the next YAML node. Raises MarkedYAMLError for aliases and tags."""
+        """Raise MarkedYAMLError for aliases and tags."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             raise _invalid("aliases (*name) are not allowed", event)
@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def read(self, node: yaml.Node, path: KeyPath) -> object:
-        """Return the value of a YAML node, and record the position of every key and item."""
+        """The position of every key and item is recorded in `origins`."""
         if isinstance(node, yaml.MappingNode):
             mapping: Values = {}
             for key_node, value_node in node.value:
@@ -135,7 +135,7 @@ def parse_set_overrides(texts: Iterable[str]) -> list[ConfigLayer]:
 
 
 def config_layer_from_setting(key: str, value: object, origin: str) -> ConfigLayer:
-    """Return a config layer that sets one dotted key; errors name `origin` as its source."""
+    """Errors name `origin` as the source of the dotted key."""
     *parents, name = key.split(".")
     values: Values = {name: value}
     for parent in reversed(parents):
@@ -144,7 +144,7 @@ def config_layer_from_setting(key: str, value: object, origin: str) -> ConfigLay
 
 
 def config_layers_from_settings(settings: Mapping[str, object]) -> list[ConfigLayer]:
-    """Return a config layer for each setting, by dotted key; errors name it as `KEY=VALUE`."""
+    """Errors name a setting as `KEY=VALUE`."""
     return [
         config_layer_from_setting(key, value, f"{key}={format_setting(value)}")
         for key, value in settings.items()
@@ -152,7 +152,7 @@ def config_layers_from_settings(settings: Mapping[str, object]) -> list[ConfigLa
 
 
 def format_override(key: str, value: object) -> str:
-    """Return the `--set` text for a key and value, with quotes if YAML would read another value."""
+    """A text has quotes if YAML would read another value without them."""
     plain = f"{key}={value}"
     if isinstance(value, str):
         with contextlib.suppress(ConfigError):
@@ -162,12 +162,12 @@ def format_override(key: str, value: object) -> str:
 
 
 def format_setting(value: object) -> str:
-    """Return the value of a config key as text: a text unchanged, any other value as JSON."""
+    """A text stays as it is; any other value becomes JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def format_settings_briefly(values: Mapping[str, object]) -> str:
-    """Return settings as one short text such as `lr=0.01 seed=3`; data and paths come last."""
+    """Write settings as one short text such as `lr=0.01 seed=3`; data and paths come last."""
     ordered = sorted(values, key=lambda key: (key.startswith("data."), "/" in str(values[key])))
     leaves = [key.rpartition(".")[2] for key in ordered]
     return " ".join(
@@ -177,7 +177,7 @@ def format_settings_briefly(values: Mapping[str, object]) -> str:
 
 
 def name_with_settings(name: str, settings: Mapping[str, object]) -> str:
-    """Return a name with settings after it, such as `imdb-lstm lr=0.01`."""
+    """The settings follow the name, as in `imdb-lstm lr=0.01`."""
     return f"{name} {format_settings_briefly(settings)}".rstrip()
 
 
@@ -201,7 +201,7 @@ def _key_paths(value: Mapping[str, object] | list[object], path: KeyPath = ()) -
 
 
 def dump_yaml(values: Mapping[str, object]) -> str:
-    """Return values as YAML text without control characters; loading it gives equal values."""
+    """The text has no control characters, and loading the text gives equal values."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not all(line.isprintable() for line in text.split("\n")):
         text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # with escapes

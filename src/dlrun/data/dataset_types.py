@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from dlrun.config.data_sections import (
     DataConfig,
     DataSourceConfig,
-    OwnDataConfig,
+    UserDataConfig,
     count_held_out_rows,
 )
 from dlrun.data import user_data
@@ -84,7 +84,7 @@ class RemoteFile:
 class ReadContext(Generic[Config_co]):
     """Holds what a data set's reader gets: the files of a source, the config and the screen.
 
-    A reader names the class of the section that it reads: `ReadContext[TextsDataConfig]`.
+    A reader names the class of the section that it reads: `ReadContext[UserTextsDataConfig]`.
     """
 
     source: "Source"
@@ -130,7 +130,7 @@ class Dataset:
 
     def source(self, config: DataConfig) -> Source:
         """Return the source that a config names; the user's own data have only one."""
-        if isinstance(config, OwnDataConfig):
+        if isinstance(config, UserDataConfig):
             return self.sources[0]
         assert isinstance(config, DataSourceConfig)  # the only other kind
         return next(source for source in self.sources if source.name == config.source)
@@ -148,7 +148,7 @@ class Dataset:
 
     def paths(self, config: DataConfig, data_dir: Path) -> list[Path]:
         """Return the paths of the files and folders that a config needs."""
-        if isinstance(config, OwnDataConfig):
+        if isinstance(config, UserDataConfig):
             return user_data.user_data_paths(config)
         return [path for _, path in self.files(config, data_dir)]
 
@@ -166,7 +166,7 @@ class Dataset:
                 problem = f"data.archive: {missing[0]}: no such file"
                 collector.errors.append(ConfigError(problem, hint))
         with collector.collected():
-            if isinstance(config, OwnDataConfig):
+            if isinstance(config, UserDataConfig):
                 user_data.check_own_data(config)
             elif source.name == GENERATED and self.sample_rows:
                 count_held_out_rows(config.validation, getattr(config, self.sample_rows))
@@ -191,7 +191,7 @@ class Dataset:
         """
         source = self.source(config)
         make_context = partial(ReadContext, source, config, data_dir / self.name, seed, screen)
-        if isinstance(config, OwnDataConfig):
+        if isinstance(config, UserDataConfig):
             user_data.check_own_data(config)
             paths = user_data.user_data_paths(config)
             digest = user_data.fingerprint_user_data(config, data_dir)

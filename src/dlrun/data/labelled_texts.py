@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dlrun.config.data_sections import DataConfig, ReviewsDataConfig, TextsDataConfig
+from dlrun.config.data_sections import DataConfig, ReviewsDataConfig, UserTextsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.dataset_types import DataOrigin, ReadContext
@@ -27,7 +27,7 @@ from dlrun.errors import DataError
 
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
 
-TextsConfig = ReviewsDataConfig | TextsDataConfig
+TextsConfig = ReviewsDataConfig | UserTextsDataConfig
 LabelledText = tuple[str, str, RowPlace | str]  # text, label, and where they are
 
 
@@ -130,7 +130,7 @@ def _prepare(context: ReadContext[TextsConfig]) -> Prepared:
     return arrays, lists | rows.names_of_test_rows(is_test, config)
 
 
-def read_own_texts(context: ReadContext[TextsDataConfig]) -> list[TextSource]:
+def read_own_texts(context: ReadContext[UserTextsDataConfig]) -> list[TextSource]:
     """Open a user's own labelled texts: one file or folder, or the training and the test part."""
     config = context.config
     sources = []

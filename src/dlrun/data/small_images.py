@@ -16,7 +16,7 @@ from dlrun.config.data_sections import (
     Cifar100DataConfig,
     DataConfig,
     DigitsDataConfig,
-    OwnImagesDataConfig,
+    UserImagesDataConfig,
 )
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
@@ -138,7 +138,7 @@ def read_generated_images(context: ReadContext[Cifar100DataConfig]) -> Prepared:
     return _to_arrays(train, test, labels=[*context.source.labels])
 
 
-def read_own_images(context: ReadContext[OwnImagesDataConfig]) -> Prepared:
+def read_own_images(context: ReadContext[UserImagesDataConfig]) -> Prepared:
     """Return a user's own images, each as its centred square of 32x32 pixels."""
     config = context.config
     warnings = context.warnings

@@ -14,7 +14,7 @@ from dlrun.config.data_sections import (
     DataConfig,
     DataExperimentConfig,
     DividedDataConfig,
-    OwnDataConfig,
+    UserDataConfig,
     count_held_out_rows,
 )
 from dlrun.data.array_cache import Array, Prepared, fingerprint_arrays
@@ -188,7 +188,7 @@ class LabelledRows:
     def names_of_test_rows(self, is_test: Mask, config: DataConfig) -> RowNames:
         """Return the names of the rows in a mask of test rows, see `names_of_places`."""
         root = None
-        if isinstance(config, OwnDataConfig):
+        if isinstance(config, UserDataConfig):
             root = config.test or config.path
         return names_of_places([self._places[row] for row in np.flatnonzero(is_test)], root)
 
@@ -266,7 +266,7 @@ def stored_test_names(lists: Mapping[str, list[str]]) -> RowNames:
 
 def show_class_counts(context: ReadContext[DataConfig], prepared: Prepared, what: str) -> None:
     """Print warnings about a user's own rows, the number of rows, and the classes."""
-    if not isinstance(context.config, OwnDataConfig):
+    if not isinstance(context.config, UserDataConfig):
         return
     arrays, lists = prepared
     for warning in lists["warnings"]:

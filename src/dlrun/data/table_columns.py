@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from dlrun.config.data_sections import HittersDataConfig, OwnTableDataConfig
+from dlrun.config.data_sections import HittersDataConfig, UserTableDataConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import ReadContext
 from dlrun.data.text_files import Record, RowPlace
@@ -23,7 +23,7 @@ LARGEST = 1e19  # number: the square of a larger one is infinite in single preci
 NUMBER_WITH_COMMA = r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)"
 DATE = r"\d{4}[-/.]\d\d?([-/.]\d\d?([T ].*)?)?|\d\d?[-/.]\d\d?[-/.]\d{2,4}"
 
-TableDataConfig = HittersDataConfig | OwnTableDataConfig
+TableDataConfig = HittersDataConfig | UserTableDataConfig
 Cells = Mapping[str, str]  # cells of a row, by column
 Word = tuple[str, object]  # a cell that is no number, and its place
 

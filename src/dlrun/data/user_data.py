@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
+from dlrun.config.data_sections import UserDataConfig, UserTextsDataConfig
 from dlrun.data.contents import hash_contents, hash_file
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, ErrorCollector
@@ -14,7 +14,7 @@ from dlrun.errors import ConfigError, DataError, ErrorCollector
 CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.jpg"
 
 
-def check_own_data(config: OwnDataConfig) -> None:
+def check_own_data(config: UserDataConfig) -> None:
     """Raise ConfigError if a user's data are missing, of a wrong kind, or cannot have folds."""
     kinds = config.kinds
     collector = ErrorCollector()
@@ -39,7 +39,7 @@ def check_own_data(config: OwnDataConfig) -> None:
         raise ConfigError(f"{key}: the test rows are given, and folds divide all rows", remedy)
 
 
-def user_data_paths(config: OwnDataConfig) -> list[Path]:
+def user_data_paths(config: UserDataConfig) -> list[Path]:
     """Return the path of a user's data, or the paths of its training and test parts.
 
     They may be train/ and test/ in a folder; without sub-folders such a folder is a class.
@@ -53,10 +53,10 @@ def user_data_paths(config: OwnDataConfig) -> list[Path]:
     return parts if place / "train" in parts else [place]
 
 
-def fingerprint_user_data(config: OwnDataConfig, data_dir: Path) -> str:
+def fingerprint_user_data(config: UserDataConfig, data_dir: Path) -> str:
     """Return a hash of the contents of a user's own data, and of the settings to read them."""
     state: list[str] = []
-    if isinstance(config, TextsDataConfig):
+    if isinstance(config, UserTextsDataConfig):
         state = [config.text_column, config.label_column]
     state += [hash_user_data(path, data_dir) for path in user_data_paths(config)]
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()

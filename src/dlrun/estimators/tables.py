@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dlrun.config.data_sections import OwnTableDataConfig
+from dlrun.config.data_sections import UserTableDataConfig
 from dlrun.data.array_cache import Array
 from dlrun.data.scaling import mean_and_scale
 from dlrun.data.splits import divide_into_folds
@@ -212,7 +212,7 @@ def _digest(trees: Any, rows: Matrix) -> Array:
 
 def _is_classification(config: TableFitConfig) -> bool:
     """Return whether an experiment on a table predicts classes, rather than numbers."""
-    return isinstance(config.data, OwnTableDataConfig) and config.data.task == "classification"
+    return isinstance(config.data, UserTableDataConfig) and config.data.task == "classification"
 
 
 def _unscaled(solver: Any, scaler: Any) -> FitArrays:

@@ -7,7 +7,7 @@ from pydantic import Field
 from dlrun.config.data_sections import (
     Cifar100DataConfig,
     DataExperimentConfig,
-    OwnImagesDataConfig,
+    UserImagesDataConfig,
 )
 from dlrun.config.network_sections import NetworkConfig, Units
 from dlrun.config.sections import BookConfig, Section
@@ -27,7 +27,7 @@ class ConvolutionalConfig(NetworkConfig, DataExperimentConfig):
     """Defines the config keys of every convolutional network."""
 
     model: ConvolutionalModelConfig
-    data: Cifar100DataConfig | OwnImagesDataConfig
+    data: Cifar100DataConfig | UserImagesDataConfig
 
 
 class Cifar100Config(ConvolutionalConfig, BookConfig):

@@ -11,8 +11,8 @@ from dlrun.config.data_sections import (
     DataExperimentConfig,
     ReviewsDataConfig,
     ReviewSequencesDataConfig,
-    TextsDataConfig,
-    TextSequencesDataConfig,
+    UserTextsDataConfig,
+    UserTextSequencesDataConfig,
 )
 from dlrun.config.network_sections import NetworkConfig, Units
 from dlrun.config.sections import BookConfig, PenaltyPathExperimentConfig, Section
@@ -37,21 +37,21 @@ class DenseTextConfig(NetworkConfig, DataExperimentConfig):
     """Defines the config keys of every dense network on texts."""
 
     model: DenseTextModelConfig
-    data: ReviewsDataConfig | TextsDataConfig
+    data: ReviewsDataConfig | UserTextsDataConfig
 
 
 class LSTMConfig(NetworkConfig, DataExperimentConfig):
     """Defines the config keys of every LSTM on texts."""
 
     model: LSTMModelConfig
-    data: ReviewSequencesDataConfig | TextSequencesDataConfig
+    data: ReviewSequencesDataConfig | UserTextSequencesDataConfig
 
 
 class TextLassoConfig(PenaltyPathExperimentConfig, DataExperimentConfig):
     """Defines the config keys of every lasso on texts."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)]
-    data: ReviewsDataConfig | TextsDataConfig
+    data: ReviewsDataConfig | UserTextsDataConfig
 
 
 class ReviewDenseConfig(DenseTextConfig, BookConfig):

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from dlrun.config.data_sections import (
     DataExperimentConfig,
-    OwnDataExperimentConfig,
-    OwnTableDataConfig,
-    ValidatedTableDataConfig,
+    UserDataExperimentConfig,
+    UserTableDataConfig,
+    ValidatedUserTableDataConfig,
 )
 from dlrun.config.network_sections import Dropout, HiddenLayersConfig, NetworkConfig, Units
 from dlrun.config.sections import (
@@ -68,30 +68,30 @@ class TableNetworkConfig(NetworkConfig, DataExperimentConfig):
     model: HiddenLayersConfig | RecurrentConfig
 
 
-class OwnTableLinearConfig(TableFitConfig, OwnDataExperimentConfig):
+class OwnTableLinearConfig(TableFitConfig, UserDataExperimentConfig):
     """Defines the config keys of table-linear."""
 
-    data: OwnTableDataConfig
+    data: UserTableDataConfig
 
 
-class OwnTableLassoConfig(TableLassoConfig, OwnDataExperimentConfig):
+class OwnTableLassoConfig(TableLassoConfig, UserDataExperimentConfig):
     """Defines the config keys of table-lasso."""
 
-    data: OwnTableDataConfig
+    data: UserTableDataConfig
 
 
-class BoostingConfig(TableFitConfig, OwnDataExperimentConfig):
+class BoostingConfig(TableFitConfig, UserDataExperimentConfig):
     """Defines the config keys of table-boosting."""
 
     model: TreesConfig
-    data: ValidatedTableDataConfig
+    data: ValidatedUserTableDataConfig
 
 
-class OwnTableDenseConfig(TableNetworkConfig, OwnDataExperimentConfig):
+class OwnTableDenseConfig(TableNetworkConfig, UserDataExperimentConfig):
     """Defines the config keys of table-dense."""
 
     model: HiddenLayersConfig
-    data: ValidatedTableDataConfig
+    data: ValidatedUserTableDataConfig
 
 
 TABLE_LINEAR = Experiment(

@@ -1,31 +1,31 @@
 """Declare the experiments that classify the user's own texts, by the models of the reviews."""
 
 from dlrun.config.data_sections import (
-    OwnDataExperimentConfig,
-    TextsDataConfig,
-    TextSequencesDataConfig,
+    UserDataExperimentConfig,
+    UserTextsDataConfig,
+    UserTextSequencesDataConfig,
 )
 from dlrun.data.dataset_catalog import TEXTS
 from dlrun.experiments.experiment import OWN_DATA, Experiment
 from dlrun.experiments.reviews import DenseTextConfig, LSTMConfig, TextLassoConfig
 
 
-class OwnTextDenseConfig(DenseTextConfig, OwnDataExperimentConfig):
+class OwnTextDenseConfig(DenseTextConfig, UserDataExperimentConfig):
     """Defines the config keys of text-dense."""
 
-    data: TextsDataConfig
+    data: UserTextsDataConfig
 
 
-class OwnTextLSTMConfig(LSTMConfig, OwnDataExperimentConfig):
+class OwnTextLSTMConfig(LSTMConfig, UserDataExperimentConfig):
     """Defines the config keys of text-lstm."""
 
-    data: TextSequencesDataConfig
+    data: UserTextSequencesDataConfig
 
 
-class OwnTextLassoConfig(TextLassoConfig, OwnDataExperimentConfig):
+class OwnTextLassoConfig(TextLassoConfig, UserDataExperimentConfig):
     """Defines the config keys of text-lasso."""
 
-    data: TextsDataConfig
+    data: UserTextsDataConfig
 
 
 TEXT_DENSE = Experiment(

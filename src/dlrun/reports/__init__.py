@@ -1,1 +1,1 @@
-"""Write the HTML report of runs, one page that works offline."""
+"""Write the HTML report of runs: a single page that works offline."""

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.reports import charts
-from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
-from dlrun.reports.group_rows import describe_data_of_group, group_row
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports import svg_charts
+from dlrun.reports.result_rows import describe_data_of_group, group_row
+from dlrun.reports.run_section import RunSection
+from dlrun.reports.svg_charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
 from dlrun.runs.groups import Group, Repeat, name_by_varied_settings
 from dlrun.runs.same_rows import rank_on_same_test_rows
@@ -18,10 +18,10 @@ from dlrun.runs.tables import GROUP_COLUMNS, Column, used_columns
 
 MAX_CURVES = 5  # of a chart, each in a colour; the others are not drawn
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-Sections = Mapping[Path, ReportSection]  # by the folder of their run
+Sections = Mapping[Path, RunSection]  # by the folder of their run
 
 
-def complete_report_sections(groups: Sequence[Group], sections: Sections) -> None:
+def complete_run_sections(groups: Sequence[Group], sections: Sections) -> None:
     """Add to each run's report section its settings, and the run that represents its group."""
     for group in groups:
         for run in group.runs:
@@ -39,7 +39,7 @@ def complete_report_sections(groups: Sequence[Group], sections: Sections) -> Non
 
 
 def warning_tags_of_group(group: Group, sections: Sections) -> list[WarningTag]:
-    """Return the tags that warn of a weak result of a config, such as too few seeds."""
+    """The tags of a config's runs come before those of the config, such as too few seeds."""
     tags = dict.fromkeys(tag for run in group.runs for tag in sections[run.folder].warning_tags)
     if group.main_spread and group.shortage(group.main_spread):
         tags[ONE_SEED if len(group.counted) == 1 else FEW_SEEDS] = None
@@ -58,7 +58,7 @@ class DataSetComparison(NamedTuple):
 
 
 def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSetComparison]:
-    """Return for each data set with several runs its configs, the best first, and their curves."""
+    """Each data set with several runs has its configs, the best first, and their curves."""
     compared = []
     for ranked in rank_on_same_test_rows(groups):
         if sum(len(group.runs) for group in ranked) > 1:
@@ -71,7 +71,7 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
 
 
 def _rows_of_group(group: Group, sections: Sections) -> list[Values]:
-    """Return a row for each test metric of a config; of a single run only for its main metric."""
+    """Each test metric of a config has a row; a single run has a row of its main metric alone."""
     spreads = group.test_spreads[:1] if len(group.counted) == 1 else group.test_spreads
     # Published numbers are grey if the runs cannot be compared with them.
     about = {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
@@ -80,15 +80,15 @@ def _rows_of_group(group: Group, sections: Sections) -> list[Values]:
 
 
 def _charts_of_metrics(groups: Sequence[Group], sections: Sections) -> list[Chart]:
-    """Return a chart for each metric that two or more runs recorded by epoch or by penalty.
+    """A metric that two or more runs recorded by epoch or by penalty has a chart.
 
-    groups: the best first, for the first have colours.
+    The groups come with the best first, because only the first curves have colours.
     """
     steps_and_metrics: dict[tuple[str, str], None] = {}  # in order, each once
     for group in groups:
         for run in group.runs:
             section = sections[run.folder]
-            for metric in charts.metric_names_without_stage(section.table):
+            for metric in svg_charts.metric_names_without_stage(section.table):
                 steps_and_metrics[section.step_name, metric] = None
     drawn = (_chart_of_metric(groups, sections, *names) for names in steps_and_metrics)
     return [chart for chart in drawn if chart]
@@ -97,14 +97,14 @@ def _charts_of_metrics(groups: Sequence[Group], sections: Sections) -> list[Char
 def _chart_of_metric(
     groups: Sequence[Group], sections: Sections, step: str, metric: str
 ) -> Chart | None:
-    """Return the chart of one metric, with the means of configs; None of fewer than two runs."""
+    """None means that fewer than two runs recorded the metric."""
     curves: list[ChartCurve] = []
     published_lines: dict[ReferenceLine, None] = {}  # in order, each once
     for group in groups:
         curves_of_group = _curves_of_group(group, sections, step, metric)
         curves += curves_of_group
         if curves_of_group:
-            for line in charts.published_value_lines(group.record, metric):
+            for line in svg_charts.published_value_lines(group.record, metric):
                 name = f"{line.name} of {group.record.experiment}"
                 published_lines[replace(line, name=name)] = None
     is_single_run = len(curves) == 1 and not curves[0].low  # a mean has a band
@@ -118,7 +118,7 @@ def _chart_of_metric(
 
 
 def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -> list[ChartCurve]:
-    """Return the curves of a config's runs in a chart; of several finished runs their mean."""
+    """Each run has a curve. FEWEST_FOR_MEAN or more counted runs share one mean curve."""
     curves: dict[Path, ChartCurve] = {}
     for run in group.runs:
         section = sections[run.folder]
@@ -126,24 +126,27 @@ def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -
             curves[run.folder] = curve
     counted = [run.folder for run in group.counted.values() if run.folder in curves]
     if len(counted) >= FEWEST_FOR_MEAN:
-        data = charts.label_of_data_part(curves[counted[0]].look, group.record)
+        data = svg_charts.label_of_data_part(curves[counted[0]].look, group.record)
         name = f"{group.name}, mean of {len(counted)} runs ({data})"
-        mean = charts.mean_curve(name, [curves[folder] for folder in counted])
+        mean = svg_charts.mean_curve(name, [curves[folder] for folder in counted])
         if mean is not None:
             others = [curves[folder] for folder in curves if folder not in counted]
             return [mean, *others]
     return list(curves.values())
 
 
-def _curve_of_run(section: ReportSection, step: str, metric: str) -> ChartCurve | None:
-    """Return a run's curve in a chart of several runs, or None; `look` is its data, as `valid`."""
+def _curve_of_run(section: RunSection, step: str, metric: str) -> ChartCurve | None:
+    """The curve's `look` is the data part that is drawn, such as `valid`.
+
+    A run may have no curve.
+    """
     if len(section.steps) < 2 or section.step_name != step:
         return None
     for part in ("valid", "test", "train"):  # the first that has a value is drawn
         if values := section.table.get(f"{part}_{metric}"):
             name = f"No. {section.number} {section.title}"
-            name += f" ({charts.label_of_data_part(part, section.record)})"
-            curve = charts.curve_without_gaps(name, section.steps, values, part)
+            name += f" ({svg_charts.label_of_data_part(part, section.record)})"
+            curve = svg_charts.curve_without_gaps(name, section.steps, values, part)
             if curve.x:
                 return curve
     return None

@@ -13,7 +13,7 @@ PAIRS = 10
 
 
 @dataclass(frozen=True)
-class PredictionEvaluation:
+class ClassifierEvaluation:
     """Holds the evaluation of a classifier's predictions on its test set."""
 
     classes: list[str]
@@ -34,7 +34,7 @@ class RegressionEvaluation:
 
 def evaluate_table(
     table: bytes, names: Sequence[str]
-) -> PredictionEvaluation | RegressionEvaluation | None:
+) -> ClassifierEvaluation | RegressionEvaluation | None:
     """Evaluate the text of a predictions.csv, by confusion matrix or residuals."""
     predictions = parse_predictions(table, names)
     if isinstance(predictions, PredictedClasses):
@@ -48,7 +48,7 @@ def evaluate_values(predictions: PredictedValues) -> RegressionEvaluation:
     return RegressionEvaluation(median(predictions.scores.tolist()), bias)
 
 
-def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:
+def evaluate_classes(predictions: PredictedClasses) -> ClassifierEvaluation:
     """Evaluate predicted classes: a confusion matrix, frequent confusions, and recalls."""
     pairs = zip(predictions.true.tolist(), predictions.predicted.tolist(), strict=True)
     counts = Counter(pairs)
@@ -58,7 +58,7 @@ def evaluate_classes(predictions: PredictedClasses) -> PredictionEvaluation:
         matrix = [[counts[label, predicted] for predicted in classes] for label in classes]
     wrong = Counter({pair: rows for pair, rows in counts.items() if pair[0] != pair[1]})
     names = predictions.names
-    return PredictionEvaluation(
+    return ClassifierEvaluation(
         classes=[names[number] for number in classes],
         rows=len(predictions),
         correct=int(predictions.scores.sum()),

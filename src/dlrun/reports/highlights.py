@@ -37,7 +37,7 @@ class Mistake(BaseModel):
 
     @property
     def place(self) -> str:
-        """Return the row's path, or its line and id, or else its number."""
+        """The place is the row's path, or its line and id, or else its number."""
         line = f"row {self.row}" if self.line is None else f"line {self.line}"
         return self.path or f"{line}, {self.id}".removesuffix(", ")
 
@@ -58,7 +58,10 @@ class ClassifiedPhotograph:
 
 
 def parse_mistakes(content: bytes) -> list[Mistake]:
-    """Return mistakes.json's worst mistakes, long texts cut; raise ValueError if malformed."""
+    """Read the worst mistakes from mistakes.json, long texts cut.
+
+    Raises ValueError if it is malformed.
+    """
     mistakes = _MistakesFile.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
     for mistake in mistakes:
         mistake.text = cut(mistake.text, MAX_TEXT)
@@ -66,7 +69,10 @@ def parse_mistakes(content: bytes) -> list[Mistake]:
 
 
 def parse_extreme_words(content: bytes) -> tuple[ScoredNames, ScoredNames]:
-    """Return words.csv's most negative and most positive words; raise ValueError if malformed."""
+    """Read the most negative and the most positive words from words.csv.
+
+    Raises ValueError if the table is malformed.
+    """
     rows = _rows_below_header(content, "word,")
     words = sorted(((row[0], float(row[1])) for row in rows), key=lambda pair: pair[1])
     negative = [(word, weight) for word, weight in words[:WORDS_SHOWN] if weight < 0]
@@ -77,7 +83,7 @@ def parse_extreme_words(content: bytes) -> tuple[ScoredNames, ScoredNames]:
 def parse_photographs(
     content: bytes, reference: Values, editions: Iterable[str]
 ) -> list[ClassifiedPhotograph]:
-    """Return the first photographs of a predictions.csv; none if it is not about photographs.
+    """Read the first photographs from a predictions.csv; a table of other inputs has none.
 
     content: a row per label of a photograph, or one with its error. Raises ValueError if malformed.
     reference: {edition: {photograph: {label: probability}}, "packaged": {photograph: its path}}.
@@ -121,5 +127,5 @@ def count_labels_as_in_book(photographs: Sequence[ClassifiedPhotograph]) -> dict
 
 
 def _rows_below_header(content: bytes, start: str) -> list[list[str]]:
-    """Return the rows below the header of a CSV file; none if the header begins otherwise."""
+    """A CSV file whose header begins otherwise has no rows."""
     return parse_csv(content)[1] if content.startswith(start.encode()) else []

@@ -10,11 +10,11 @@ from markupsafe import Markup
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.data.dataset_types import GENERATED
 from dlrun.metrics import TESTED, format_interval, format_metric
-from dlrun.reports.charts import Strip
 from dlrun.reports.comparison import Sections, warning_tags_of_group
-from dlrun.reports.group_rows import interval_of_test_set, position_of_published, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.result_rows import interval_of_test_set, judge_published_number, published_values
+from dlrun.reports.run_section import RunSection
+from dlrun.reports.svg_charts import Strip
 from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
 from dlrun.runs.groups import FEWEST, Group, Spread
 from dlrun.runs.published import EDITIONS
@@ -47,12 +47,11 @@ class Overview:
 
     @property
     def columns(self) -> list[Column]:
-        """Return the columns that are not empty in all rows."""
         return used_columns(COLUMNS, self.rows)
 
     @property
     def legend(self) -> Mapping[str, str]:
-        """Return what the marks in the pictures mean, by their look; empty without pictures.
+        """The legend explains the marks in the pictures, by their look.
 
         The editions are explained only if a published number is drawn.
         """
@@ -64,21 +63,20 @@ class Overview:
         return LEGEND | {edition: f"{edition}, {text}" for edition, text in EDITIONS.items()}
 
 
-def sections_by_experiment(sections: Sequence[ReportSection]) -> dict[str, list[ReportSection]]:
+def sections_by_experiment(sections: Sequence[RunSection]) -> dict[str, list[RunSection]]:
     """Group a report's runs by experiment, in the order of the book ISLP; others follow."""
-    by_name: dict[str, list[ReportSection]] = {}
+    by_name: dict[str, list[RunSection]] = {}
     for section in sections:
         by_name.setdefault(section.record.experiment, []).append(section)
     return dict(sorted(by_name.items(), key=lambda item: _place_in_book(item[1])))
 
 
-def _place_in_book(sections: Sequence[ReportSection]) -> tuple[float, ...]:
-    """Return the place of an experiment in the book, by its runs."""
+def _place_in_book(sections: Sequence[RunSection]) -> tuple[float, ...]:
     return min(tuple(section.record.reference.get("place") or [math.inf]) for section in sections)
 
 
 def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview:
-    """Return a report's first table, with a row per config, in the order of the book ISLP."""
+    """Each config has a row, in the order of the book ISLP."""
     experiments = sections_by_experiment([*sections.values()])
     rows: list[Values] = []
     for number, name in enumerate(experiments, start=1):
@@ -118,7 +116,7 @@ def _cells_of_metric(group: Group, spread: Spread, *, with_published: bool) -> V
     metric = spread.metric.name
     editions = published_values(group, metric, with_published=with_published)
     edition, published = next(iter(editions.items()), ("", None))
-    position = position_of_published(group, spread, edition)
+    position = judge_published_number(group, spread, edition)
     row: Values = {
         "metric": metric.removeprefix(TESTED).replace("_", " "),
         "value": format_metric(spread.mean),
@@ -134,9 +132,9 @@ def _cells_of_metric(group: Group, spread: Spread, *, with_published: bool) -> V
 def _picture_of_metric(
     group: Group, spread: Spread, edition: str, published: float | None, position: str | None
 ) -> Strip:
-    """Return the picture of a metric's mean, its interval and the published number.
+    """The picture shows a metric's mean, its interval and the published number.
 
-    Its label says them in words.
+    The label says them in words.
     """
     count = len(spread.values)
     texts = [f"{group.name}: {spread.metric.name} {format_metric(spread.mean)}"]

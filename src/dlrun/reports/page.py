@@ -15,12 +15,12 @@ from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_setting
 from dlrun.metrics import format_metric
-from dlrun.reports import charts, comparison
-from dlrun.reports.charts import Chart
-from dlrun.reports.group_rows import group_row
+from dlrun.reports import comparison, svg_charts
 from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.result_rows import group_row
+from dlrun.reports.run_section import RunSection
+from dlrun.reports.svg_charts import Chart
 from dlrun.reports.warning_tags import warning_tags_as_html
 from dlrun.runs.descriptions import describe_data
 from dlrun.runs.groups import group_runs
@@ -72,12 +72,12 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     # At least one cell of many runs; no runs, if all of a sweep failed.
     cells = min(CELLS_OF_ONE, max(1, CELLS // max(1, count)))
     sections = [
-        ReportSection(number, run, cells, with_published=content.with_published)
+        RunSection(number, run, cells, with_published=content.with_published)
         for number, run in enumerate(content.runs, start=1)
     ]
     groups = group_runs(content.runs)
     by_folder = {section.run.folder: section for section in sections}
-    comparison.complete_report_sections(groups, by_folder)
+    comparison.complete_run_sections(groups, by_folder)
     for section in sections:
         section.read_predictions()
     rows = [_row_of_run(section) for section in sections]
@@ -98,7 +98,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
 
 
 def report_rows(runs: Sequence[Run]) -> list[Values]:
-    """Return the report's table rows, one per config and test metric.
+    """Make a row for each config and test metric, as `dlrun report --json` prints the rows.
 
     Of the configs that test the same rows, the best comes first.
     """
@@ -106,7 +106,7 @@ def report_rows(runs: Sequence[Run]) -> list[Values]:
     return [group_row(group, spread) for group in ranked for spread in group.test_spreads]
 
 
-def _row_of_run(section: ReportSection) -> Row:
+def _row_of_run(section: RunSection) -> Row:
     """Return a run's row of the table of all runs."""
     number = section.number
     metric = main_metric(section.record) or ""
@@ -128,7 +128,7 @@ def _row_of_run(section: ReportSection) -> Row:
 
 
 def _render(**values: object) -> str:
-    """Return the page, in which every value is escaped and its control characters are replaced."""
+    """Every value on the page is escaped, and its control characters are replaced."""
     folder = resources.files(__package__)
     style = folder.joinpath("report.css").read_text("utf-8")
     scripts = (folder.joinpath(name).read_text("utf-8") for name in ("runs.js", "curves.js"))
@@ -151,7 +151,7 @@ def _render(**values: object) -> str:
     )
     return environment.get_template("page.html").render(
         **values,
-        geometry=charts,
+        geometry=svg_charts,
         describe_data=describe_data,
         hashes={"style": _sha256(style), "script": _sha256(script)},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -166,7 +166,7 @@ def _render(**values: object) -> str:
 
 
 def text_as_html(text: str) -> Markup:
-    """Return a text as HTML, with its words in backticks as code."""
+    """Words in backticks become code."""
     pieces = printable_lines(text).split("`")
     marks = itertools.cycle((Markup("{}"), Markup("<code>{}</code>")))
     return Markup("").join(mark.format(piece) for mark, piece in zip(marks, pieces, strict=False))
@@ -179,7 +179,7 @@ def _format_curve_value(value: float) -> str:
 
 
 def _visible(value: object) -> object:
-    """Return a value for a template, with control characters (except line breaks) replaced."""
+    """Control characters except line breaks are replaced, and None becomes an empty text."""
     if value is None:
         return ""
     if isinstance(value, str) and not value.isprintable():
@@ -189,6 +189,6 @@ def _visible(value: object) -> object:
 
 
 def _sha256(text: str) -> str:
-    """Return the SHA-256 of a text in the form that a Content-Security-Policy takes."""
+    """The digest has the form that a Content-Security-Policy takes."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dlrun.config.yaml_loader import Values
-from dlrun.reports.group_rows import group_row, published_values
 from dlrun.reports.highlights import count_labels_as_in_book
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.result_rows import group_row, published_values
+from dlrun.reports.run_section import RunSection
 from dlrun.runs.groups import Group, Spread, group_runs
 from dlrun.runs.run import Run
 
 
 def published_rows(runs: Sequence[Run], variant: Values) -> list[Values]:
-    """Return a row for each published metric that all runs have; none without runs.
+    """Make a row for each published metric that all runs have.
 
     variant: the settings to which the published numbers belong. Runs that classify photographs have
     one row, which counts the photographs whose most probable label is the book's.
@@ -27,15 +27,14 @@ def published_rows(runs: Sequence[Run], variant: Values) -> list[Values]:
 
 
 def _main_spread_first(group: Group) -> list[Spread]:
-    """Return the spreads of a group's metrics, that of the main metric first."""
     return sorted(group.spreads.values(), key=lambda spread: spread is not group.main_spread)
 
 
 def _rows_of_photographs(runs: Sequence[Run]) -> list[Values]:
-    """Return a row that counts the photographs of the first run; none without photographs."""
+    """A row counts the photographs of the first run; other runs have no row."""
     if not runs:
         return []
-    section = ReportSection(1, runs[0], 1, with_published=True)
+    section = RunSection(1, runs[0], 1, with_published=True)
     counts = count_labels_as_in_book(section.photographs)
     if not counts:
         return []

@@ -43,6 +43,6 @@ NOT_RANKED = WarningTag(
 
 
 def warning_tags_as_html(tags: Iterable[WarningTag]) -> Markup:
-    """Return warning tags as HTML labels to be set beside a result."""
+    """The labels are to be set beside a result."""
     mark = Markup(' <span class="tag {}">{}</span>')
     return Markup("").join(mark.format("bad" * tag.is_problem, tag.name) for tag in tags)

@@ -30,7 +30,7 @@ from dlrun.runs.record import RunRecord, Status, write_run_record
 from dlrun.runs.results import ComparisonWithPublished, DrawnFigures, Results
 from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.trackers import Trackers
-from dlrun.system.console import ProgressHandle
+from dlrun.system.console import TaskProgressBar
 from dlrun.system.files import file_digest
 from dlrun.system.resources import choose_thread_count
 from dlrun.system.signals import NoStopRequest, StopRequest
@@ -84,7 +84,7 @@ class LiveRun:
             }
         )
         self._trackers = Trackers(config, record.experiment, folder, self.screen)
-        self._bar: ProgressHandle | None = None
+        self._bar: TaskProgressBar | None = None
         self.kept: dict[str, bytes] = {}
         self._seconds = dict(record.seconds)  # of each phase, with the earlier parts of the run
         self._started = time.perf_counter() - self._seconds.pop("total", 0.0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from dlrun.errors import DlrunError, Interrupted
+from dlrun.errors import DlrunError, InterruptedByUser
 from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.shown_results import print_results_json
 from dlrun.slurm.job import EXIT_CODE_FILE, JOB_ID_FILE, SLURM_FOLDER, STDERR_FILE, STDOUT_FILE
@@ -84,7 +84,7 @@ def wait_for_job(run_folder: Path, job_id: str, screen: Screen, *, as_json: bool
                 with contextlib.suppress(FileNotFoundError):  # it has not started
                     new = (job_folder / name).read_bytes()[bytes_shown[name] :]
                     bytes_shown[name] += _write_lines(new, stream, run_folder in exit_codes)
-    except Interrupted:
+    except InterruptedByUser:
         screen.note(f"job {job_id} continues; `scancel {job_id}` ends it")
         raise
     if code is None:

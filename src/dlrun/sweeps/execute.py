@@ -79,8 +79,8 @@ class Executor(Protocol):
 def execute_sweep(sweep: Sweep, state: SweepState, executor: Executor, screen: Screen) -> None:
     """Execute all points of a sweep that have not finished; the caller holds the sweep's lock.
 
-    Points that are `taken` in the state are left out. Raises Interrupted or Terminated after a
-    signal, once all processes have ended.
+    Points that are `taken` in the state are left out. Raises InterruptedByUser or Terminated after
+    a signal, once all processes have ended.
     """
     execution = _Execution.begin(sweep, state, executor, screen)
     if execution.progress.ended == execution.progress.total:

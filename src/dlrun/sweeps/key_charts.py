@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from dlrun.metrics import without_stage
-from dlrun.reports import charts
+from dlrun.reports import svg_charts
 from dlrun.runs.groups import Group
 
 
-def chart_of_key(groups: Sequence[Group], best: Group | None, key: str) -> charts.Chart | None:
+def chart_of_key(groups: Sequence[Group], best: Group | None, key: str) -> svg_charts.Chart | None:
     """Return the chart of a sweep's metric by the values of a key; None if these are no numbers.
 
     groups: the configs, the best last. best: the chosen one, which a vertical line marks.
@@ -24,13 +24,13 @@ def chart_of_key(groups: Sequence[Group], best: Group | None, key: str) -> chart
     for part in ("valid", "test"):
         by_value = _metric_by_value(groups, f"{part}_{metric}", key)
         if len(by_value) > 1:
-            name = charts.label_of_data_part(part, record)
-            curves.append(charts.curve_of_means(name, [*by_value], [*by_value.values()], part))
+            name = svg_charts.label_of_data_part(part, record)
+            curves.append(svg_charts.curve_of_means(name, [*by_value], [*by_value.values()], part))
     if not curves:
         return None
-    levels = charts.published_value_lines(record, metric)
-    chosen = charts.ReferenceLine("chosen", best.settings[key], "mark") if best else None
-    return charts.Chart(f"{metric} by {key}", key, metric, curves, levels, chosen)
+    levels = svg_charts.published_value_lines(record, metric)
+    chosen = svg_charts.ReferenceLine("chosen", best.settings[key], "mark") if best else None
+    return svg_charts.Chart(f"{metric} by {key}", key, metric, curves, levels, chosen)
 
 
 def _metric_by_value(groups: Sequence[Group], metric: str, key: str) -> dict[float, list[float]]:

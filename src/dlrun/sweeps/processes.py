@@ -17,7 +17,7 @@ from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPoint
-from dlrun.system.accelerator import select_accelerator
+from dlrun.system.accelerator import choose_available_device
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
 from dlrun.system.signals import SIGNALS, STOP_SIGNAL_EXIT_CODES, StopRequest
@@ -48,7 +48,7 @@ def choose_jobs_and_threads(
 def _train_on_accelerator(configs: Sequence[ExperimentConfig]) -> bool:
     """Return whether a run with one of the configs would train on an accelerator."""
     names = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
-    return any(select_accelerator(name)[0] != "cpu" for name in names)
+    return any(choose_available_device(name)[0] != "cpu" for name in names)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Processes:
     def opened(self, progress: SweepProgress) -> Iterator[None]:
         """Download the data, and handle signals during a `with` block; then all processes end.
 
-        Raises Interrupted or Terminated at the end, if there was a signal.
+        Raises InterruptedByUser or Terminated at the end, if there was a signal.
         """
         self._prepare(progress)
         stopping = "stopping; what each run has finished is kept; a second signal stops at once"

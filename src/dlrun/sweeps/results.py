@@ -12,8 +12,8 @@ from rich.text import Text
 from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import ConfigError, os_error_remedy
 from dlrun.metrics import shorten_metric
-from dlrun.reports.group_rows import group_row
 from dlrun.reports.page import PageContent, write_report_page
+from dlrun.reports.result_rows import group_row
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.folder import RunFolder

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from dlrun.errors import DlrunError, Interrupted, Stopped
+from dlrun.errors import DlrunError, InterruptedByUser, Stopped
 from dlrun.runs.options import RunOptions
 from dlrun.runs.record import read_run_record
 from dlrun.runs.run import Run
@@ -93,7 +93,7 @@ class SlurmJobs:
 
     def stop(self, stopped: Stopped) -> None:
         """End the waiting, and say how to end the jobs."""
-        if isinstance(stopped, Interrupted):
+        if isinstance(stopped, InterruptedByUser):
             self.screen.note(f"the jobs continue; `scancel {self._arrays}` ends them")
         raise stopped
 

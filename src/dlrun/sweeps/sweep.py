@@ -30,7 +30,7 @@ def start_sweep(
 
     The code is 1 if a point failed or the table cannot be written; there are no results of a dry
     run, or if nobody waits for SLURM's jobs. Raises ConfigError with every error before anything
-    begins; Interrupted or Terminated after all runs have ended.
+    begins; InterruptedByUser or Terminated after all runs have ended.
     """
     screen = options.console()
     if not place.is_local:

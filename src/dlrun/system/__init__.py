@@ -1,1 +1,1 @@
-"""Access to the machine: files, memory, cores, accelerators, signals and the terminal."""
+"""Use the machine: files, memory, cores, accelerators, signals and the terminal."""

@@ -36,7 +36,7 @@ class DeviceComparison:
 
     @property
     def agrees(self) -> bool:
-        """Return whether no error was found; what is not compared is no reason to fall back."""
+        """What was not compared is no reason to fall back."""
         return bool(self.not_compared) or (self.error is not None and self.error <= self.bound)
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class AcceleratorChoice:
 
 
 def why_accelerator_unavailable(device: str) -> str | None:
-    """Return the reason why this machine cannot use an accelerator, or None if it can use it."""
+    """None means that this machine can use the accelerator."""
     if device not in ACCELERATORS:
         return None
     import torch  # slow: 1 s
@@ -77,8 +77,8 @@ def require_accelerator(device: str) -> None:
         raise AcceleratorError(f"{device}: {reason}", ALLOW_FALLBACK_HINT)
 
 
-def select_accelerator(requested: str) -> tuple[str, str | None]:
-    """Return the device to use, and why it is not the requested one, or `auto` chose the CPU."""
+def choose_available_device(requested: str) -> tuple[str, str | None]:
+    """Choose a device; say why it is not the requested one, or why `auto` chose the CPU."""
     if requested == "cpu":
         return "cpu", None
     reasons = []
@@ -105,7 +105,7 @@ def run_with_fallback(
     - try_batch: tries one batch; if that fails on the CPU too, the accelerator is not the cause.
     - compare: compares the device's numbers of a batch with the CPU's; to disagree is to fail.
     """
-    device, reason = select_accelerator(requested)
+    device, reason = choose_available_device(requested)
     comparison: DeviceComparison | None = None
     cause: Exception | None = None
     if device != "cpu":
@@ -134,7 +134,7 @@ def _check_first_batch(
     try_batch: Callable[[str], object],
     compare: Callable[[str], DeviceComparison] | None,
 ) -> tuple[DeviceComparison | None, str | None, Exception | None]:
-    """Return a device's comparison, why it may not be used, and the error that it raised."""
+    """Tell a device's comparison, why the device may not be used, and the error that was raised."""
     try:
         try_batch(device)
         comparison = compare(device) if compare else None
@@ -148,7 +148,7 @@ def _check_first_batch(
 
 
 def is_accelerator_error(error: Exception, *, of_first_batch: bool = False) -> bool:
-    """Return whether an accelerator caused an error: out of memory, unsupported, disconnected.
+    """Judge whether an accelerator caused an error: out of memory, unsupported, disconnected.
 
     of_first_batch: the CPU tries it next, and raises the error too if it is a bug; so any error of
     torch counts.

@@ -11,7 +11,7 @@ FILE = PACKAGE / "commit.txt"  # in what `build_commit.py` built
 
 @functools.cache
 def describe_commit() -> str:
-    """Return the git commit of dlrun's code, with `+dirty` if files were changed, or "unknown"."""
+    """The commit has `+dirty` behind it if files were changed; without git it is "unknown"."""
     checkout = PACKAGE.parents[1]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         if FILE.exists() or not (checkout / ".git").exists():

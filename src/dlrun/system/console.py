@@ -30,19 +30,19 @@ _results: IO[str] | None = None  # the stream of results, if stdout is reserved 
 
 
 def printable(text: str) -> str:
-    """Return a text without control characters and line breaks, which could corrupt a terminal."""
+    """Control characters and line breaks, which could corrupt a terminal, are replaced."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def printable_lines(text: str) -> str:
-    """Return a text without control characters, but with its line breaks."""
+    """Control characters except line breaks are replaced."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def shorten_paths(text: str) -> str:
-    """Return a text in which each path below the working folder is relative to it."""
+    """Each path below the working folder becomes relative to the folder."""
     try:
         here = str(Path.cwd()) + os.sep
     except OSError:  # it was removed
@@ -54,7 +54,7 @@ def shorten_paths(text: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """Return a text of at most `length` characters; a longer one ends with an ellipsis."""
+    """A text of more than `length` characters ends with an ellipsis."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -64,19 +64,19 @@ def shorten_list(names: Sequence[str], most: int = 10) -> str:
 
 
 def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 epoch`, `2,000 epochs`."""
+    """A noun follows its number, as in `1 epoch` and `2,000 epochs`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def format_position(number: int, total: int) -> str:
-    """Return a count of a total as text of constant width, such as ` 3/50`."""
+    """The text has a constant width, as ` 3/50` has."""
     return f"{number:{len(str(total))}}/{total}"
 
 
 def format_text_table(
     rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: int = 2
 ) -> list[str]:
-    """Return rows, the heading first, as aligned lines; `left`: columns aligned to the left."""
+    """Align rows, the heading first; the columns in `left` are aligned to the left."""
     columns = []
     for place, cells in enumerate(zip(*rows, strict=True)):
         width = max(map(cell_len, cells))
@@ -91,7 +91,7 @@ def json_default(value: object) -> object:
 
 
 def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None = 2) -> str:
-    """Return an object as printable JSON text, with null for NaN and for numbers beyond floats."""
+    """Write printable JSON, with null for NaN and for numbers beyond floats."""
     text = json.dumps(
         _null_nans(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
     )
@@ -103,7 +103,6 @@ def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None =
 
 
 def _null_nans(value: object) -> object:
-    """Return a value for JSON in which null stands for NaN and for numbers beyond floats."""
     if isinstance(value, Mapping):
         return {key: _null_nans(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -220,10 +219,10 @@ class Screen:
         return self.err.is_terminal and not (self.err.is_dumb_terminal or self.quiet)
 
     @contextlib.contextmanager
-    def progress(self, what: str, total: float | None, unit: str) -> Iterator["ProgressHandle"]:
-        """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`."""
+    def progress(self, what: str, total: float | None, unit: str) -> Iterator["TaskProgressBar"]:
+        """Show a progress bar on a terminal; elsewhere only the lines of `TaskProgressBar.step`."""
         with self.bar(what, total) as move:
-            yield ProgressHandle(self, move, total, unit)
+            yield TaskProgressBar(self, move, total, unit)
 
     @contextlib.contextmanager
     def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
@@ -247,7 +246,7 @@ class Screen:
 
 
 @dataclass(frozen=True)
-class ProgressHandle:
+class TaskProgressBar:
     """Moves the progress bar of a task, and prints a line for each finished epoch or penalty."""
 
     screen: Screen

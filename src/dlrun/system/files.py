@@ -35,7 +35,7 @@ def open_regular_file(path: Path) -> BufferedReader:
 
 
 def read_regular_file(path: Path, most: int | None = None) -> bytes:
-    """Return the bytes of a regular file.
+    """Read the bytes of a regular file.
 
     Raises OSError as `open_regular_file` does, and for a file of more than `most` bytes.
     """
@@ -52,13 +52,13 @@ def read_regular_file(path: Path, most: int | None = None) -> bytes:
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file in hexadecimal; raise OSError if it is no readable regular file."""
+    """The hash is hexadecimal. Raises OSError if there is no readable regular file."""
     with open_regular_file(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def read_unpacked(path: Path, most: int) -> bytes:
-    """Return at most `most` bytes of a file's content, unpacked if the file is gzipped."""
+    """Read at most `most` bytes of a file's content, unpacked if the file is gzipped."""
     with open_regular_file(path) as stream:
         if stream.peek(2)[:2] != b"\x1f\x8b":
             return stream.read(most)
@@ -69,7 +69,7 @@ def read_unpacked(path: Path, most: int) -> bytes:
 
 
 def read_arrays(content: bytes) -> "dict[str, NDArray[Any]]":
-    """Return the arrays in the bytes of an .npz file, which are perhaps not what a run wrote.
+    """Read the arrays in the bytes of an .npz file, which are perhaps not what a run wrote.
 
     Raises ValueError if they would take more than MOST_UNPACKED bytes, and whatever numpy raises
     for a damaged file.
@@ -83,7 +83,7 @@ def read_arrays(content: bytes) -> "dict[str, NDArray[Any]]":
 
 
 def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
-    """Return a digest of the names, sizes, times and times of change of files."""
+    """The digest is of names, sizes, times and times of change, and not of contents."""
     digest = hashlib.sha256()
     for file in files:
         try:
@@ -185,7 +185,7 @@ def hold_file_lock(
 
 
 def is_file_locked(path: Path) -> bool:
-    """Return whether a running process holds a file lock, without creating or writing the file."""
+    """Look whether a running process holds a file lock, without creating or writing the file."""
     if path.is_symlink() or not path.is_file():
         return False
     try:

@@ -12,7 +12,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int:
-    """Return the bytes of free memory in the machine or container."""
+    """Count the bytes of free memory in the machine or container."""
     import psutil  # slow
 
     free = int(psutil.virtual_memory().available)
@@ -27,7 +27,7 @@ def available_memory() -> int:
 
 
 def _cgroup_words(name: str) -> list[str]:
-    """Return the words in a file of this process's cgroup (Linux, version 2); without one none."""
+    """Read a file of this process's cgroup (Linux, version 2); elsewhere there are no words."""
     try:
         group = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
         folder = CGROUP / group.lstrip("/")
@@ -39,7 +39,7 @@ def _cgroup_words(name: str) -> list[str]:
 
 
 def usable_cores() -> int:
-    """Return the number of processor cores that this process, or its container, may use."""
+    """A container may use fewer cores than the machine has."""
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         cores = len(os.sched_getaffinity(0))
@@ -50,7 +50,7 @@ def usable_cores() -> int:
 
 
 def choose_thread_count(configured: int | Literal["auto"], most: int | None) -> int:
-    """Return a run's CPU threads: as configured, else the number of cores but at most `most`."""
+    """`auto` means as many CPU threads as cores, but at most `most`."""
     if configured != "auto":
         return configured
     limit = os.environ.get("OMP_NUM_THREADS", "")  # as batch systems and users set it

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from dlrun.errors import Interrupted, OutOfTime, Stopped, Terminated
+from dlrun.errors import InterruptedByUser, OutOfTime, Stopped, Terminated
 
-SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
+SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: InterruptedByUser, signal.SIGTERM: Terminated}
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: Terminated, signal.SIGUSR2: OutOfTime}
 STOP_SIGNAL_EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
@@ -19,7 +19,7 @@ _raised_signals: list[int] = []  # by raise_stop_signal
 
 
 def handled_stop_signals() -> list[int]:
-    """Return the stop signals that this process does not ignore; nohup makes it ignore SIGHUP."""
+    """A signal that this process ignores is not handled: nohup makes a process ignore SIGHUP."""
     return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
@@ -33,7 +33,7 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def stop_signal_of_error(error: BaseException) -> type[Stopped] | None:
-    """Return the exception class of the stop signal that caused an error, or None.
+    """Find the stop signal that caused an error.
 
     An import that a signal interrupts may raise anything instead of the signal's exception.
     """
@@ -102,7 +102,7 @@ class StopRequest:
                 signal.signal(number, _end_at_once if ends else handler)
 
     def cause_of(self, error: BaseException) -> BaseException:
-        """Return the exception of the signal that caused an error, or else the error."""
+        """An error that a signal caused becomes the exception of the signal."""
         return SIGNALS[self._raised]() if self._raised and isinstance(error, Exception) else error
 
     def install_handlers(self) -> None:

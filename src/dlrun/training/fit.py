@@ -23,8 +23,8 @@ from dlrun.runs.ranked_metrics import kept_epoch
 from dlrun.system.accelerator import (
     AcceleratorChoice,
     DeviceComparison,
+    choose_available_device,
     run_with_fallback,
-    select_accelerator,
 )
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
@@ -147,7 +147,7 @@ class Training(Generic[M]):
     def run_on_accelerator(self) -> tuple[TrainingResult[M], AcceleratorChoice]:
         """Train on the accelerator of the config, or on the CPU if it fails; say which was used."""
         if self.config.trainer.devices > 1:
-            device, reason = select_accelerator(self.config.accelerator)
+            device, reason = choose_available_device(self.config.accelerator)
             result = self.run(device)
             return result, AcceleratorChoice(self.config.accelerator, device, reason)
         return run_with_fallback(

@@ -64,7 +64,8 @@ class TaskSweep:
     def execute(self, screen: Screen, jobs: int | None) -> Mapping[int, str]:
         """Run the seeds without a finished run; return the errors, by the numbers of their points.
 
-        If all have finished, nothing is written. Raises Interrupted or Terminated after a signal.
+        If all have finished, nothing is written. Raises InterruptedByUser or Terminated after a
+        signal.
         """
         sweep = self.sweep
         earlier = SweepState(sweep.find_runs())

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dlrun.reports import highlights
-from dlrun.reports.report_section import ReportSection
+from dlrun.reports.run_section import RunSection
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.folder import RunFolder
 from dlrun.runs.run import Run
@@ -18,8 +18,8 @@ from tests.runs.making import a_run
 MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability": 0.99}
 
 
-def section(run: Run) -> ReportSection:
-    return ReportSection(1, run, 1_000)
+def section(run: Run) -> RunSection:
+    return RunSection(1, run, 1_000)
 
 
 def test_long_texts_of_mistakes_are_cut(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from dlrun.experiments.saved_runs import changed_settings
 from dlrun.metrics import is_plottable
 from dlrun.reports import highlights
 from dlrun.reports import warning_tags as tags
-from dlrun.reports.charts import ColumnsByName, charts_of_run, thin_out_table
 from dlrun.reports.highlights import ClassifiedPhotograph, Mistake, ScoredNames
+from dlrun.reports.svg_charts import ColumnsByName, charts_of_run, thin_out_table
 from dlrun.reports.warning_tags import WarningTag
 from dlrun.runs.copies import find_damage
 from dlrun.runs.find import run_name_without_time
@@ -30,7 +30,7 @@ from dlrun.runs.run import ASSETS, Run
 from dlrun.runs.shown_results import interval_of_test_accuracy
 
 if TYPE_CHECKING:
-    from dlrun.reports.evaluation import PredictionEvaluation, RegressionEvaluation
+    from dlrun.reports.evaluation import ClassifierEvaluation, RegressionEvaluation
 
 RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
@@ -39,7 +39,7 @@ MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile)
 T = TypeVar("T")
 
 
-class ReportSection:
+class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
     max_cells: of the table of its curves. with_published: whether published numbers are shown that
@@ -54,10 +54,10 @@ class ReportSection:
         self.number = number
         self.run = run
         self.record = run.record
-        # `comparison.complete_report_sections` sets the next three later, and adds to the title.
+        # `comparison.complete_run_sections` sets the next three later, and adds to the title.
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # of which run it is a copy, in words
-        self.representative: ReportSection = self  # its config's run whose predictions are shown
+        self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
         self.title = self._title()
         self.settings: Values = run.settings
@@ -82,7 +82,7 @@ class ReportSection:
             self.accuracy_interval = interval_of_test_accuracy(self.record)
 
     def _title(self) -> str:
-        """Return the experiment, the name that the user gave the run, and the seed."""
+        """The title has the experiment, the name that the user gave the run, and the seed."""
         title = [self.record.experiment]
         own_name = run_name_without_time(self.run.folder)
         if self.record.sweep is None and not RANDOM_NAME.fullmatch(own_name):
@@ -93,27 +93,26 @@ class ReportSection:
 
     @property
     def is_left_out(self) -> bool:
-        """Return whether the run is in no mean and no curve, because another one counts."""
+        """A run in whose place another one counts is in no mean and no curve."""
         return bool(self.copy or self.repeated_by)
 
     @property
     def step_name(self) -> str:
-        """Return what the table of curves counts, such as `epoch`; empty without a table."""
+        """The first column of the table of curves counts the steps, such as `epoch`."""
         return next(iter(self.table), "")
 
     @property
     def steps(self) -> Sequence[float]:
-        """Return the steps of the table of curves, such as epochs."""
         return next(iter(self.table.values()), ())
 
     @property
     def recorded_steps(self) -> int:
-        """Return the number of steps in metrics.csv; `table` may hold only some of them."""
+        """All steps of metrics.csv count, of which `table` may hold only some."""
         return len(next(iter(self.run.table.values()))) if self.table else 0
 
     @property
     def warning_tags(self) -> list[WarningTag]:
-        """Return what weakens the result of the run, besides that it may be the only one."""
+        """The tags name what weakens the result of the run, besides that it may be the only one."""
         losses = self.table.get("train_loss", ()) if STEP in self.table else ()
         diverged = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
         is_generated = self.record.source == GENERATED
@@ -137,7 +136,7 @@ class ReportSection:
             _ = self.evaluation, self.mistakes, self.words_by_class, self.photographs
 
     def environment(self) -> Values:
-        """Return the record of the code, packages and machine with which the run began."""
+        """The code, the packages and the machine are those with which the run began."""
         environment = self._read_or_note(lambda: self.run.environment, RunEnvironment(dlrun=""))
         values = environment.model_dump(exclude={"packages", "format", "command"})
         if environment.command:
@@ -145,7 +144,7 @@ class ReportSection:
         return {name: value for name, value in (values | environment.packages).items() if value}
 
     def commands(self) -> dict[str, str]:
-        """Return the commands that repeat or continue the run, by their purpose in words."""
+        """The commands that repeat or continue the run have their purposes in words as keys."""
         commands = {"The same again": self.run.repeat_command}
         if self.changed_settings is not None:
             words = ["dlrun", self.record.experiment]
@@ -158,34 +157,34 @@ class ReportSection:
 
     @property
     def report_command(self) -> str:
-        """Return the command that writes a page about the run alone."""
+        """The page of this command is about the run alone."""
         return shlex.join(["dlrun", "report", str(self.run.folder)])
 
     @cached_property
-    def evaluation(self) -> "PredictionEvaluation | RegressionEvaluation | None":
-        """Return the evaluation of the run's predictions of its test set; None if it wrote none."""
+    def evaluation(self) -> "ClassifierEvaluation | RegressionEvaluation | None":
+        """None means that the run wrote no predictions of its test set."""
         return self._parse_file(PREDICTIONS, self._evaluate, None)
 
-    def _evaluate(self, table: bytes) -> "PredictionEvaluation | RegressionEvaluation | None":
+    def _evaluate(self, table: bytes) -> "ClassifierEvaluation | RegressionEvaluation | None":
         from dlrun.reports.evaluation import evaluate_table  # slow: numpy
 
         return evaluate_table(table, self.labels)
 
     @cached_property
     def mistakes(self) -> list[Mistake]:
-        """Return the most certain mistakes among the test rows, or the largest residuals."""
+        """Classes have the most certain mistakes, predicted values the largest residuals."""
         return self._parse_file(MISTAKES, highlights.parse_mistakes, [])
 
     @cached_property
     def words_by_class(self) -> list[tuple[str, ScoredNames]]:
-        """Return the words with the largest weights, grouped by the class that they indicate."""
+        """Each class has the words with the largest weights that indicate the class."""
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
         sides: Sequence[ScoredNames] = self._parse_file(WORDS, highlights.parse_extreme_words, ())
         return [(name, words) for name, words in zip(classes, sides, strict=False) if words]
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
-        """Return the first photographs of a run of classify-images, with their pictures."""
+        """A run of classify-images has photographs; the first are shown with pictures."""
         editions = () if self.not_compared and not self.with_published else EDITIONS
         photographs: list[ClassifiedPhotograph] = self._parse_file(
             PREDICTIONS,
@@ -200,7 +199,7 @@ class ReportSection:
         return photographs
 
     def _parse_file(self, name: str, parse: Callable[[bytes], T], otherwise: T) -> T:
-        """Return what a file of the run says, or `otherwise` if it wrote none, or it is damaged."""
+        """A file that the run did not write, or that is damaged, gives `otherwise`."""
 
         def read() -> T:
             content = self.run.read_if_written(name)
@@ -209,7 +208,7 @@ class ReportSection:
         return self._read_or_note(read, otherwise, name)
 
     def _read_or_note(self, read: Callable[[], T], otherwise: T, name: str = "") -> T:
-        """Return the result of `read`; note a DlrunError or MALFORMED, and return `otherwise`."""
+        """A DlrunError or MALFORMED is noted in `problems`, and gives `otherwise`."""
         try:
             return read()
         except DlrunError as error:

@@ -36,12 +36,12 @@ def group_row(group: Group, spread: Spread, *, with_published: bool = False) -> 
     }
     for edition in EDITIONS:
         row[edition] = published.get(edition)
-        row[f"{edition}_is"] = position_of_published(group, spread, edition)
+        row[f"{edition}_is"] = judge_published_number(group, spread, edition)
     return row
 
 
 def describe_data_of_group(group: Group) -> str:
-    """Return in words what the data of a group are, with the split if all runs have the same."""
+    """The split is named if all runs have the same."""
     record = next((run.record for run in group.runs if run.record.data), None)
     if record is None:
         return f"{group.record.experiment}, {group.record.source or 'its data'}"
@@ -54,30 +54,31 @@ def describe_data_of_group(group: Group) -> str:
 def published_values(
     group: Group, metric: str, *, with_published: bool = False
 ) -> dict[str, float]:
-    """Return the published values of a metric of a group of runs, by edition of the book.
+    """Each edition of the book that has published the metric has a value.
 
-    with_published: whether also those that do not judge the runs.
+    with_published: whether numbers count too that do not judge the runs.
     """
     editions = published_metrics(group.record, ignoring_differences=with_published)
     return {edition: values[metric] for edition, values in editions.items() if metric in values}
 
 
-def position_of_published(group: Group, spread: Spread, edition: str) -> str | None:
-    """Return where a published number lies: `within`, `above` or `below` the range of runs.
+def judge_published_number(group: Group, spread: Spread, edition: str) -> str | None:
+    """Say where a published number lies: `within`, `above` or `below` the range of runs.
 
-    `equal`, `above` or `below` a fit that depends on no seed. None if it is not judged.
+    A fit that depends on no seed has `equal` in place of `within`. None means that nothing is
+    judged.
     """
     value = published_values(group, spread.metric.name).get(edition)
     if value is None or group.shortage(spread):
         return None
     if group.depends_on_chance and spread.range_of_runs:
-        return position_relative_to(value, spread.range_of_runs)
-    position = position_relative_to(value, (spread.mean, spread.mean))
+        return place_beside_interval(value, spread.range_of_runs)
+    position = place_beside_interval(value, (spread.mean, spread.mean))
     return "equal" if position == "within" else position
 
 
-def position_relative_to(published: float, interval: Interval) -> str:
-    """Return whether a published, rounded number is `within`, `above` or `below` an interval."""
+def place_beside_interval(published: float, interval: Interval) -> str:
+    """A published number counts as rounded: 0.88 stands for 0.875 to 0.885."""
     # Half a unit of its last decimal digit, such as 0.005 for 0.88.
     half = 0.5 * 10.0 ** int(Decimal(repr(published)).as_tuple().exponent)
     low, high = interval
@@ -87,6 +88,6 @@ def position_relative_to(published: float, interval: Interval) -> str:
 
 
 def interval_of_test_set(group: Group, spread: Spread) -> Interval | None:
-    """Return the interval of a single run's test accuracy; None of several runs, or of others."""
+    """Only the test accuracy of a single run has an interval."""
     is_shown = len(group.counted) == 1 and spread.metric.name == ACCURACY
     return interval_of_test_accuracy(group.record) if is_shown else None

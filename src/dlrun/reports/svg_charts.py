@@ -62,7 +62,7 @@ class Axis:
     whole: bool = False  # ticks are whole numbers
 
     def at(self, value: float) -> float:
-        """Return the SVG coordinate of a value, rounded to a tenth of a unit."""
+        """The SVG coordinate is rounded to a tenth of a unit."""
         scale = math.log if self.logarithmic else float
         start, end = scale(self.start), scale(self.end)
         share = (scale(value) - start) / (end - start)
@@ -70,7 +70,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Return the coordinates and texts of the axis labels."""
+        """Each label of the axis has a coordinate and a text."""
         low, high = sorted((self.start, self.end))
         texts = (
             _logarithmic_tick_labels(low, high)
@@ -93,14 +93,14 @@ class Chart:
 
     @property
     def bands(self) -> list[ChartCurve]:
-        """Return the curves that have a band around them."""
+        """The curve of a mean has a band around it."""
         return [line for line in self.lines if line.low]
 
     @cached_property
     def x(self) -> Axis:
-        """Return the x axis; it is logarithmic if the values are fractions over a wide range.
+        """The x axis is logarithmic if the values are fractions over a wide range.
 
-        It descends if the longest curve does.
+        The axis descends if the longest curve does.
         """
         longest = max((line.x for line in self.lines), key=len)
         values = [value for line in self.lines for value in line.x]
@@ -115,23 +115,22 @@ class Chart:
 
     @cached_property
     def y(self) -> Axis:
-        """Return the y axis, which holds the values of the curves and bands with a small margin."""
+        """The y axis holds the values of the curves and bands, with a small margin."""
         values = [level.value for level in self.levels]
         for line in self.lines:
             values += [*line.y, *line.low, *line.high]
         return Axis(*padded_range(values, 0.05), BOTTOM, TOP)
 
     def value_in_legend(self, line: ChartCurve) -> float:
-        """Return the value of a curve at the vertical line; without one, its last value."""
+        """The legend has a curve's value at the vertical line, or else the last value."""
         mark = self.mark and self.mark.value
         return line.y[line.x.index(mark) if mark in line.x else -1]
 
     def points(self, x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
-        """Return the SVG coordinates of points."""
         return [(self.x.at(left), self.y.at(up)) for left, up in zip(x, y, strict=True)]
 
     def outline(self, band: ChartCurve) -> str:
-        """Return the SVG path around the band of a curve."""
+        """The SVG path goes along the upper edge of a band, and back along the lower edge."""
         there = self.points(band.x, band.high)
         back = self.points(band.x, band.low)
         return f"M{points_as_svg(there + back[::-1])}Z"
@@ -153,25 +152,25 @@ class Strip:
 
     @cached_property
     def axis(self) -> Axis:
-        """Return the picture's axis; it is wider than the rounding error of a published number."""
+        """The axis is wider than the rounding error of a published number."""
         values = [(1 + sign * LEAST_WIDTH / 2) * self.mean for sign in (-1, 1)]
         values += [*self.dots, *(self.bar or ()), *self.ticks.values()]
         return Axis(*padded_range(values, 0.2), STRIP_LEFT, STRIP_RIGHT)
 
 
 def points_as_svg(places: Sequence[tuple[float, float]]) -> str:
-    """Return SVG coordinates as the text of a path or a polyline."""
+    """The text is for a path or a polyline."""
     return " ".join(f"{x:g},{y:g}" for x, y in places)
 
 
 def label_of_data_part(part: str, record: RunRecord) -> str:
-    """Return a chart's label of train, valid or test data, such as `validation = test`."""
+    """Validation data that are the test data are labelled `validation = test`."""
     is_both = part == "valid" and record.validates_on_test
     return "validation = test" if is_both else PARTS.get(part, part)
 
 
 def curve_without_gaps(name: str, x: Sequence[float], y: Sequence[float], look: str) -> ChartCurve:
-    """Return a curve without values that cannot be plotted, such as NaN; it may have no point."""
+    """Leave out values that cannot be plotted, such as NaN; the curve may have no point."""
     points = [
         (step, value)
         for step, value in zip(x, y, strict=True)
@@ -181,7 +180,10 @@ def curve_without_gaps(name: str, x: Sequence[float], y: Sequence[float], look: 
 
 
 def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:
-    """Return the mean of curves at the x that all have; None for fewer than two such x."""
+    """The mean is taken at each x that all curves have.
+
+    None means that fewer than two such x exist.
+    """
     values_by_step = [dict(zip(curve.x, curve.y, strict=True)) for curve in curves]
     steps = [step for step in curves[0].x if all(step in values for values in values_by_step)]
     if len(steps) < 2:
@@ -193,13 +195,13 @@ def mean_curve(name: str, curves: Sequence[ChartCurve]) -> ChartCurve | None:
 def curve_of_means(
     name: str, x: Sequence[float], values: Sequence[Sequence[float]], look: str
 ) -> ChartCurve:
-    """Return a curve of the mean at each x, with a band from the lowest to the highest value."""
+    """A band reaches from the lowest to the highest value at each x."""
     means = [fmean(values_at_x) for values_at_x in values]
     return ChartCurve(name, x, means, look, low=[*map(min, values)], high=[*map(max, values)])
 
 
 def metric_names_without_stage(table: ColumnsByName) -> list[str]:
-    """Return a table's metric names without train, valid or test: `loss` for `train_loss`."""
+    """The columns `train_loss` and `valid_loss` have one name, `loss`."""
     return list(dict.fromkeys(without_stage(name) for name in table if name.startswith(STAGES)))
 
 
@@ -218,7 +220,7 @@ def thin_out_table(table: ColumnsByName, cells: int) -> dict[str, list[float]]:
 
 
 def charts_of_run(table: ColumnsByName, record: RunRecord) -> list[Chart]:
-    """Return the charts of one run, such as accuracy by epoch: one per metric or other result."""
+    """Each metric or other result has a chart, such as accuracy by epoch."""
     step = next(iter(table), "")
     metrics = metric_names_without_stage(table)
     # The metrics of a user's own module have any name; other steps, such as images, are counts.
@@ -254,7 +256,7 @@ def charts_of_run(table: ColumnsByName, record: RunRecord) -> list[Chart]:
 def _mark_of_chosen_step(
     steps: Sequence[float], name: str, record: RunRecord
 ) -> ReferenceLine | None:
-    """Return the vertical line at the epoch or penalty that a run has chosen, such as the best."""
+    """A vertical line shows the epoch or penalty that a run has chosen, such as the best."""
     chosen = record.metrics.get(name, record.earlier_epoch)
     for step in steps:
         # metrics.csv has nine digits.
@@ -264,7 +266,7 @@ def _mark_of_chosen_step(
 
 
 def _levels_of_metric(table: ColumnsByName, record: RunRecord, metric: str) -> list[ReferenceLine]:
-    """Return the horizontal lines of a chart: published values, and the run's own at the end."""
+    """Horizontal lines show the published values, and the run's own at the end."""
     levels = published_value_lines(record, metric)
     name = f"{TESTED}{metric}"
     final = record.metrics.get(name)
@@ -274,7 +276,7 @@ def _levels_of_metric(table: ColumnsByName, record: RunRecord, metric: str) -> l
 
 
 def published_value_lines(record: RunRecord, metric: str) -> list[ReferenceLine]:
-    """Return a chart's lines at a metric's published test values, by edition of the book ISLP."""
+    """Each edition of the book ISLP that has published the test metric has a line."""
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
         for edition, values in published_metrics(record).items()
@@ -283,14 +285,14 @@ def published_value_lines(record: RunRecord, metric: str) -> list[ReferenceLine]
 
 
 def padded_range(values: Sequence[float], share: float) -> tuple[float, float]:
-    """Return the ends of an axis: the range of the values, widened by `share` at both ends."""
+    """The range of the values is widened by `share` at both ends."""
     low, high = min(values), max(values)
     margin = share * (high - low) or 0.05 * abs(high) or 0.5
     return low - margin, high + margin
 
 
 def _linear_tick_labels(low: float, high: float, whole: bool) -> list[str]:
-    """Return about TICKS labels for an axis: multiples of 1, 2 or 5 times a power of ten."""
+    """About TICKS labels are multiples of 1, 2 or 5 times a power of ten."""
     power = math.floor(math.log10((high - low) / TICKS))
     enough = (f for f in (1, 2, 5, 10) if (high - low) / (f * 10**power) <= TICKS + 2)
     step = max(next(enough) * 10**power, 1 if whole else 0)
@@ -299,6 +301,6 @@ def _linear_tick_labels(low: float, high: float, whole: bool) -> list[str]:
 
 
 def _logarithmic_tick_labels(low: float, high: float) -> list[str]:
-    """Return the powers of ten for a logarithmic axis; only every second or third if many."""
+    """The labels are powers of ten; of many powers, only every second or third."""
     first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
     return [f"{10.0**n:g}" for n in range(first, last + 1, 1 + (last - first) // TICKS)]

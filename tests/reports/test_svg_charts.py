@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dlrun.reports.charts import (
+from dlrun.reports.svg_charts import (
     BOTTOM,
     LEFT,
     RIGHT,
