@@ -27,7 +27,7 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
 def fingerprint_data(digest: str, files_digest: str, assets: Mapping[str, object]) -> str:
-    """Return a fingerprint of data: the digest of arrays, and of words, classes and columns.
+    """The fingerprint covers the arrays, and the words, classes and columns.
 
     files_digest: that of the data's origin. A user's files count as a whole, as for `dlrun verify`
     and for a sweep: also a column that the run does not use.
@@ -62,7 +62,7 @@ class CheckpointFile:
         self._digests: list[list[int | str]] = []  # length and SHA-256 of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
-        """Return the checkpoint to continue from, if there is one, and make it the newest.
+        """The checkpoint to continue from becomes the newest; None: there is no checkpoint.
 
         Raises CheckpointError if all are damaged, or if the data have changed since the run began.
         """
@@ -112,7 +112,7 @@ def copy_checkpoint(
 
 
 def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpoint | None:
-    """Return a run's newest undamaged checkpoint; None if no epoch or lasso penalty was finished.
+    """The newest undamaged checkpoint is read; None: no epoch or lasso penalty was finished.
 
     A warning says which is damaged, or of another run. Raises CheckpointError if all are.
     """
@@ -128,7 +128,7 @@ def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpo
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the paths of the checkpoints in a run's folder, the newest first."""
+    """The newest checkpoint comes first."""
     return [folder / name for name in (NAME, PREVIOUS) if (folder / name).is_file()]
 
 
@@ -148,7 +148,7 @@ def remove_previous_checkpoint(folder: RunFolder) -> None:
 
 
 def _read_checkpoint(path: Path, run: str) -> RunCheckpoint:
-    """Read a checkpoint of a run. Raises one of UNREADABLE if it is damaged, or another run's."""
+    """One of UNREADABLE is raised if the checkpoint is damaged, or another run's."""
     with open_regular_file(path) as stream:
         head = stream.readline(200)
         rest = stream.read()
@@ -170,5 +170,4 @@ def _read_checkpoint(path: Path, run: str) -> RunCheckpoint:
 
 
 def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:
-    """Return the length and the SHA-256 of each part."""
     return [[len(part), hashlib.sha256(part).hexdigest()] for part in parts]

@@ -64,7 +64,7 @@ class Trackers:
                 self._loggers[name] = logger
 
     def _make_logger(self, name: LoggerName) -> Any:
-        """Return a new logger of Lightning; what was logged in the run's folder is removed."""
+        """What the logger logged in the run's folder before is removed."""
         import_matplotlib()  # Lightning imports it
         from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
