@@ -76,20 +76,20 @@ class SweepResults:
 
     @property
     def compare_command(self) -> str:
-        """Return the command that compares each config with the first one."""
+        """The command compares each config with the first one."""
         names = [run_name_without_time(run.folder) for group in self.groups for run in group.runs]
         words = ["dlrun", "runs", "compare", *names, "--runs-dir", str(self.sweep.runs_dir)]
         return shlex.join(words)
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """Return the comparison of the best config with the runner-up by the validation metric."""
+        """The best config is compared with the runner-up by the validation metric."""
         if not (self.best and self.best.validation_spread and self.runner_up):
             return None
         return compare_groups(self.best, self.runner_up, self.best.validation_spread.metric.name)
 
     def describe_comparison(self) -> str:
-        """Return the runner-up and how the best config compares with it; empty without one."""
+        """The text names the runner-up; it is empty if there is none."""
         if self.comparison is None or self.runner_up is None:
             return ""
         runner_up = format_settings_briefly(self.runner_up.settings)
@@ -127,7 +127,6 @@ class SweepResults:
         return files
 
     def page_content(self) -> PageContent:
-        """Return the content of the sweep's HTML report."""
         plan = self.plan
         command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment.name
         note = f"The sweep: {command}."
@@ -165,7 +164,7 @@ class SweepResults:
             screen.warn(warning)
 
     def table_lines(self, screen: Screen) -> list[str]:
-        """Return the table of the configs with the metrics that choose and judge, the best last."""
+        """The table has the metrics that choose and judge the configs; the best config is last."""
         rows = []
         titles = {"validated": "", "mean": ""}
         for group in self.groups:

@@ -24,7 +24,7 @@ from dlrun.system.console import Screen
 
 
 def plan_task_sweep(prepared: PreparedTask, screen: Screen) -> SweepPlan:
-    """Return the plan of a task's sweep over its seeds. Raises ConfigError with every error."""
+    """The sweep is over the seeds of the task. Raises ConfigError with every error."""
     task = prepared.task
     slug = re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
     search = SearchSpace(seeds=task.seeds)
@@ -48,7 +48,7 @@ class TaskSweep:
     def open(
         cls, task: ReproductionTask, plan: SweepPlan, options: RunOptions, screen: Screen
     ) -> "TaskSweep":
-        """Return the sweep of a task; it continues an earlier sweep of the same config and data."""
+        """An earlier sweep of the same config and data is continued."""
         folder = resolve_runs_dir(options.runs_dir) / SWEEPS / plan.name
         is_new = not (folder / PLAN).exists()
         if not is_new:
@@ -57,7 +57,7 @@ class TaskSweep:
 
     @property
     def points(self) -> list[SweepPoint]:
-        """Return the points of the task's seeds, in the order of the seeds."""
+        """The points stand in the order of the task's seeds."""
         by_seed = {point.settings[SEED]: point for point in self.sweep.plan.points}
         return [by_seed[seed] for seed in self.task.seeds]
 
@@ -81,7 +81,7 @@ class TaskSweep:
         return state.failed
 
     def read_outcome(self, errors: Mapping[int, str] | None = None) -> Outcome:
-        """Return the outcome of the task, from the records of its runs.
+        """The records of the task's runs say what came out.
 
         errors: of runs without a record of the error, such as those whose process was killed, by
         the numbers of their points.
@@ -102,7 +102,7 @@ class TaskSweep:
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
-    """Return a new plan with the id and the points of the plan in a folder before its own points.
+    """The new plan gets the id and the points of the plan in a folder, before its own points.
 
     If the plans conflict, the new plan is returned as it is.
     """
