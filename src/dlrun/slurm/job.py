@@ -55,7 +55,7 @@ class ResumeJob:
         sys.exit(code)
 
     def _run_command(self, folder: Path) -> int:
-        """Return the exit code of the dlrun command (128 + signal, as a shell); keep its output."""
+        """The exit code is 128 + signal after a signal, as in a shell; files get the output."""
         command = [sys.executable, "-P", "-m", "dlrun", *self.arguments]
         with (folder / STDOUT_FILE).open("ab") as out, (folder / STDERR_FILE).open("ab") as err:
             process = subprocess.run(  # noqa: S603 (dlrun's own arguments)
@@ -64,7 +64,7 @@ class ResumeJob:
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def checkpoint(self) -> object:
-        """Return the job that submitit runs after a requeue: the same job, which will resume."""
+        """After a requeue submitit runs the same job again, which will resume."""
         from submitit.helpers import DelayedSubmission  # an extra
 
         return DelayedSubmission(self)
@@ -84,7 +84,7 @@ def _mark_waiting_run_failed(run_folder: Path) -> None:
 
 
 def make_resume_job(run_folder: Path, options: RunOptions) -> ResumeJob:
-    """Return the SLURM job that starts or continues the run in an absolute folder."""
+    """The run's folder is absolute; the job begins or continues the run."""
     data_dir = resolve_data_dir(options.data_dir).absolute()
     places = ["--runs-dir", str(run_folder.parents[1]), "--data-dir", str(data_dir)]
     flags = [f"--{flag}" for flag in ("quiet", "summary", "force") if getattr(options, flag)]

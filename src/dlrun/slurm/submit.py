@@ -47,7 +47,7 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
     parallel: PositiveInt | None = None  # points of a sweep that run at once
 
     def submitit_parameters(self, name: str) -> dict[str, object]:
-        """Return the parameters that submitit needs to submit a job of this name."""
+        """submitit and sbatch have other names for some of the keys."""
         values = self.model_dump(exclude_none=True)
         names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
         return {names.get(key, key): value for key, value in values.items()} | {
