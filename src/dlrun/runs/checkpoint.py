@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DataError
-from dlrun.runs.folder import Row, RunFolder
+from dlrun.runs.folder import OutputFolder, Row
 from dlrun.system.console import Screen
 from dlrun.system.files import open_regular_file, replace_atomically, sync_file
 
@@ -55,7 +55,7 @@ class CheckpointError(DataError):
 class CheckpointFile:
     """Writes and reads the checkpoint files of one run, with its id and data fingerprint."""
 
-    def __init__(self, folder: RunFolder, run: str, data: str) -> None:
+    def __init__(self, folder: OutputFolder, run: str, data: str) -> None:
         self._folder = folder
         self._run = run
         self._data = data
@@ -102,7 +102,7 @@ class CheckpointFile:
 
 
 def copy_checkpoint(
-    source: Path, earlier: str, folder: RunFolder, run: str, screen: Screen
+    source: Path, earlier: str, folder: OutputFolder, run: str, screen: Screen
 ) -> None:
     """Copy the newest checkpoint of an earlier run (id `earlier`) into a new run's folder."""
     checkpoint = read_newest_checkpoint(source, earlier, screen)
@@ -141,7 +141,7 @@ def find_damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
             yield f"{path}: damaged: {error}"
 
 
-def remove_previous_checkpoint(folder: RunFolder) -> None:
+def remove_previous_checkpoint(folder: OutputFolder) -> None:
     """Remove the older checkpoint if the newer one exists, to make room on a full disk."""
     if (folder.path / NAME).exists():
         folder.remove(PREVIOUS)

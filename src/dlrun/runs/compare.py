@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dlrun import stats
 from dlrun.metrics import VALID, Metric, format_interval, format_metric, without_stage
 from dlrun.runs.groups import Group, Interval, describe_too_few_runs, mean_of_runs
-from dlrun.runs.predictions import read_predictions
+from dlrun.runs.predictions_csv import read_predictions
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
 from dlrun.system.console import pluralize

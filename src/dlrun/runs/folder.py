@@ -60,7 +60,7 @@ class RunFolderName(NamedTuple):
         return cls(parts[1], parts[2]) if parts else cls("", folder.name)
 
 
-class RunFolder:
+class OutputFolder:
     """Represents the folder of a run or a sweep, and writes its files."""
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +68,7 @@ class RunFolder:
         self.written: set[str] = set()  # names of the files that this process wrote
 
     @classmethod
-    def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
+    def claim_run(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "OutputFolder":
         """Create a new folder `<experiment>/<UTC time>-<name or random>`; point `latest` at it."""
         check_run_name(name)
         parent = runs_dir / experiment
@@ -88,7 +88,7 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def claim_sweep(cls, runs_dir: Path, name: str) -> "RunFolder":
+    def claim_sweep(cls, runs_dir: Path, name: str) -> "OutputFolder":
         """Create the folder of a new sweep; raise ConfigError if its name is taken or it fails."""
         check_run_name(name)
         if name == LATEST:

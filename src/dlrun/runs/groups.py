@@ -14,7 +14,7 @@ from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import Values, name_with_settings
 from dlrun.data.split import Division, Split
 from dlrun.metrics import TESTED, Metric, is_plottable
-from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run

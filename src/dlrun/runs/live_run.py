@@ -20,7 +20,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import DlrunError, Stopped, first_line, run_error_to_show
 from dlrun.runs import checkpoint
 from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
-from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, Row, RunFolder
+from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, OutputFolder, Row
 from dlrun.runs.log_file import log_to_file
 from dlrun.runs.metrics_csv import MetricsFile, newest_metrics
 from dlrun.runs.new_run import RunnableExperiment, write_first_files
@@ -55,7 +55,7 @@ class LiveRun:
     def __init__(
         self,
         experiment: RunnableExperiment,
-        folder: RunFolder,
+        folder: OutputFolder,
         record: RunRecord,
         config: ExperimentConfig,
         options: RunOptions,
@@ -94,7 +94,7 @@ class LiveRun:
     def begin(
         cls,
         experiment: RunnableExperiment,
-        folder: RunFolder,
+        folder: OutputFolder,
         record: RunRecord,
         config: ExperimentConfig,
         options: RunOptions,

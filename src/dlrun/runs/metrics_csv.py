@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlrun.errors import DataError, DlrunError
 from dlrun.runs.csv_tables import parse_csv
-from dlrun.runs.folder import METRICS, Row, RunFolder
+from dlrun.runs.folder import METRICS, OutputFolder, Row
 
 # The columns of metrics.csv that are no metrics.
 STEP = "epoch"
@@ -57,7 +57,7 @@ class MetricsFile:
     """
 
     def __init__(
-        self, folder: RunFolder, columns: Sequence[str] | None, rows: Sequence[Row]
+        self, folder: OutputFolder, columns: Sequence[str] | None, rows: Sequence[Row]
     ) -> None:
         self._folder = folder
         self._takes_columns = columns is None

@@ -13,7 +13,7 @@ from dlrun.errors import DlrunError
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.find import repair_latest_link
-from dlrun.runs.folder import CONFIG, ENVIRONMENT, METRICS, RunFolder
+from dlrun.runs.folder import CONFIG, ENVIRONMENT, METRICS, OutputFolder
 from dlrun.runs.notes import RunNotes, change_notes
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.record import RunRecord, read_run_record, write_run_record
@@ -74,7 +74,7 @@ def new_record(
 
 
 def write_first_files(
-    folder: RunFolder,
+    folder: OutputFolder,
     record: RunRecord,
     options: RunOptions,
     package: str,
@@ -112,7 +112,7 @@ def make_waiting_run(
     """
     record = new_record(experiment, config, options)
     runs_dir = resolve_runs_dir(options.runs_dir)
-    folder = RunFolder.claim(runs_dir, experiment.name, options.name)
+    folder = OutputFolder.claim_run(runs_dir, experiment.name, options.name)
     try:
         with folder.locked():
             write_first_files(folder, record, options, experiment.package)
@@ -140,7 +140,7 @@ def remove_unless_begun(folder: Path, *, is_refused: bool = False) -> bool:
     is_refused: whether a run that failed before its first finished step is removed, too.
     """
     with contextlib.suppress(DlrunError, OSError):  # another process has it, or removed it
-        with RunFolder(folder).locked():
+        with OutputFolder(folder).locked():
             status = read_run_record(folder).status
             has_ended_early = status == "failed" and not _has_finished_step(folder)
         if status == "waiting" or (is_refused and has_ended_early):

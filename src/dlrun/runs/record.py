@@ -14,7 +14,7 @@ from dlrun.data.split import Split
 from dlrun.errors import DataError, OtherVersionError
 from dlrun.metrics import Better, Directions, Metric, describe_metric
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
-from dlrun.runs.folder import ENVIRONMENT, RESULTS, RunFolder
+from dlrun.runs.folder import ENVIRONMENT, RESULTS, OutputFolder
 from dlrun.system.accelerator import AcceleratorChoice
 
 FORMAT = 7  # the number of the format of results.json
@@ -211,7 +211,7 @@ def read_run_record(folder: Path) -> RunRecord:
         raise OtherVersionError(problem, error.hint) from None
 
 
-def write_run_record(folder: RunFolder, record: RunRecord) -> None:
+def write_run_record(folder: OutputFolder, record: RunRecord) -> None:
     folder.write_text(RESULTS, to_checksummed_json(record))
 
 

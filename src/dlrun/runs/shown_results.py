@@ -98,7 +98,7 @@ def too_good_by_test_rows(what: str) -> str:
     return f"the validation rows are the test rows: {what} is too good; {HOLD_OUT}"
 
 
-def show_results(
+def print_results(
     record: RunRecord, folder: Path, screen: Screen, before: Iterable[RenderableType]
 ) -> None:
     """Print the results of a finished run; a closed terminal or pipe is only a warning.

@@ -14,7 +14,7 @@ from typing import Any, assert_never
 from dlrun.config.sections import ExperimentConfig, LoggerName
 from dlrun.config.yaml_loader import Values, flatten_keys
 from dlrun.errors import name_and_first_line
-from dlrun.runs.folder import Row, RunFolder
+from dlrun.runs.folder import OutputFolder, Row
 from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.notes import read_notes
 from dlrun.runs.record import read_run_environment
@@ -40,7 +40,7 @@ class Trackers:
 
     config: ExperimentConfig
     experiment: str
-    folder: RunFolder
+    folder: OutputFolder
     screen: Screen
     _loggers: dict[LoggerName, Any] = field(default_factory=dict)  # Lightning's, which still work
     _params: Values = field(default_factory=dict)

@@ -10,7 +10,13 @@ from typing import IO
 from dlrun.errors import DlrunError, Interrupted
 from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.shown_results import print_results_json
-from dlrun.slurm.job import EXIT_CODE_FILE, JOB_ID_FILE, SLURM_FOLDER, STDERR_FILE, STDOUT_FILE
+from dlrun.slurm.inside_job import (
+    EXIT_CODE_FILE,
+    JOB_ID_FILE,
+    SLURM_FOLDER,
+    STDERR_FILE,
+    STDOUT_FILE,
+)
 from dlrun.system.console import Screen
 from dlrun.system.signals import STOP_SIGNAL_EXIT_CODES
 

@@ -17,8 +17,8 @@ from dlrun.errors import DlrunError, Stopped, as_known_error
 from dlrun.runs.new_run import remove_unless_begun
 from dlrun.runs.run import Run
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen
 
 
@@ -115,7 +115,7 @@ class _Execution:
         """Some points of the sweep may have finished before."""
         points = [point for point in sweep.plan.points if point.number not in state.taken]
         done = sum(state.is_done(point) for point in points)
-        total = len(points) + sweep.plan.runs_to_choose
+        total = len(points) + sweep.plan.unchosen_runs
         return cls(sweep, state, executor, SweepProgress(sweep.plan, screen, total, done))
 
     def submit_next_points(self) -> None:

@@ -43,7 +43,7 @@ def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> SweepPlan:
     scores = [
         statistics.fmean(_score(runs.get(point.number)) for point in points) for points in configs
     ]
-    while plan.runs_to_choose:
+    while plan.unchosen_runs:
         seed = random.Random(f"{search.seed} {len(plan.choices)}").getrandbits(32)
         sampler = optuna.samplers.TPESampler(seed=seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)

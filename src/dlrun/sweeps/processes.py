@@ -15,8 +15,8 @@ from dlrun.runs.run import Run
 from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
 from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.sweeps.sweep_runs import Sweep
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores

@@ -68,7 +68,7 @@ class SweepProgress:
             self.move_bar(done, f"{self.ended}/{self.total}{failed}")
 
     def _line(self, point: SweepPoint, how: str) -> str:
-        position = format_position(point.number, self.plan.size)
+        position = format_position(point.number, self.plan.most_runs)
         return f"point {position} {how:<6} {printable(point.label)}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""Choose the best config of a sweep by its validation metric, and find the runner-up.
+"""Choose the best config of a sweep by its validation metric, and find the second best.
 
 `groups` are those of `group_runs_by_config`, the best last; several of a config if its data differ.
 If they test or validate on different rows, they are in the order of the plan, and none is the best.
@@ -79,8 +79,8 @@ def find_best_config(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
     return best if best.validation_spread else None
 
 
-def find_runner_up(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
-    """The runner-up is the next best group that ran with the best one's seeds and folds."""
+def find_second_best(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
+    """The second best group ran with the same seeds and folds as the best."""
     best = find_best_config(groups)
     if best is None or best.validation_spread is None or not best.settings:
         return None

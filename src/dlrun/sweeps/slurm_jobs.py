@@ -14,8 +14,8 @@ from dlrun.slurm.submit import SlurmOptions, submit_runs
 from dlrun.slurm.watch import jobs_in_queue, read_job_id, watch_jobs
 from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.sweeps.sweep_runs import Sweep
 from dlrun.system.console import Screen, pluralize
 
 

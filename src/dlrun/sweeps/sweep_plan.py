@@ -103,15 +103,15 @@ class SweepPlan(BaseModel):
     _configs: dict[str, ExperimentConfig] = PrivateAttr(default_factory=dict)  # see `config_of`
 
     @property
-    def size(self) -> int:
-        """The runs are counted that are planned, and those that a search will choose."""
+    def most_runs(self) -> int:
+        """A search that chooses a config again makes fewer runs; no point has a higher number."""
         search = self.search
         return search.trials * len(search.repeats) if search else len(self.points)
 
     @property
-    def run_count(self) -> int:
-        """Configs that a search chose again are not counted."""
-        return len(self.points) + self.runs_to_choose
+    def expected_runs(self) -> int:
+        """A config that a search has chosen again does not run again."""
+        return len(self.points) + self.unchosen_runs
 
     @property
     def note_on_rows(self) -> str:
@@ -158,7 +158,7 @@ class SweepPlan(BaseModel):
                 raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
 
     @property
-    def runs_to_choose(self) -> int:
+    def unchosen_runs(self) -> int:
         """A search has not chosen the configs of these runs yet."""
         search = self.search
         return (search.trials - len(self.choices)) * len(search.repeats) if search else 0
@@ -208,7 +208,7 @@ class SweepPlan(BaseModel):
                 raise DataError(problem, "put the data back, or start a new sweep")
 
     def run_options(self, point: SweepPoint, common: RunOptions) -> RunOptions:
-        digits = len(str(self.size))
+        digits = len(str(self.most_runs))
         return replace(
             common,
             name=f"{self.name}-{point.number:0{digits}}",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlrun.config.yaml_loader import flatten_keys_except
 from dlrun.errors import DlrunError
-from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
+from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, OutputFolder
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.execute import execute_sweep
@@ -18,8 +18,8 @@ from dlrun.sweeps.reproduction.outcome import Outcome
 from dlrun.sweeps.reproduction.preparation import PreparedTask
 from dlrun.sweeps.reproduction.tasks import ReproductionTask
 from dlrun.sweeps.search_space import SEED, SearchSpace
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint, read_sweep_plan
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen
 
 
@@ -71,8 +71,8 @@ class TaskSweep:
         if all(earlier.is_done(point) for point in self.points):
             return {}
         if self.is_new:
-            RunFolder.claim_sweep(sweep.runs_dir, sweep.plan.name)
-        with RunFolder(sweep.folder).locked(SWEEP_LOCK):
+            OutputFolder.claim_sweep(sweep.runs_dir, sweep.plan.name)
+        with OutputFolder(sweep.folder).locked(SWEEP_LOCK):
             sweep.write_plan()
             all_numbers = {point.number for point in sweep.plan.points}
             of_other_seeds = all_numbers - {point.number for point in self.points}

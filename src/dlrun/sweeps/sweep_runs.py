@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dlrun.errors import DlrunError
 from dlrun.runs.checksummed_json import to_checksummed_json
-from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.find import run_name_without_time, runs_newest_first
-from dlrun.runs.folder import CONFIG, PLAN, RunFolder
+from dlrun.runs.folder import CONFIG, PLAN, OutputFolder
 from dlrun.runs.new_run import make_waiting_run
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
@@ -46,7 +46,7 @@ class Sweep:
         content = to_checksummed_json(self.plan).encode("utf-8", "backslashreplace")
         file = self.folder / PLAN
         if not file.is_file() or file.read_bytes() != content:
-            RunFolder(self.folder).write(PLAN, content)
+            OutputFolder(self.folder).write(PLAN, content)
 
     def next_points(self, runs: Mapping[int, Run], taken: Collection[int]) -> list[SweepPoint]:
         """A grid gives all its points at once, a search those of one config.
@@ -55,7 +55,7 @@ class Sweep:
         `SweepPlan.unfinished_points` for the parameters.
         """
         points = self.plan.unfinished_points(runs, taken)
-        if points or not self.plan.runs_to_choose:
+        if points or not self.plan.unchosen_runs:
             return points
         from dlrun.sweeps.optuna_search import choose_next_config  # slow: optuna, an extra
 

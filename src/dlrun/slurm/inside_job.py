@@ -1,6 +1,6 @@
-"""Execute a run in its SLURM job.
+"""Execute a run inside its SLURM job: all of this happens on the compute node.
 
-submitit stores a ResumeJob in a file and loads it in the job, so it consists of texts only.
+submitit stores a RunJob in a file and loads it in the job, so it consists of texts only.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.errors import DlrunError, OutOfTime
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import read_run_record, write_run_record
 
@@ -22,8 +22,8 @@ EXIT_CODE_FILE, JOB_ID_FILE = "exit-code", "job"
 
 
 @dataclass(frozen=True)
-class ResumeJob:
-    """Starts or continues a run in a SLURM job, by its folder and the arguments of dlrun."""
+class RunJob:
+    """Begins or continues a run inside a SLURM job, by its folder and the arguments of dlrun."""
 
     run: str  # its folder; jobs in the queue name this module, class and field
     arguments: tuple[str, ...]
@@ -80,12 +80,12 @@ def _mark_waiting_run_failed(run_folder: Path) -> None:
             errors = re.findall("^error: (.*)", output, re.M)
             error = errors[-1] if errors else "its job ended before it began"
             failed = record.model_copy(update={"status": "failed", "error": error})
-            write_run_record(RunFolder(run_folder), failed)
+            write_run_record(OutputFolder(run_folder), failed)
 
 
-def make_resume_job(run_folder: Path, options: RunOptions) -> ResumeJob:
+def make_run_job(run_folder: Path, options: RunOptions) -> RunJob:
     """The run's folder is absolute; the job begins or continues the run."""
     data_dir = resolve_data_dir(options.data_dir).absolute()
     places = ["--runs-dir", str(run_folder.parents[1]), "--data-dir", str(data_dir)]
     flags = [f"--{flag}" for flag in ("quiet", "summary", "force") if getattr(options, flag)]
-    return ResumeJob(str(run_folder), ("resume", str(run_folder), *places, *flags))
+    return RunJob(str(run_folder), ("resume", str(run_folder), *places, *flags))
