@@ -43,7 +43,7 @@ from dlrun.reports.result_rows import group_row
 from dlrun.runs.groups import group_runs
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
-from dlrun.runs.predictions import PredictedClasses, PredictedValues
+from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues
 from dlrun.runs.published import EDITIONS
 from dlrun.runs.record import Status
 from dlrun.runs.run import OTHER_VERSION

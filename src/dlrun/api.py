@@ -30,7 +30,7 @@ from dlrun.sweeps.place import ThisMachine
 from dlrun.sweeps.results import SweepResults as ResultsOfSweep
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
 from dlrun.sweeps.sweep import start_sweep
-from dlrun.sweeps.sweep_folder import SweepState
+from dlrun.sweeps.sweep_runs import SweepState
 from dlrun.system.console import Screen, json_default, pluralize
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from dlrun.experiments.implementation import Network
     from dlrun.experiments.predictors import Input, Prediction, Predictor
-    from dlrun.runs.predictions import Predictions
+    from dlrun.runs.predictions_csv import Predictions
 
 PathLike = str | Path
 T = TypeVar("T")

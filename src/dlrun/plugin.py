@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
     from dlrun.networks.lightning_implementation import LightningImplementation
     from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
-    from dlrun.runs.predictions import PredictedClasses, PredictedValues
+    from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues
     from dlrun.training.data import TensorBatches
     from dlrun.training.objective import (
         TrainingObjective,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     )
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
-    "dlrun.runs.predictions",
+    "dlrun.runs.predictions_csv",
     "dlrun.experiments.keep_predictions",
     "dlrun.experiments.predictors",
     "dlrun.training.data",

@@ -15,7 +15,7 @@ from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.registry import find_experiment
 from dlrun.metrics import STAGES, describe_metric
 from dlrun.runs.options import RunOptions
-from dlrun.runs.predictions import read_predictions
+from dlrun.runs.predictions_csv import read_predictions
 from dlrun.runs.record import FORMAT
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable

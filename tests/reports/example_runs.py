@@ -13,7 +13,7 @@ from PIL import Image
 
 from dlrun.reports.run_section import RunSection
 from dlrun.runs.csv_tables import to_csv
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.run import Run
 from tests.runs.making import a_run
 
@@ -37,7 +37,7 @@ def a_classification(
     table: the rows of predictions.csv instead.
     """
     folder.mkdir(parents=True)
-    run = RunFolder(folder)
+    run = OutputFolder(folder)
     seed = record.setdefault("seed", 0)
     found = table or predictions(labels, rows, seed)
     rows = len(found)
@@ -59,7 +59,7 @@ def a_classification(
 def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = ()) -> Run:
     """A finished run with the given predictions.csv."""
     folder.mkdir(parents=True)
-    run = RunFolder(folder)
+    run = OutputFolder(folder)
     run.write_text("predictions.csv", table)
     run.write_text("mistakes.json", json.dumps({"mistakes": list(mistakes)}))
     metrics = {"test_loss": 9.0, "test_mae": 2.0, "test_r2": 0.5}
@@ -84,7 +84,7 @@ def a_picture() -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def digests(run: RunFolder) -> dict[str, str]:
+def digests(run: OutputFolder) -> dict[str, str]:
     """The digests of the files that were written into a folder."""
     files = {name: (run.path / name).read_bytes() for name in sorted(run.written)}
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 from dlrun.reports.evaluation import evaluate_classes, evaluate_values
 from dlrun.reports.run_section import RunSection
 from dlrun.runs.csv_tables import to_plain_csv
-from dlrun.runs.predictions import PredictedClasses, PredictedValues, parse_predictions
+from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, parse_predictions
 from tests.reports.example_runs import a_regression, predictions
 
 

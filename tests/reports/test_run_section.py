@@ -10,7 +10,7 @@ from PIL import Image
 from dlrun.reports import highlights
 from dlrun.reports.run_section import RunSection
 from dlrun.runs.csv_tables import to_csv
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.run import Run
 from tests.reports.example_runs import a_classification
 from tests.runs.making import a_run
@@ -61,7 +61,7 @@ def test_nothing_damaged_is_shown(tmp_path: Path, name: str, content: bytes) -> 
 def test_photographs(tmp_path: Path) -> None:
     reference = {"book": {"a.jpg": {"owl": 0.5}}}
     folder = a_run(tmp_path / "e" / "r", status="interrupted", reference=reference)
-    run = RunFolder(folder)
+    run = OutputFolder(folder)
     rows: list[list[object]] = [["/x/a.jpg", 1, "hawk", 0.6, ""], ["/x/a.jpg", 2, "owl", 0.3, ""]]
     rows += [["/x/b.jpg", "", "", "", "no photograph"], ["/x/c.jpg", 1, "cat", 0.9, ""]]
     heads = ["image", "rank", "label", "probability", "error"]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.runs.folder import CONFIG, ENVIRONMENT, RESULTS, RunFolder
+from dlrun.runs.folder import CONFIG, ENVIRONMENT, RESULTS, OutputFolder
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.options import RunOptions
 from dlrun.runs.record import FORMAT, RunRecord, write_run_record
@@ -20,7 +20,7 @@ from dlrun.system.console import Screen
 def a_run(folder: Path, *, config: dict[str, Any] | None = None, **values: Any) -> Path:
     """A run's folder with its record; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = RunFolder(folder)
+    run = OutputFolder(folder)
     about = {"id": str(folder), "experiment": folder.parent.name, "status": "finished", "files": {}}
     about |= {"format": FORMAT, "config": config or {"seed": values.get("seed", 0)}}
     about |= _use_of_chance(about) | values
@@ -50,7 +50,7 @@ def a_live_run(folder: Path) -> LiveRun:
     record = RunRecord(id="a run", experiment=experiment.name, status="waiting")
     config = experiment.validate(experiment.shipped.layer)
     options = RunOptions(data_dir=folder, screen=Screen())
-    return LiveRun(experiment, RunFolder(folder), record, config, options)
+    return LiveRun(experiment, OutputFolder(folder), record, config, options)
 
 
 def seal(path: Path, value: dict[str, Any]) -> None:

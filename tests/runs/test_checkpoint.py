@@ -7,7 +7,7 @@ import pytest
 from dlrun.errors import DataError
 from dlrun.runs import checkpoint
 from dlrun.runs.checkpoint import NAME, PARTS, PREVIOUS, CheckpointFile, RunCheckpoint
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.system.console import Screen
 from tests.experiments.use import contents
 
@@ -15,7 +15,7 @@ STATE = b"the state\nof step %d \x00\xff"
 
 
 def file_of(folder: Path) -> CheckpointFile:
-    return CheckpointFile(RunFolder(folder), "a run", "some data")
+    return CheckpointFile(OutputFolder(folder), "a run", "some data")
 
 
 def load(folder: Path) -> RunCheckpoint | None:
@@ -48,9 +48,9 @@ def test_the_one_before_stays_until_there_is_a_newer_one(tmp_path: Path) -> None
     save(file, 2)
     assert (tmp_path / PREVIOUS).read_bytes() == first
     assert {path.name for path in tmp_path.iterdir()} == {NAME, PARTS, PREVIOUS}
-    checkpoint.remove_previous_checkpoint(RunFolder(tmp_path))
+    checkpoint.remove_previous_checkpoint(OutputFolder(tmp_path))
     (tmp_path / NAME).rename(tmp_path / PREVIOUS)  # as if killed between the two names
-    checkpoint.remove_previous_checkpoint(RunFolder(tmp_path))  # not the only one
+    checkpoint.remove_previous_checkpoint(OutputFolder(tmp_path))  # not the only one
     assert checkpoint.checkpoint_files(tmp_path) and load(tmp_path) == expected(2)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs.folder import RunFolder, check_runs_folder_writable, remove_run
+from dlrun.runs.folder import OutputFolder, check_runs_folder_writable, remove_run
 from dlrun.runs.run import scan_folder
 from dlrun.system.console import to_json
 from tests.runs.making import a_run
@@ -17,7 +17,9 @@ from tests.runs.making import a_run
 def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
     name = "ü_1.5,+-" + "n" * 190
     with ThreadPoolExecutor(20) as pool:
-        folders = list(pool.map(lambda _: RunFolder.claim(tmp_path, "x", name).path, range(200)))
+        folders = list(
+            pool.map(lambda _: OutputFolder.claim_run(tmp_path, "x", name).path, range(200))
+        )
     assert len(set(folders)) == 200 and all(folder.is_dir() for folder in folders)
     assert any(folder.name.endswith(f"Z-{name}") for folder in folders)
     assert (tmp_path / "x" / "latest").resolve() in {folder.resolve() for folder in folders}
@@ -26,7 +28,7 @@ def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
 def test_a_folder_that_a_user_named_latest_stays(tmp_path: Path) -> None:
     latest = tmp_path / "x" / "latest"
     latest.mkdir(parents=True)
-    RunFolder.claim(tmp_path, "x")
+    OutputFolder.claim_run(tmp_path, "x")
     assert latest.is_dir() and not latest.is_symlink() and len([*latest.parent.iterdir()]) == 2
 
 
@@ -35,7 +37,7 @@ def test_a_folder_that_a_user_named_latest_stays(tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_name_that_a_shell_or_a_system_could_misread_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="--name"):
-        RunFolder.claim(tmp_path, "x", name)
+        OutputFolder.claim_run(tmp_path, "x", name)
 
 
 def test_runs_folder_that_cannot_be_one(tmp_path: Path) -> None:
@@ -47,7 +49,7 @@ def test_runs_folder_that_cannot_be_one(tmp_path: Path) -> None:
         for runs in (tmp_path / name, tmp_path / name / "runs"):
             with pytest.raises(ConfigError, match="is not a folder"):
                 check_runs_folder_writable(runs)
-            for claim in (RunFolder.claim, RunFolder.claim_sweep):
+            for claim in (OutputFolder.claim_run, OutputFolder.claim_sweep):
                 with pytest.raises(ConfigError, match="is not a folder"):
                     claim(runs, "x")
 
@@ -77,16 +79,16 @@ def test_plain_files_of_a_users_project_make_no_run_and_no_sweep(tmp_path: Path)
 
 
 def test_a_sweeps_name_is_taken_once(tmp_path: Path) -> None:
-    folder = RunFolder.claim_sweep(tmp_path, "mine")
+    folder = OutputFolder.claim_sweep(tmp_path, "mine")
     assert folder.path == tmp_path / "sweeps" / "mine"
     folder.write("sweep.json", b"{}")
     for name in ("mine", "latest", "a/b"):
         with pytest.raises(ConfigError, match=name):
-            RunFolder.claim_sweep(tmp_path, name)
+            OutputFolder.claim_sweep(tmp_path, name)
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = OutputFolder(tmp_path)
     folder.write_text("a.txt", "caf\udce9 \u00e9")  # the name of a file that is not UTF-8
     (tmp_path / ".new-123-weights.pt").write_bytes(b"half")
     folder.remove_temporary_files()

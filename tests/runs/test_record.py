@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.runs.folder import LOCK, RunFolder
+from dlrun.runs.folder import LOCK, OutputFolder
 from dlrun.runs.record import (
     FORMAT,
     MAY_DIFFER,
@@ -72,7 +72,7 @@ def test_a_field_of_another_type(cli: Dlrun, tmp_path: Path, field: str, value: 
 
 
 def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = OutputFolder(tmp_path)
     about = {"format": FORMAT, "experiment": "x", "status": "finished"}
     metrics = {"test_loss": 0.5, "none": None}
     more = {"metrics": metrics, "files": {"\udcff": "ü"}, "own": [1, {"b": 2, "a": 1}]}

@@ -11,7 +11,7 @@ import pytest
 from dlrun.api import Run
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.run import ASSETS
 from tests.conftest import NAMES, NETWORKS
 from tests.runs.making import a_run
@@ -29,7 +29,7 @@ def test_the_files_of_a_finished_run(tmp_path: Path) -> None:
     run = opened(tmp_path / "x" / "20260101T000000Z-a", files=files, figures=["a.png"])
     with pytest.raises(DataError, match=r"metrics\.csv: No such file"):
         _ = run.metrics
-    folder = RunFolder(run.folder)
+    folder = OutputFolder(run.folder)
     folder.write(ASSETS, content)
     folder.write("metrics.csv", table)
     assert (run.name, run.state) == ("20260101T000000Z-a", "finished")
@@ -53,7 +53,7 @@ def test_why_a_run_kept_no_weights(tmp_path: Path, status: str, why: str) -> Non
 def test_only_whole_files_in_the_record_are_read_of_a_finished_run(tmp_path: Path) -> None:
     content = b"word,weight\ngood,1\n"
     run = opened(tmp_path / "x" / "a", files={"words.csv": sha256(content).hexdigest()})
-    folder = RunFolder(run.folder)
+    folder = OutputFolder(run.folder)
     folder.write("words.csv", content)
     folder.write("predictions.csv", b"planted later")
     assert run.read_if_written("words.csv") == content

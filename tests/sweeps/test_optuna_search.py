@@ -103,7 +103,7 @@ def test_a_failed_run_teaches_nothing_and_one_without_its_metric_is_an_error() -
     found[point.number] = done(point, valid_accuracy=None)
     plan = choose_next_config(plan, found)
     assert plan.points[-1].number == 3
-    assert choose_next_config(plan, found) == plan and plan.runs_to_choose == 0
+    assert choose_next_config(plan, found) == plan and plan.unchosen_runs == 0
     plan = choose_next_config(a_plan(), {})
     with pytest.raises(DlrunError, match="no validation metric"):
         choose_next_config(plan, {1: done(plan.points[0], test_accuracy=0.5)})
@@ -120,10 +120,10 @@ def test_what_a_search_chose_is_run_before_it_chooses_again(tmp_path: Path) -> N
 
 def test_a_config_runs_with_each_seed() -> None:
     plan = a_plan(trials=2, seeds="3")
-    assert plan.size == plan.run_count == 6
+    assert plan.most_runs == plan.expected_runs == 6
     plan = choose_next_config(plan, {})
     assert [point.settings["seed"] for point in plan.points] == [0, 1, 2]
-    assert len(plan.points_by_config) == 1 and plan.runs_to_choose == 3
+    assert len(plan.points_by_config) == 1 and plan.unchosen_runs == 3
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from dlrun.sweeps.results import SweepResults
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, Out
 from tests.sweeps.use import SAMPLE, SCORES, plan_of_rates, planned, scored_runs, written

@@ -11,11 +11,11 @@ from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.selection import (
     NOT_COMPLETE,
     find_best_config,
-    find_runner_up,
+    find_second_best,
     group_runs_by_config,
     warnings_of_selection,
 )
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from tests.sweeps.use import SCORES, plan_of_rates, scored_runs
 
 BEST = [0.87, 0.86, 0.88, 0.875, 0.865]
@@ -55,11 +55,11 @@ def test_a_regression_by_its_first_metric(tmp_path: Path, metric: str, best: flo
         assert rate(find_best_config(configs)) == best
 
 
-def test_the_best_is_compared_with_the_runner_up_by_seed(tmp_path: Path) -> None:
+def test_the_best_is_compared_with_the_second_by_seed(tmp_path: Path) -> None:
     plan = plan_of_rates(seeds=5)
     scores: dict[float, list[float | None]] = {0.001: [*WORST], 0.002: [*RUNNER_UP], 0.003: [*BEST]}
     configs = group_runs_by_config(plan, scored_runs(plan, tmp_path, scores))
-    assert rate(find_runner_up(configs)) == 0.002
+    assert rate(find_second_best(configs)) == 0.002
     found = compare_groups(configs[-1], configs[-2], "valid_accuracy")
     ends = scipy.stats.ttest_rel(BEST, RUNNER_UP).confidence_interval()
     assert found and found.interval_of_difference == pytest.approx((ends.low, ends.high))
@@ -67,7 +67,7 @@ def test_the_best_is_compared_with_the_runner_up_by_seed(tmp_path: Path) -> None
     found_runs = scored_runs(few, tmp_path / "few", {0.001: [*BEST], 0.002: [*WORST]})
     results = SweepResults(Sweep(few, tmp_path / "sweeps" / "s"), SweepState(found_runs))
     assert "too few seeds to say (3 of 5)" in results.describe_comparison()
-    assert find_runner_up(results.groups[-1:]) is None, "the others have no result"
+    assert find_second_best(results.groups[-1:]) is None, "the others have no result"
 
 
 def test_validation_rows_that_are_the_test_rows_are_a_warning(tmp_path: Path) -> None:

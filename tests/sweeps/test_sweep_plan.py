@@ -8,8 +8,8 @@ import pytest
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.slurm.submit import SlurmOptions
 from dlrun.sweeps.place import Slurm
-from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import read_sweep_plan
+from dlrun.sweeps.sweep_runs import Sweep
 from tests.conftest import Patch
 from tests.sweeps.use import plan_of_rates, planned, scored_runs, written
 

@@ -16,8 +16,8 @@ from dlrun.runs.run import Run
 from dlrun.sweeps.place import Place, ThisMachine
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.search_space import parse_search_space
-from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPlan
+from dlrun.sweeps.sweep_runs import Sweep
 from dlrun.system.console import Screen
 from tests.cli.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import smoke, started, until

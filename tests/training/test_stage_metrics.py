@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import r2_score
 from torch.nn import functional as F
 
-from dlrun.runs.predictions import PredictedValues
+from dlrun.runs.predictions_csv import PredictedValues
 from dlrun.training.objective import classification, regression
 from dlrun.training.stage_metrics import StageMetrics, join_predictions, predict_rows
 

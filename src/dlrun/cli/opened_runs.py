@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.runs.copies import find_damage
+from dlrun.runs.damage_and_copies import find_damage
 from dlrun.runs.find import find_run, raise_if_sweep, run_name_without_time, runs_below
 from dlrun.runs.folder import LATEST
 from dlrun.runs.notes import RunNotes

@@ -18,7 +18,7 @@ from dlrun.metrics import format_metric
 from dlrun.runs.csv_tables import to_plain_csv
 from dlrun.runs.folder import PREDICTIONS
 from dlrun.runs.output_paths import check_output_path
-from dlrun.runs.predictions import (
+from dlrun.runs.predictions_csv import (
     PredictedClasses,
     Predictions,
     parse_predictions,

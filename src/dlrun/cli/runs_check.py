@@ -5,7 +5,7 @@ from collections import Counter
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import describe_damage, open_runs, print_result_table, readable_runs
 from dlrun.config.yaml_loader import Values
-from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import DAMAGED, OTHER_VERSION, ScannedRun, UnreadableRun
 from dlrun.runs.tables import Column

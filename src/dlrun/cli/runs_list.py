@@ -22,7 +22,7 @@ from dlrun.metrics import (
     describe_metric,
     format_metric,
 )
-from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.notes import check_tag
 from dlrun.runs.options import resolve_runs_dir
@@ -96,7 +96,7 @@ def list_runs(
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     runs = scan_runs_or_fail(folder, experiment)
     states = status or [*State]
-    rows, run_count = _matching_rows(
+    rows, expected_runs = _matching_rows(
         runs, states, conditions, named_keys, screen, reads_config=reads_config
     )
     if sort:
@@ -110,8 +110,8 @@ def list_runs(
         screen.print_raw(table_csv(keys, rows).decode().replace("\r\n", "\n"))
     else:
         _print_table(rows, sort or "", screen)
-    if len(rows) < run_count:
-        screen.note(f"{len(rows)} of {pluralize(run_count, 'run')}")
+    if len(rows) < expected_runs:
+        screen.note(f"{len(rows)} of {pluralize(expected_runs, 'run')}")
 
 
 def _matching_rows(
@@ -131,9 +131,9 @@ def _matching_rows(
     rows = list[Row]()
     known_keys = set[str]()
     copy_orders = list[CopyOrder]()
-    run_count = 0
+    expected_runs = 0
     for run in runs:
-        run_count += 1
+        expected_runs += 1
         if isinstance(run, UnreadableRun):
             row = _row_of_unreadable(run)
         else:
@@ -150,7 +150,7 @@ def _matching_rows(
         copy = copies.get(Path(row["folder"]))
         row["is_copy"] = copy is not None
         row["problem"] = copy or row["problem"]
-    return rows, run_count
+    return rows, expected_runs
 
 
 def _check_keys(named: Collection[str], known: Collection[str]) -> None:

@@ -24,8 +24,8 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.resuming import resume_command
 from dlrun.experiments.running import run_experiment
 from dlrun.experiments.saved_runs import experiment_of
-from dlrun.runs.copies import CopyOrder, find_copies
 from dlrun.runs.csv_tables import parse_csv
+from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.folder import CONFIG, ENVIRONMENT
 from dlrun.runs.metrics_csv import SECONDS
 from dlrun.runs.options import RunOptions, resolve_runs_dir

@@ -32,7 +32,7 @@ from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS, newest_metrics
-from dlrun.runs.predictions import Predictions
+from dlrun.runs.predictions_csv import Predictions
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import ASSETS, Run
 from dlrun.system.console import Screen, format_position, to_json

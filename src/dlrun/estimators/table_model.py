@@ -7,7 +7,7 @@ from typing import Protocol
 from dlrun.data.array_cache import Array
 from dlrun.data.tables import Matrix, TablePart
 from dlrun.experiments.table_common import TableAssets
-from dlrun.runs.predictions import PredictedClasses, PredictedValues, Predictions
+from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, Predictions
 from dlrun.system.console import Screen
 
 FitArrays = dict[str, Array]  # what a run saves of a fit

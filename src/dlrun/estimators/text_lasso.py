@@ -30,7 +30,7 @@ from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.folder import WORDS
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS
-from dlrun.runs.predictions import PredictedClasses
+from dlrun.runs.predictions_csv import PredictedClasses
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import ASSETS, Run
 from dlrun.system.console import Screen, format_position, to_json

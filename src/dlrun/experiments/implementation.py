@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # slow, and `dlrun config` does without them
     from torch import nn
 
     from dlrun.experiments.predictors import Predictor
-    from dlrun.runs.predictions import Predictions
+    from dlrun.runs.predictions_csv import Predictions
 
 Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
 

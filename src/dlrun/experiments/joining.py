@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from dlrun.experiments import checks
 from dlrun.experiments.saved_runs import config_of, experiment_of
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.live_run import JoinedRun
 from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
@@ -23,7 +23,7 @@ def join_run(folder: Path) -> NoReturn:
     data_dir = Path(run.record.data_dir) if run.record.data_dir else None
     options = RunOptions(data_dir=data_dir, quiet=True)
     implementation = checks.import_implementation_to_run(experiment)
-    joined = JoinedRun(experiment, RunFolder(folder), run.record, config, options)
+    joined = JoinedRun(experiment, OutputFolder(folder), run.record, config, options)
     joined.stop.install_handlers()
     implementation.run(config, joined)
     raise SystemExit(0)

@@ -17,7 +17,7 @@ from dlrun.experiments.running import run_in_folder, run_in_new_folder
 from dlrun.experiments.saved_runs import config_of, experiment_of
 from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
 from dlrun.runs.find import find_run
-from dlrun.runs.folder import SWEEPS, RunFolder, check_runs_folder_writable
+from dlrun.runs.folder import SWEEPS, OutputFolder, check_runs_folder_writable
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.shown_results import print_results_json
@@ -51,7 +51,7 @@ def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
     epochs than it was to have, in a new one. The values in the options can change only a few
     other keys. Without a data folder in the options, the run's own is used.
     """
-    folder = RunFolder(find_run(run, resolve_runs_dir(options.runs_dir)))
+    folder = OutputFolder(find_run(run, resolve_runs_dir(options.runs_dir)))
     is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
     with contextlib.nullcontext() if is_final else folder.locked():
         opened = Run.in_folder(folder.path)  # another process may have finished it
@@ -84,7 +84,9 @@ def _continue_in_its_folder(
         checks.check_can_continue(experiment, opened, config, options)
     checks.check_run_can_start(experiment, config, options)
     with _telling_how_to_repeat(opened):
-        return run_in_folder(experiment, config, options, RunFolder(opened.folder), opened.record)
+        return run_in_folder(
+            experiment, config, options, OutputFolder(opened.folder), opened.record
+        )
 
 
 def _continue_in_new_folder(

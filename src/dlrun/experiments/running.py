@@ -11,13 +11,13 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import checks
 from dlrun.experiments.comparable_with_published import compare_with_published
 from dlrun.experiments.experiment import AnyExperiment, C, Experiment
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.new_run import new_record, remove_unless_begun
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
-from dlrun.runs.shown_results import print_results_json, show_results
+from dlrun.runs.shown_results import print_results, print_results_json
 
 
 def run_experiment(experiment: AnyExperiment, options: RunOptions) -> tuple[int, Path | None]:
@@ -41,7 +41,7 @@ def run_in_new_folder(
     runs_dir = resolve_runs_dir(options.runs_dir)
     checks.import_implementation_to_run(experiment)
     record = new_record(experiment, config, options, continued)
-    folder = RunFolder.claim(runs_dir, experiment.name, options.name)
+    folder = OutputFolder.claim_run(runs_dir, experiment.name, options.name)
     try:
         with folder.locked():
             code = run_in_folder(experiment, config, options, folder, record, continued)
@@ -57,7 +57,7 @@ def run_in_folder(
     experiment: Experiment[C],
     config: C,
     options: RunOptions,
-    folder: RunFolder,
+    folder: OutputFolder,
     record: RunRecord,
     continued: Run | None = None,
 ) -> int:
@@ -69,5 +69,5 @@ def run_in_folder(
         run.finish(results, published, lambda finished: implementation.draw(finished, config))
         if options.json:
             print_results_json(folder.path, run.screen)
-        show_results(run.record, folder.path, run.screen, results.shown)
+        print_results(run.record, folder.path, run.screen, results.shown)
     return results.exit_code

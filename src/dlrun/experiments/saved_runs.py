@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dlrun.experiments.implementation import Implementation, Network
     from dlrun.experiments.predictors import Input, Prediction, Predictor
-    from dlrun.runs.predictions import Predictions
+    from dlrun.runs.predictions_csv import Predictions
 
 T = TypeVar("T")
 

@@ -18,9 +18,8 @@ from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Matrix, Table, TablePart
 from dlrun.experiments.implementation import NetworkAssets
 from dlrun.experiments.predictors import RowPredictor
-from dlrun.runs import predictions
 from dlrun.runs.checkpoint import fingerprint_data
-from dlrun.runs.predictions import PredictedValues
+from dlrun.runs.predictions_csv import PredictedValues, read_predictions
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
@@ -135,7 +134,7 @@ def draw_predicted_and_true(run: Run, *, title: str) -> DrawnFigures:
     """Draw predicted against true test values of a table, or both as a series of days."""
     from dlrun.plots import draw_predicted_series, draw_true_and_predicted  # slow: matplotlib
 
-    values = predictions.read_predictions(run)
+    values = read_predictions(run)
     if not isinstance(values, PredictedValues):
         return {}
     target = TableAssets.of_run(run).target

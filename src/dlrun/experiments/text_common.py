@@ -13,7 +13,7 @@ from dlrun.data.splits import RowIndices, make_split
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds, split_words
 from dlrun.experiments.implementation import NetworkAssets
 from dlrun.experiments.predictors import Prediction, Predictor
-from dlrun.runs.predictions import DescribeRow
+from dlrun.runs.predictions_csv import DescribeRow
 
 
 class TextAssets(NetworkAssets, frozen=True):

@@ -16,7 +16,7 @@ from dlrun.plots import draw_learning_curves
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import NO_METRICS
-from dlrun.runs.predictions import predictions_from_rows
+from dlrun.runs.predictions_csv import predictions_from_rows
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen

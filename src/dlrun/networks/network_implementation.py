@@ -27,7 +27,7 @@ from dlrun.networks.layers import describe_layers
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
-from dlrun.runs.predictions import DescribeRow, Predictions, predictions_from_rows
+from dlrun.runs.predictions_csv import DescribeRow, Predictions, predictions_from_rows
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import ASSETS, Run
 from dlrun.runs.shown_results import too_good_by_test_rows

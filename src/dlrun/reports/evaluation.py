@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dlrun.runs.predictions import PredictedClasses, PredictedValues, parse_predictions
+from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, parse_predictions
 
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
 RECALLS = 200  # classes in the table of recalls

@@ -19,7 +19,7 @@ from dlrun.reports import warning_tags as tags
 from dlrun.reports.highlights import ClassifiedPhotograph, Mistake, ScoredNames
 from dlrun.reports.svg_charts import ColumnsByName, charts_of_run, thin_out_table
 from dlrun.reports.warning_tags import WarningTag
-from dlrun.runs.copies import find_damage
+from dlrun.runs.damage_and_copies import find_damage
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.runs.metrics_csv import STEP

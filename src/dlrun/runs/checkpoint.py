@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DataError
-from dlrun.runs.folder import Row, RunFolder
+from dlrun.runs.folder import OutputFolder, Row
 from dlrun.system.console import Screen
 from dlrun.system.files import open_regular_file, replace_atomically, sync_file
 
@@ -27,7 +27,7 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
 def fingerprint_data(digest: str, files_digest: str, assets: Mapping[str, object]) -> str:
-    """Return a fingerprint of data: the digest of arrays, and of words, classes and columns.
+    """The fingerprint covers the arrays, and the words, classes and columns.
 
     files_digest: that of the data's origin. A user's files count as a whole, as for `dlrun verify`
     and for a sweep: also a column that the run does not use.
@@ -55,14 +55,14 @@ class CheckpointError(DataError):
 class CheckpointFile:
     """Writes and reads the checkpoint files of one run, with its id and data fingerprint."""
 
-    def __init__(self, folder: RunFolder, run: str, data: str) -> None:
+    def __init__(self, folder: OutputFolder, run: str, data: str) -> None:
         self._folder = folder
         self._run = run
         self._data = data
         self._digests: list[list[int | str]] = []  # length and SHA-256 of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
-        """Return the checkpoint to continue from, if there is one, and make it the newest.
+        """The checkpoint to continue from becomes the newest; None: there is no checkpoint.
 
         Raises CheckpointError if all are damaged, or if the data have changed since the run began.
         """
@@ -102,7 +102,7 @@ class CheckpointFile:
 
 
 def copy_checkpoint(
-    source: Path, earlier: str, folder: RunFolder, run: str, screen: Screen
+    source: Path, earlier: str, folder: OutputFolder, run: str, screen: Screen
 ) -> None:
     """Copy the newest checkpoint of an earlier run (id `earlier`) into a new run's folder."""
     checkpoint = read_newest_checkpoint(source, earlier, screen)
@@ -112,7 +112,7 @@ def copy_checkpoint(
 
 
 def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpoint | None:
-    """Return a run's newest undamaged checkpoint; None if no epoch or lasso penalty was finished.
+    """The newest undamaged checkpoint is read; None: no epoch or lasso penalty was finished.
 
     A warning says which is damaged, or of another run. Raises CheckpointError if all are.
     """
@@ -128,7 +128,7 @@ def read_newest_checkpoint(folder: Path, run: str, screen: Screen) -> RunCheckpo
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the paths of the checkpoints in a run's folder, the newest first."""
+    """The newest checkpoint comes first."""
     return [folder / name for name in (NAME, PREVIOUS) if (folder / name).is_file()]
 
 
@@ -141,14 +141,14 @@ def find_damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
             yield f"{path}: damaged: {error}"
 
 
-def remove_previous_checkpoint(folder: RunFolder) -> None:
+def remove_previous_checkpoint(folder: OutputFolder) -> None:
     """Remove the older checkpoint if the newer one exists, to make room on a full disk."""
     if (folder.path / NAME).exists():
         folder.remove(PREVIOUS)
 
 
 def _read_checkpoint(path: Path, run: str) -> RunCheckpoint:
-    """Read a checkpoint of a run. Raises one of UNREADABLE if it is damaged, or another run's."""
+    """One of UNREADABLE is raised if the checkpoint is damaged, or another run's."""
     with open_regular_file(path) as stream:
         head = stream.readline(200)
         rest = stream.read()
@@ -170,5 +170,4 @@ def _read_checkpoint(path: Path, run: str) -> RunCheckpoint:
 
 
 def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:
-    """Return the length and the SHA-256 of each part."""
     return [[len(part), hashlib.sha256(part).hexdigest()] for part in parts]

@@ -50,7 +50,7 @@ def read_checksummed_json(kind: type[M], path: Path, most: int = MOST_TEXT) -> M
 
 
 def has_checksum(path: Path) -> bool:
-    """Return whether a file is such a JSON file of any format, also one that was edited."""
+    """The answer is also true of another format, and of a file that was edited."""
     try:
         value = json.loads(read_regular_file(path, MOST_TEXT))
     except (OSError, ValueError, RecursionError):
@@ -59,7 +59,7 @@ def has_checksum(path: Path) -> bool:
 
 
 def to_checksummed_json(model: BaseModel) -> str:
-    """Return a pydantic model as JSON text with the SHA-256 of its content."""
+    """The JSON text holds the SHA-256 of all its other values."""
     value = json.loads(to_json(model.model_dump()))
     return to_json(value | {SHA256: _digest_of(value)})
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dlrun import stats
 from dlrun.metrics import VALID, Metric, format_interval, format_metric, without_stage
 from dlrun.runs.groups import Group, Interval, describe_too_few_runs, mean_of_runs
-from dlrun.runs.predictions import read_predictions
+from dlrun.runs.predictions_csv import read_predictions
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
 from dlrun.system.console import pluralize
@@ -43,15 +43,14 @@ class Comparison:
 
     @property
     def shortage(self) -> str:
-        """Return a sentence on too few pairs to say anything; empty if there are enough."""
         return describe_too_few_runs(self.count, self.unit)
 
     @property
     def verdict(self) -> str:
-        """Return whether the difference is reliable, or why nothing is said.
+        """The verdict says whether the difference is reliable, or why nothing is said.
 
-        `better`, `worse` or, of a metric without a direction, `different` if the interval does not
-        contain 0; `equal` if there is no difference at all; else `no clear difference`.
+        It is `better`, `worse` or, of a metric without a direction, `different` if the interval
+        does not contain 0; `equal` if there is no difference at all; else `no clear difference`.
         """
         if not self.count:
             return "not judged: the errors of each row are not known"
@@ -69,11 +68,9 @@ class Comparison:
         return "better" if is_larger == (self.metric.sign > 0) else "worse"
 
     def as_object(self) -> dict[str, object]:
-        """Return the comparison as an object for the JSON output."""
         return {**vars(self), "metric": self.metric.name, "verdict": self.verdict}
 
     def describe(self, name: str, other: str) -> str:
-        """Return the comparison of two named groups in words, and over what it was made."""
         text = f"{name}: {self.metric.name} {format_metric(self.mean)}, "
         text += f"{format_metric(self.other_mean)} by {other}"
         if self.interval_of_difference:
@@ -95,13 +92,12 @@ class _Pair:
     theirs: list[Run]
 
     def have_same_rows(self, metric: str) -> bool:
-        """Return whether all runs computed a metric on the same rows."""
         first = self.ours[0].record
         return all(first.has_rows_of(run.record, metric) for run in (*self.ours, *self.theirs))
 
 
 def why_not_comparable(group: Group, other: Group, metric: str) -> str:
-    """Return why a metric of two groups of runs is not compared; empty if it is."""
+    """The reason is empty if the metric of the two groups can be compared."""
     if not (group.values(metric) and other.values(metric)):
         return f"not all runs have {metric}"
     pairs = _pair_groups(group, other)
@@ -145,7 +141,7 @@ def compare_groups(group: Group, other: Group, metric: str) -> Comparison | None
 
 
 def _pair_groups(group: Group, other: Group) -> list[_Pair]:
-    """Return the runs to compare: those of the same seed or fold, or each with the only fit."""
+    """Runs of the same seed or fold form a pair; a single fit is paired with every other run."""
     ours = group.runs_by_unit
     theirs = other.runs_by_unit
     if not other.depends_on_chance:
@@ -164,7 +160,6 @@ def _kind_of_rows(metric: str) -> str:
 
 
 def _describe_rows(records: Sequence[RunRecord], metric: str, unit: str) -> str:
-    """Return in words the rows on which a metric of these runs was computed."""
     kind = _kind_of_rows(metric)
     digests = {record.split.digest_for(metric) for record in records if record.split}
     if len(digests) > 1:
@@ -206,7 +201,7 @@ def _compare_fits(run: Run, other: Run, metric: str) -> Comparison:
 
 
 def _differences_by_row(run: Run, other: Run, metric: str) -> Differences | None:
-    """Return the differences (n_rows,) whose mean is that of a test metric; None if none exist.
+    """The mean of these differences (n_rows,) is that of a test metric; None if none exist.
 
     A run may have kept no predictions, and some metrics are no means over rows. Raises DataError if
     a predictions.csv is damaged.
@@ -227,13 +222,13 @@ def _differences_by_row(run: Run, other: Run, metric: str) -> Differences | None
 
 
 def average_in_blocks(differences: Differences) -> Differences:
-    """Return the means of successive blocks of at least BLOCK_ROWS rows; one of fewer rows."""
+    """Each block is BLOCK_ROWS neighbouring rows or more; a shorter series is one block."""
     blocks = np.array_split(differences, max(1, len(differences) // BLOCK_ROWS))
     return np.array([block.mean() for block in blocks])
 
 
 def interval_around(difference: float, values: Differences) -> Interval | None:
-    """Return Student's 95 % interval of the mean of values, around a difference."""
+    """The interval is Student's 95 % interval of the mean of the values, around the difference."""
     ends = stats.mean_interval(values.tolist())
     if ends is None:
         return None

@@ -8,9 +8,9 @@ from dlrun.system.console import printable
 
 
 def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a CSV table, which are equally long.
+    """The header and the rows of the CSV table are equally long.
 
-    Raises ValueError or csv.Error if the content is no such table.
+    Raises ValueError or csv.Error if the content is no CSV table.
     """
     rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     header = rows.pop(0) if rows else []
@@ -22,12 +22,12 @@ def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
 
 
 def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
-    """Return rows as a CSV table, in which no text is a formula or breaks a line."""
+    """A spreadsheet reads no cell of this table as a formula, and no text breaks a line."""
     return to_plain_csv(([_format_csv_cell(value) for value in row] for row in rows), "\r\n")
 
 
 def _format_csv_cell(value: object) -> object:
-    """Format a CSV cell; escape line breaks and text that a spreadsheet would read as a formula."""
+    """Line breaks are escaped, and texts that a spreadsheet would read as a formula."""
     if isinstance(value, float):
         return f"{value:.9g}"
     if isinstance(value, str):
@@ -37,7 +37,7 @@ def _format_csv_cell(value: object) -> object:
 
 
 def to_plain_csv(rows: Iterable[Sequence[object]], line_end: str = "\n") -> bytes:
-    """Return rows as CSV text with unchanged cells, but for escaped bytes that are not UTF-8."""
+    """The cells stay as they are; only bytes that are not UTF-8 are escaped."""
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator=line_end).writerows(rows)
     return stream.getvalue().encode("utf-8", "backslashreplace")

@@ -5,7 +5,7 @@ from dlrun.system.console import pluralize
 
 
 def describe_data(record: RunRecord) -> str:
-    """Return in words the data of a run, and the fold or the further seed that divided them."""
+    """The words end with the fold, or with a seed that divided the rows besides the run's own."""
     words = [record.data]
     split = record.split
     if split is not None and split.seed != record.seed:
@@ -16,7 +16,7 @@ def describe_data(record: RunRecord) -> str:
 
 
 def describe_device(record: RunRecord) -> str:
-    """Return the device and the threads of a run, as `on cpu, 1 thread`; empty if unknown."""
+    """The words are such as `on cpu, 1 thread`; they are empty if the device is unknown."""
     if record.accelerator is None:
         return ""
     return f"on {record.accelerator.used}, {pluralize(record.threads or 1, 'thread')}"

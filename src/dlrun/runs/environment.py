@@ -19,7 +19,6 @@ PACKAGES = "torch", "torchvision", "lightning", "numpy", "scipy", "scikit-learn"
 
 
 def describe_environment(experiment_package: str) -> RunEnvironment:
-    """Return the content of environment.json: the code, packages and machine of this process."""
     return RunEnvironment(
         dlrun=metadata.version("dlrun"),
         commit=describe_commit(),
@@ -36,7 +35,7 @@ def describe_environment(experiment_package: str) -> RunEnvironment:
 def describe_environment_changes(
     code: str | None, packages: Mapping[str, str | None], experiment_package: str
 ) -> list[str]:
-    """Return how the installed code and packages differ from those of a run."""
+    """Each sentence names what has changed since a run: dlrun's code, or a package's version."""
     then = {"code:": code, **packages}  # the keys begin the sentences
     now = {"code:": code_hashes(experiment_package), **package_versions(packages)}
     changed = [name for name in now if then.get(name) != now[name]]
@@ -44,7 +43,7 @@ def describe_environment_changes(
 
 
 def package_versions(more_names: Iterable[str] = ()) -> dict[str, str | None]:
-    """Return the versions of packages that change results, and of `more_names`; None if missing."""
+    """A package that is not installed has the version None."""
     versions: dict[str, str | None] = dict.fromkeys((*PACKAGES, *more_names))
     for name in versions:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -53,14 +52,14 @@ def package_versions(more_names: Iterable[str] = ()) -> dict[str, str | None]:
 
 
 def code_hashes(experiment_package: str) -> str:
-    """Return hashes of dlrun's code and of an experiment's package, as `dlrun 1a2b3c4d5e6f`."""
+    """The text is such as `dlrun 1a2b3c4d5e6f`, with a hash for each of the two packages."""
     packages = dict.fromkeys(("dlrun", experiment_package))
     return ", ".join(f"{package} {code_digest(package)}" for package in packages)
 
 
 @functools.cache  # it takes 5 ms
 def code_digest(package: str) -> str:
-    """Return a hash of the names and contents of the .py files in a package's folder, if any."""
+    """The hash covers the names and contents of the .py files in the package's folder."""
     digest = hashlib.sha256()
     spec = find_spec(package)
     for folder in map(Path, (spec and spec.submodule_search_locations) or ()):
@@ -74,7 +73,7 @@ def code_digest(package: str) -> str:
 
 
 def _processor() -> str:
-    """Return the name of the processor as Linux knows it, else what Python's platform knows."""
+    """Linux knows the model of the processor; Python's `platform` knows less."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

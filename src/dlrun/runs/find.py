@@ -21,11 +21,11 @@ from dlrun.runs.folder import (
 def runs_newest_first(
     runs_dir: Path, experiment: str | None = None, *, damaged: bool = False
 ) -> list[Path]:
-    """Return the folders of all runs, or of all runs of one experiment, sorted from the newest.
+    """The folders of all runs, or of those of one experiment, are sorted from the newest.
 
-    experiment: the name of a folder in runs_dir, or the path of another one.
-    A run's folder has a config.yaml; `damaged` adds those that have a record or a run's name. Links
-    and hidden folders are left out.
+    experiment: the name of a folder in runs_dir, or the path of another one. A run's folder has a
+    config.yaml; `damaged` adds those that have a record or a run's name. Links and hidden folders
+    are left out.
     """
     if experiment == "":  # of a shell's variable without a value
         return []
@@ -36,7 +36,7 @@ def runs_newest_first(
 
 
 def _visible_folders(parent: Path) -> list[Path]:
-    """Return the folders in a folder, without links and hidden ones; none if it is unreadable."""
+    """Links and hidden folders are left out; an unreadable folder has none."""
     # os.scandir knows links and folders without asking the system about each.
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         return [
@@ -48,16 +48,15 @@ def _visible_folders(parent: Path) -> list[Path]:
 
 
 def _is_run(folder: Path, *, damaged: bool) -> bool:
-    """Return whether a folder has a config, or with `damaged` at least a record or a run's name."""
     if os.access(folder / CONFIG, os.F_OK):
         return True
     return damaged and (bool(RunFolderName.of(folder).time) or (folder / RESULTS).exists())
 
 
 def runs_below(folder: Path) -> list[Path]:
-    """Return the folders of all runs in a folder, at any depth, sorted by path; also damaged ones.
+    """The folders of all runs in a folder, at any depth, are sorted by path; also damaged ones.
 
-    A run's folder, and one that only has a run's name, is itself the only one.
+    A run's folder, and a folder that only has a run's name, is itself the only run.
     """
     runs: list[Path] = []
     for parent, folders, files in os.walk(folder):
@@ -70,7 +69,7 @@ def runs_below(folder: Path) -> list[Path]:
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
-    """Return the folder of the run that a user names. Raises ConfigError if no such run exists.
+    """The user names a run; its folder is found. Raises ConfigError if no such run exists.
 
     `run` is a folder; a name or suffix; `latest`, the run that began last. A name, a suffix or
     `latest` may follow `EXPERIMENT/`.
@@ -134,7 +133,6 @@ def repair_latest_link(runs_dir: Path, experiment: str) -> None:
 
 
 def find_sweep(name: str, runs_dir: Path) -> Path:
-    """Return a sweep's folder by its name, path or `latest`; raise ConfigError if none exists."""
     folder = find_sweep_or_none(name, runs_dir)
     if folder is not None:
         return folder
@@ -144,7 +142,7 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
 
 
 def find_sweep_or_none(name: str, runs_dir: Path) -> Path | None:
-    """Return a sweep's folder by its name, path or `latest`; None if there is no such sweep."""
+    """`name` is the name or the path of a sweep's folder, or `latest`."""
     sweeps = _sweeps_newest_first(runs_dir)
     if name == LATEST and sweeps:
         return sweeps[0]
@@ -171,12 +169,12 @@ def raise_if_sweep(name: str, runs_dir: Path) -> None:
 
 
 def run_name_without_time(folder: Path) -> str:
-    """Return the name that the user or a random number gave a run, which follows the time."""
+    """The user chose the rest of the name, or it is a random number."""
     return RunFolderName.of(folder).rest
 
 
 def _start_key(folder: Path) -> tuple[str, int, str]:
-    """Return a key that sorts runs by time: the second in a run's name, and its config's time."""
+    """A run's name says the second of its start, and the time of its config the order within it."""
     written = 0
     with contextlib.suppress(OSError):
         written = (folder / CONFIG).stat().st_mtime_ns

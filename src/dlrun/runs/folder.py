@@ -56,12 +56,11 @@ class RunFolderName(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path) -> "RunFolderName":
-        """Read the time and the rest from the name of a folder."""
         parts = _STAMP_AND_NAME.fullmatch(folder.name)
         return cls(parts[1], parts[2]) if parts else cls("", folder.name)
 
 
-class RunFolder:
+class OutputFolder:
     """Represents the folder of a run or a sweep, and writes its files."""
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +68,7 @@ class RunFolder:
         self.written: set[str] = set()  # names of the files that this process wrote
 
     @classmethod
-    def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
+    def claim_run(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "OutputFolder":
         """Create a new folder `<experiment>/<UTC time>-<name or random>`; point `latest` at it."""
         check_run_name(name)
         parent = runs_dir / experiment
@@ -89,7 +88,7 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def claim_sweep(cls, runs_dir: Path, name: str) -> "RunFolder":
+    def claim_sweep(cls, runs_dir: Path, name: str) -> "OutputFolder":
         """Create the folder of a new sweep; raise ConfigError if its name is taken or it fails."""
         check_run_name(name)
         if name == LATEST:
@@ -107,7 +106,6 @@ class RunFolder:
         return hold_file_lock(self.path / name)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write one whole file into the folder atomically."""
         write_file_atomically(self.path / name, content)
         self.written.add(name)
 
@@ -140,7 +138,6 @@ class RunFolder:
             sync_file(metrics)
 
     def remove(self, *names: str) -> None:
-        """Remove the named files from the folder, if they exist."""
         for name in names:
             (self.path / name).unlink(missing_ok=True)
 
@@ -195,7 +192,7 @@ def check_outside_runs(option: str, path: Path) -> None:
 
 
 def file_sizes(folder: Path) -> dict[str, int]:
-    """Return the size in bytes of each file in a folder and below, the largest first."""
+    """The sizes are in bytes, by the path below the folder; the largest file comes first."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     sizes = {str(path.relative_to(folder)): path.lstat().st_size for path in files}
     return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))

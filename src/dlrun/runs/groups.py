@@ -14,7 +14,7 @@ from dlrun.config.sections import DATA_PLACES
 from dlrun.config.yaml_loader import Values, name_with_settings
 from dlrun.data.split import Division, Split
 from dlrun.metrics import TESTED, Metric, is_plottable
-from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
@@ -24,9 +24,10 @@ Interval = tuple[float, float]
 
 
 class Repeat(NamedTuple):
-    """Says in what runs of one config differ: in the seed, or the name of a run without, and fold.
+    """Says in what the runs of one config differ: in their seed and their fold.
 
-    Of several runs with the same ones, one counts.
+    The name of a run stands for a missing seed. Of several runs with the same seed and fold, one
+    counts.
     """
 
     seed: int | str
@@ -34,13 +35,12 @@ class Repeat(NamedTuple):
 
     @classmethod
     def of(cls, run: Run) -> "Repeat":
-        """Return the seed, or else the name, and the fold of a run."""
         seed = run.name if run.record.seed is None else run.record.seed
         return cls(seed, run.settings.get(FOLD))
 
 
 def describe_too_few_runs(count: int, unit: str) -> str:
-    """Return a sentence that seeds or folds are too few for a conclusion, or an empty string."""
+    """The sentence says that nothing can be concluded; it is empty if there are enough runs."""
     return "" if count >= FEWEST else f"too few {unit}s to say ({count} of {FEWEST})"
 
 
@@ -53,26 +53,25 @@ class Spread:
 
     @property
     def mean(self) -> float:
-        """Return the mean of the values."""
         return statistics.fmean(self.values)
 
     @property
     def sd(self) -> float | None:
-        """Return the sample standard deviation; None of a single value."""
+        """A single value has no standard deviation."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     @cached_property
     def interval_of_mean(self) -> Interval | None:
-        """Return the 95 % interval of the mean of many seeds; None of a single value."""
+        """In 95 % of samples the mean of many seeds lies in this interval."""
         return self._within_bounds(stats.mean_interval(self.values))
 
     @cached_property
     def range_of_runs(self) -> Interval | None:
-        """Return the range that holds 95 % of single runs; None of a single value."""
+        """The range holds 95 % of single runs."""
         return self._within_bounds(stats.prediction_interval(self.values))
 
     def _within_bounds(self, ends: Interval | None) -> Interval | None:
-        """Return an interval that ends where the metric's possible values end."""
+        """The interval ends where the metric's possible values end."""
         if ends is None:
             return None
         low, high = ends
@@ -84,7 +83,6 @@ class Spread:
 
 
 def mean_of_runs(runs: Iterable[Run], metric: str) -> float:
-    """Return the mean of a metric of runs that have the metric."""
     return statistics.fmean(float(run.record.metrics[metric] or 0) for run in runs)
 
 
@@ -101,24 +99,23 @@ class Group:
 
     @property
     def record(self) -> RunRecord:
-        """Return the record of the first run that counts, or of the first run."""
+        """All runs share a config; the record is that of the first run that counts, if any does."""
         return next(iter(self.counted.values()), self.runs[0]).record
 
     @property
     def name(self) -> str:
-        """Return the name of the experiment, and the settings that tell the config from others."""
+        """The experiment's name is followed by the settings that tell this config from others."""
         return name_with_settings(self.record.experiment, self.settings)
 
     def rows_by_division(self, metric: str) -> dict[Division | None, str]:
-        """Return what identifies the rows on which the runs computed a metric, by their division.
+        """By division, the text identifies the rows on which the runs computed a metric.
 
-        Runs that have not read their data are left out.
+        A run that has not read its data yet is left out.
         """
         known = {division_of(run): run.record.rows_of(metric) for run in self.runs}
         return {division: rows for division, rows in known.items() if rows is not None}
 
     def mean_over(self, divisions: Iterable[Division | None], metric: str) -> float | None:
-        """Return the mean of a metric over the runs on these divisions of the rows, or None."""
         chosen = set(divisions)
         values = [
             run.record.metrics.get(metric)
@@ -130,37 +127,36 @@ class Group:
 
     @property
     def fold_count(self) -> int:
-        """Return how many folds there are among the counted runs; 0 of one fold, or none."""
+        """Runs of a single fold, or of none, count no folds."""
         folds = {repeat.fold for repeat in self.counted}
         return len(folds) if len(folds) > 1 else 0
 
     @property
     def unit(self) -> str:
-        """Return what the counted runs differ in: `seed` or `fold`."""
         return "fold" if self.fold_count else "seed"
 
     @cached_property
     def depends_on_chance(self) -> bool:
-        """Return whether runs of the config differ in their numbers, as the config says."""
+        """Folds differ in their rows, and seeds in whatever the config says they change."""
         return bool(self.fold_count) or self.record.depends_on_seed
 
     @property
     def is_single_fit(self) -> bool:
-        """Return whether one run counts, in which a seed divides the rows at most."""
+        """A seed may divide the rows of this fit, but changes nothing else."""
         return len(self.counted) == 1 and not self.record.is_stochastic
 
     def shortage(self, spread: Spread) -> str:
-        """Return that there are too few seeds or folds to judge a metric; empty if enough."""
+        """The sentence is empty if there are enough seeds or folds, or chance plays no part."""
         if not self.depends_on_chance:
             return ""
         return describe_too_few_runs(len(spread.values), self.unit)
 
     @cached_property
     def runs_by_unit(self) -> dict[int | str, list[Run]]:
-        """Return the counted runs by seed, or by fold if there are several.
+        """The counted runs stand by seed, or by fold if there are several folds.
 
-        A fold may have runs of several seeds. Of runs that depend on no seed there is only the
-        first.
+        A fold may have runs of several seeds. Of runs that depend on no seed only the first is
+        given.
         """
         by_unit: dict[int | str, list[Run]] = {}
         for repeat, run in self.counted.items():
@@ -169,10 +165,10 @@ class Group:
         return by_unit if self.depends_on_chance else dict(list(by_unit.items())[:1])
 
     def values(self, metric: str) -> dict[int | str, float]:
-        """Return the values of a metric by seed, or by fold; empty if any counted run lacks it.
+        """The values of a metric stand by seed or by fold; there are none if any run lacks it.
 
-        Runs of one fold, with several seeds, count as one value, their mean. Runs that depend on no
-        seed have one value.
+        The runs of one fold, with several seeds, count as one value, their mean. Runs that depend
+        on no seed have one value.
         """
         for run in self.counted.values():
             value = run.record.metrics.get(metric)
@@ -182,7 +178,7 @@ class Group:
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
-        """Return the spread of each metric that all counted runs have, by name."""
+        """A metric that one of the counted runs lacks has no spread."""
         return {
             name: Spread(self.record.metric(name), list(values.values()))
             for name in self.record.metrics
@@ -191,25 +187,25 @@ class Group:
 
     @property
     def main_spread(self) -> Spread | None:
-        """Return the spread of the test metric by which the runs are judged, or None."""
+        """The main metric is the test metric by which the runs are judged."""
         return self.spreads.get(main_metric(self.record) or "")
 
     @property
     def validation_spread(self) -> Spread | None:
-        """Return the spread of the metric by which a sweep selects a config, or None."""
+        """A sweep selects its best config by this spread."""
         metric = selection_metric(self.record, self.spreads)
         return self.spreads[metric.name] if metric else None
 
     @property
     def test_spreads(self) -> list[Spread]:
-        """Return the spreads of the test metrics, the main one first."""
+        """The main test metric comes first."""
         spreads = [spread for name, spread in self.spreads.items() if name.startswith(TESTED)]
         main_metric = self.main_spread and self.main_spread.metric
         return sorted(spreads, key=lambda spread: spread.metric != main_metric)
 
     @property
     def median_run(self) -> Run | None:
-        """Return the counted run with the median of the main metric, or None."""
+        """The median run is the one whose main metric is the median."""
         runs = list(self.counted.values())
         if self.main_spread is not None:
             main_metric = self.main_spread.metric.name
@@ -218,7 +214,7 @@ class Group:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Group runs by config and data, in the order of the first run of each group."""
+    """The groups stand in the order of their first runs."""
     all_runs = list(runs)
     copies = find_copies(map(CopyOrder.of_run, all_runs))
     groups = [
@@ -243,7 +239,7 @@ class _SameData:
     splits: dict[Division, Split] = field(default_factory=dict)
 
     def add_if_same(self, record: RunRecord) -> bool:
-        """Add what a run says of its data, unless that differs; return whether it is added."""
+        """The run is added unless its data differ; the answer says whether it was."""
         split = record.split
         if record.all_rows is None:
             return True
@@ -256,12 +252,10 @@ class _SameData:
 
 
 def division_of(run: Run) -> Division | None:
-    """Return what divided the rows of a run; None if that is not known."""
     return run.record.split.division if run.record.split else None
 
 
 def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
-    """Return lists of the runs with the same config and data, in the order of their first runs."""
     divided: list[list[Run]] = []
     same_config: dict[str, list[tuple[_SameData, list[Run]]]] = {}
     for run in runs:
@@ -281,16 +275,16 @@ def _divide_by_config_and_data(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _config_without_chance(run: Run) -> Values:
-    """Return the settings of a run that all runs of the same config share, by dotted keys.
+    """All runs of a config share these settings, by dotted keys.
 
-    Such runs may differ in seed, fold, device, threads, loggers and in where their data are.
+    They may differ in seed, fold, device, threads, loggers and in where their data are.
     """
     ignored = CHANCE | DATA_PLACES
     return {key: value for key, value in run.settings.items() if key not in ignored}
 
 
 def _newest_by_repeat(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[Repeat, Run]:
-    """Return the finished runs without copies, in the order of `runs`; the last repeat counts."""
+    """Copies do not count, and of several runs of a seed and fold only the one begun last does."""
     finished = [run for run in runs if run.is_finished and run.folder not in copies]
     finished.sort(key=lambda run: run.record.started or "")
     newest = {Repeat.of(run): run for run in finished}
@@ -299,7 +293,7 @@ def _newest_by_repeat(runs: Sequence[Run], copies: Mapping[Path, str]) -> dict[R
 
 
 def name_by_varied_settings(groups: Sequence[Group]) -> list[Group]:
-    """Return the groups with the settings that tell each from the others of its experiment."""
+    """Each group gets the settings that tell it from the others of its experiment."""
     keys_of_experiment: dict[str, list[str]] = {}
     for experiment in dict.fromkeys(group.record.experiment for group in groups):
         configs = [
@@ -318,7 +312,7 @@ def name_by_varied_settings(groups: Sequence[Group]) -> list[Group]:
 
 
 def varied_keys(configs: Sequence[Values]) -> list[str]:
-    """Return the keys that do not have the same value in all configs, or that some of them lack."""
+    """A key varies if the configs have different values for it, or some lack it."""
     keys = dict.fromkeys(key for config in configs for key in config)
     # `...` stands for a missing key.
     return [key for key in keys if len({repr(config.get(key, ...)) for config in configs}) > 1]

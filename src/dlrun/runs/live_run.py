@@ -20,7 +20,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import DlrunError, Stopped, first_line, run_error_to_show
 from dlrun.runs import checkpoint
 from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
-from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, Row, RunFolder
+from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, OutputFolder, Row
 from dlrun.runs.log_file import log_to_file
 from dlrun.runs.metrics_csv import MetricsFile, newest_metrics
 from dlrun.runs.new_run import RunnableExperiment, write_first_files
@@ -39,12 +39,12 @@ log = logging.getLogger("dlrun")
 
 
 class LiveRun:
-    """Represents a run that goes on: what an experiment uses as it runs, and writes its files by.
+    """Represents a run that goes on: an experiment runs by it, and writes its files by it.
 
     record: results.json as it was written last. data_dir: the folder of the data. threads: the
     number of threads of the CPU. rows: those of metrics.csv, one for each finished step.
-    data_digest: the fingerprint of the data, once the steps have begun. stop: says whether to
-    stop after a step. kept: see `keep`.
+    data_digest: the fingerprint of the data, once the steps have begun. stop: says whether to stop
+    after a step. kept: see `keep`.
     """
 
     _stop_class: ClassVar[type[StopRequest]] = StopRequest
@@ -55,7 +55,7 @@ class LiveRun:
     def __init__(
         self,
         experiment: RunnableExperiment,
-        folder: RunFolder,
+        folder: OutputFolder,
         record: RunRecord,
         config: ExperimentConfig,
         options: RunOptions,
@@ -94,7 +94,7 @@ class LiveRun:
     def begin(
         cls,
         experiment: RunnableExperiment,
-        folder: RunFolder,
+        folder: OutputFolder,
         record: RunRecord,
         config: ExperimentConfig,
         options: RunOptions,
@@ -169,7 +169,6 @@ class LiveRun:
             yield
 
     def move_bar(self, done: float) -> None:
-        """Move the progress bar to a number of steps."""
         if self._bar is not None:
             self._bar.to(done)
 
@@ -228,7 +227,6 @@ class LiveRun:
         self._save_record("finished", seconds=self._seconds, **changes)
 
     def _fields_of_results(self, results: Results) -> dict[str, object]:
-        """Return the fields of the record that an experiment's results fill."""
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         return {
@@ -253,7 +251,7 @@ class LiveRun:
         return self.record.files | {name: file_digest(self.folder.path / name) for name in names}
 
     def _draw_figures(self, draw: Callable[[], DrawnFigures]) -> dict[str, bytes]:
-        """Return the run's figures as PNG files by name; only warn if drawing fails.
+        """The figures are PNG files by name; if they cannot be drawn, there is only a warning.
 
         A first stop signal waits: Python drops an exception that is raised while matplotlib removes
         an object that nobody needs.
@@ -332,21 +330,21 @@ class JoinedRun(LiveRun):
     _stop_class = NoStopRequest  # the first process ends this one
 
     def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
-        """Return the checkpoint that the first process continues from."""
+        """The first process continues from the same checkpoint."""
         found = checkpoint.read_newest_checkpoint(self.folder.path, self.record.id, self.screen)
         self.data_digest = data_digest
         self.rows = list(found.rows) if found else []
         return found
 
     def finish_step(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        """Count a step, which the first process records."""
+        """The first process records the step; this one only counts."""
         self.rows = [*self.rows, dict(row)]
 
     def write_summary(self, text: str) -> None:
-        """Write nothing: the first process does."""
+        """The first process writes the summary."""
 
     def keep(self, name: str, content: bytes) -> None:
-        """Keep nothing: the first process does."""
+        """The first process keeps the file."""
 
 
 def _now() -> str:

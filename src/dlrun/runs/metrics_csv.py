@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlrun.errors import DataError, DlrunError
 from dlrun.runs.csv_tables import parse_csv
-from dlrun.runs.folder import METRICS, Row, RunFolder
+from dlrun.runs.folder import METRICS, OutputFolder, Row
 
 # The columns of metrics.csv that are no metrics.
 STEP = "epoch"
@@ -17,9 +17,9 @@ NO_METRICS = (STEP, LR, SECONDS)
 
 
 def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return the newest value of each metric in rows of metrics.csv.
+    """The newest value of a metric is that of the last row in which it is not NaN.
 
-    That is its value in the last row where it is not NaN: not every epoch is validated.
+    Not every epoch is validated.
     """
     return {
         name: value
@@ -30,10 +30,10 @@ def newest_metrics(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def parse_metrics_csv(content: bytes, path: Path) -> dict[str, list[float]]:
-    """Parse a metrics.csv, and return its columns by name; `3` becomes an int, `3.0` a float.
+    """The columns stand by name; `3` becomes an int, `3.0` a float.
 
     An empty cell becomes NaN. A last row without a line end, as a power cut may leave it, is
-    dropped. Raises DataError, which names its path, if it is damaged.
+    dropped. Raises DataError, which names the path, if the content is damaged.
     """
     try:
         whole_lines, _, _ = content.rpartition(b"\n")
@@ -57,7 +57,7 @@ class MetricsFile:
     """
 
     def __init__(
-        self, folder: RunFolder, columns: Sequence[str] | None, rows: Sequence[Row]
+        self, folder: OutputFolder, columns: Sequence[str] | None, rows: Sequence[Row]
     ) -> None:
         self._folder = folder
         self._takes_columns = columns is None
@@ -68,7 +68,10 @@ class MetricsFile:
             folder.remove(METRICS)
 
     def widen(self, rows: Sequence[dict[str, float]], row: Row) -> list[dict[str, float]]:
-        """Return the rows with the columns of a further row, and write them if there are more."""
+        """The rows get the columns that a further row has and they lack.
+
+        If there are any, metrics.csv is written again.
+        """
         if not self._takes_columns or list(row) == self._columns:
             return list(rows)
         self._columns = list(row)
@@ -77,7 +80,7 @@ class MetricsFile:
         return widened
 
     def append(self, row: Row) -> None:
-        """Append a row, in which NaN is an empty cell."""
+        """A value that is NaN becomes an empty cell."""
         self._folder.append(METRICS, self._line(row).encode())
 
     def _write(self, rows: Sequence[Row]) -> None:

@@ -13,7 +13,7 @@ from dlrun.errors import DlrunError
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.find import repair_latest_link
-from dlrun.runs.folder import CONFIG, ENVIRONMENT, METRICS, RunFolder
+from dlrun.runs.folder import CONFIG, ENVIRONMENT, METRICS, OutputFolder
 from dlrun.runs.notes import RunNotes, change_notes
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.record import RunRecord, read_run_record, write_run_record
@@ -25,27 +25,26 @@ class RunnableExperiment(Protocol):
     """Says what the folder and the record of a run need to know of its experiment."""
 
     @property
-    def name(self) -> str:
-        """Return the experiment's name."""
+    def name(self) -> str: ...
 
     @property
     def package(self) -> str:
-        """Return the name of the package that contains the experiment's code."""
+        """The package contains the experiment's code."""
 
     @property
     def stochastic(self) -> bool:
-        """Return whether the seed changes the numbers of one split."""
+        """A stochastic experiment has other numbers for another seed, on the same rows."""
 
     @property
     def resumable(self) -> bool:
-        """Return whether a run that was stopped can continue."""
+        """A resumable run continues where it was stopped."""
 
     @property
     def max_threads(self) -> int | None:
-        """Return the most threads of the CPU with which a run gains."""
+        """More threads of the CPU do not make a run faster."""
 
     def depends_on_seed(self, config: Any) -> bool:
-        """Return whether the seed changes the numbers."""
+        """The seed changes the numbers, or divides the rows."""
 
 
 def new_record(
@@ -54,7 +53,7 @@ def new_record(
     options: RunOptions,
     continued: Run | None = None,
 ) -> RunRecord:
-    """Return the record of a run that has not begun yet, new or continuing another."""
+    """The run has not begun; it may continue another."""
     record = RunRecord(
         id=uuid.uuid4().hex,
         experiment=experiment.name,
@@ -75,7 +74,7 @@ def new_record(
 
 
 def write_first_files(
-    folder: RunFolder,
+    folder: OutputFolder,
     record: RunRecord,
     options: RunOptions,
     package: str,
@@ -113,7 +112,7 @@ def make_waiting_run(
     """
     record = new_record(experiment, config, options)
     runs_dir = resolve_runs_dir(options.runs_dir)
-    folder = RunFolder.claim(runs_dir, experiment.name, options.name)
+    folder = OutputFolder.claim_run(runs_dir, experiment.name, options.name)
     try:
         with folder.locked():
             write_first_files(folder, record, options, experiment.package)
@@ -124,13 +123,13 @@ def make_waiting_run(
 
 
 def remove_new_run(folder: Path) -> None:
-    """Remove the folder of a run that has finished no step."""
+    """The run has finished no step, so that nothing is lost."""
     shutil.rmtree(folder)
     repair_latest_link(folder.parents[1], folder.parent.name)
 
 
 def _has_finished_step(folder: Path) -> bool:
-    """Return whether the run in a folder has finished an epoch, a penalty or a batch."""
+    """A step is an epoch, a penalty or a batch."""
     metrics = folder / METRICS
     return metrics.exists() and read_regular_file(metrics).count(b"\n") > 1  # its header is a line
 
@@ -141,7 +140,7 @@ def remove_unless_begun(folder: Path, *, is_refused: bool = False) -> bool:
     is_refused: whether a run that failed before its first finished step is removed, too.
     """
     with contextlib.suppress(DlrunError, OSError):  # another process has it, or removed it
-        with RunFolder(folder).locked():
+        with OutputFolder(folder).locked():
             status = read_run_record(folder).status
             has_ended_early = status == "failed" and not _has_finished_step(folder)
         if status == "waiting" or (is_refused and has_ended_early):

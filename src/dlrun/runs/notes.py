@@ -27,7 +27,7 @@ class RunNotes(BaseModel, regex_engine="python-re"):  # TAG has its letters
     def changed(
         self, note: str | None = None, add: Iterable[str] = (), remove: Iterable[str] = ()
     ) -> "RunNotes":
-        """Return the notes with another note, if any, and tags added and removed."""
+        """A note of None stays as it is."""
         added = list(add)
         removed = list(remove)
         for tag in (*added, *removed):
@@ -47,13 +47,13 @@ def check_tag(tag: str) -> None:
 
 
 def read_notes(folder: Path) -> RunNotes:
-    """Return the note and tags of the run in a folder; raise DataError if they are damaged."""
+    """A run without a notes.json has empty notes. Raises DataError if the file is damaged."""
     path = folder / NOTES
     return read_checksummed_json(RunNotes, path) if path.exists() else RunNotes()
 
 
 def change_notes(folder: Path, change: Callable[[RunNotes], RunNotes]) -> RunNotes:
-    """Rewrite the note and tags of the run in a folder as the function `change` returns them."""
+    """The file is written again with what the function `change` makes of the notes."""
     notes = change(read_notes(folder))
     write_file_atomically(folder / NOTES, to_checksummed_json(notes).encode())
     return notes

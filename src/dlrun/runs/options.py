@@ -33,19 +33,18 @@ class RunOptions:
 
     @property
     def recorded_data_dir(self) -> str | None:
-        """Return the data folder as a record names it, for a resume from any working folder."""
+        """The path is absolute, so that a run can be resumed from any working folder."""
         return str(self.data_dir.absolute()) if self.data_dir else None
 
     def console(self) -> Screen:
-        """Return the screen to which the run prints its results, notes and progress."""
         return self.screen or Screen(quiet=self.quiet, shows_results=not self.json)
 
 
 def resolve_data_dir(option: Path | None = None) -> Path:
-    """Return the data folder: the option, DLRUN_DATA_DIR, or `data` in the working folder."""
+    """The option wins over DLRUN_DATA_DIR, and that over `data` in the working folder."""
     return option or Path(os.environ.get("DLRUN_DATA_DIR") or "data")
 
 
 def resolve_runs_dir(option: Path | None = None) -> Path:
-    """Return the runs folder: the option, DLRUN_RUNS_DIR, or `runs` in the working folder."""
+    """The option wins over DLRUN_RUNS_DIR, and that over `runs` in the working folder."""
     return option or Path(os.environ.get("DLRUN_RUNS_DIR") or "runs")

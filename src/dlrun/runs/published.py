@@ -14,7 +14,7 @@ ABOUT_EDITIONS = " ".join(f"{edition.capitalize()}: {text}." for edition, text i
 def published_metrics(
     record: RunRecord, *, ignoring_differences: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Return the book ISLP's metrics for a run by edition; none if the run is not comparable."""
+    """The metrics stand by edition; a run that is not comparable has none."""
     if record.reference_differs and not ignoring_differences:
         return {}
     published = {

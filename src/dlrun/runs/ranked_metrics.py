@@ -9,16 +9,16 @@ from dlrun.runs.record import BestEpoch, RunRecord
 
 
 def main_metric(record: RunRecord) -> str | None:
-    """Return the name of a run's main metric: the first test metric that is no loss."""
+    """The main metric is the first test metric that is no loss."""
     tested = (name for name in record.metrics if name.startswith(TESTED))
     return min(tested, key=lambda name: record.metric(name).is_loss, default=None)
 
 
 def selection_metric(record: RunRecord, among: Iterable[str] | None = None) -> Metric | None:
-    """Return the validation metric by which a sweep selects its best config, or None.
+    """A sweep selects its best config by this validation metric.
 
-    It is the first with a direction that is no loss, or the loss. among: the names to choose from;
-    None: those of the record's metrics.
+    The metric is the first with a direction that is no loss, or the loss. among: the names to
+    choose from; None: those of the record's metrics.
     """
     names = record.metrics if among is None else among
     return _first_ranked_metric(record.metric(name) for name in names)
@@ -35,7 +35,7 @@ def best_epoch(
     *,
     by: str | None = None,
 ) -> BestEpoch | None:
-    """Return the epoch with the best validation metric, or None if no epoch was validated.
+    """The best epoch has the best validation metric; None: no epoch was validated.
 
     directions: those that the config declares. by: the metric; None: the one by which a sweep
     selects.
@@ -53,7 +53,7 @@ def best_epoch(
 
 
 def kept_epoch(rows: Sequence[Mapping[str, float]], directions: Directions, by: str | None) -> int:
-    """Return the epoch whose weights are kept: the best by a validation metric, or the last."""
+    """The weights are kept of the best epoch by a validation metric, or of the last one."""
     best = best_epoch(rows, directions, by=by) if by else None
     return best.epoch if best else len(rows)
 
@@ -64,10 +64,7 @@ def is_stopped_early(
     patience: int,
     min_delta: float,
 ) -> bool:
-    """Return whether early stopping ends the training after these epochs.
-
-    The rows alone decide, so that a resumed run ends where it would have ended.
-    """
+    """The rows alone decide, so that a resumed run ends where it would have ended."""
     best = -math.inf
     waited = 0
     for row in _rows_with(metric.name, rows):
@@ -81,5 +78,5 @@ def is_stopped_early(
 
 
 def _rows_with(metric: str, rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
-    """Return the rows that have a metric: not every epoch is validated."""
+    """Not every epoch is validated: only rows that have the metric are given."""
     return [row for row in rows if math.isfinite(row.get(metric, math.nan))]

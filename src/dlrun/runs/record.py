@@ -14,7 +14,7 @@ from dlrun.data.split import Split
 from dlrun.errors import DataError, OtherVersionError
 from dlrun.metrics import Better, Directions, Metric, describe_metric
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
-from dlrun.runs.folder import ENVIRONMENT, RESULTS, RunFolder
+from dlrun.runs.folder import ENVIRONMENT, RESULTS, OutputFolder
 from dlrun.system.accelerator import AcceleratorChoice
 
 FORMAT = 7  # the number of the format of results.json
@@ -152,39 +152,39 @@ class RunRecord(BaseModel):
 
     @classmethod
     def fields_that_may_differ(cls) -> set[str]:
-        """Return the names of the fields that a repetition of the run need not repeat."""
+        """A repetition of the run need not repeat these fields."""
         return {name for name, field in cls.model_fields.items() if is_marked(field, MAY_DIFFER)}
 
     @property
     def directions(self) -> Directions:
-        """Return which direction of a metric is better, as the config declares."""
+        """The config declares which direction of a metric is better."""
         declared: Directions = self.config.get("metrics") or {}
         return declared
 
     def metric(self, name: str) -> Metric:
-        """Return what is known of a metric of the run: by its name, or declared in its config."""
+        """The metric is known by its name, or declared in the config of the run."""
         return describe_metric(name, self.directions)
 
     @property
     def validates_on_test(self) -> bool:
-        """Return whether the test rows validate too, as in some of the book's labs."""
+        """In some of the book's labs the test rows validate too."""
         data = self.config.get("data")
         return isinstance(data, dict) and data.get("validation") == "test"
 
     @property
     def earlier_epoch(self) -> int | None:
-        """Return the epoch whose weights were kept, if it is not the last one; else None."""
+        """The kept weights are of this epoch, and not of the last one; None: of the last one."""
         return self.weights_epoch if self.weights_epoch != self.steps else None
 
     @property
     def all_rows(self) -> str | None:
-        """Return what identifies the data, however they are divided; None if they are unknown."""
+        """The text identifies the data, however they are divided; None: they are unknown."""
         if self.split is not None:
             return self.split.rows_digest
         return f"{self.data} {self.data_digest}" if self.data else None
 
     def rows_of(self, metric: str) -> str | None:
-        """Return what identifies the rows on which a metric was computed; None if unknown.
+        """The text identifies the rows on which a metric was computed; None: they are unknown.
 
         It is a digest; of data whose rows are not known, the data in words.
         """
@@ -193,13 +193,13 @@ class RunRecord(BaseModel):
         return self.split.digest_for(metric) or "none"
 
     def has_rows_of(self, other: "RunRecord", metric: str) -> bool:
-        """Return whether two runs computed a metric on the same rows with the same targets."""
+        """Two runs have the same rows for a metric if the targets of the rows are equal, too."""
         rows = self.rows_of(metric)
         return rows is not None and rows == other.rows_of(metric)
 
 
 def read_run_record(folder: Path) -> RunRecord:
-    """Read the record of a run. Raises DataError, see read_checksummed_json."""
+    """The errors are those of `read_checksummed_json`."""
     try:
         return read_checksummed_json(RunRecord, folder / RESULTS, MOST_RECORD)
     except OtherVersionError as error:
@@ -211,14 +211,10 @@ def read_run_record(folder: Path) -> RunRecord:
         raise OtherVersionError(problem, error.hint) from None
 
 
-def write_run_record(folder: RunFolder, record: RunRecord) -> None:
-    """Write the record of a run to results.json, with its SHA-256."""
+def write_run_record(folder: OutputFolder, record: RunRecord) -> None:
     folder.write_text(RESULTS, to_checksummed_json(record))
 
 
 def read_run_environment(folder: Path) -> RunEnvironment:
-    """Read the environment.json of a run.
-
-    Raises DataError as read_checksummed_json does.
-    """
+    """The errors are those of `read_checksummed_json`."""
     return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT)

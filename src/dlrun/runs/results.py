@@ -37,7 +37,7 @@ class Results:
     stopped_epoch: int | None = None  # the epoch after which the training ended early
 
     def plain_metrics(self) -> dict[str, int | float | None]:
-        """Return the metrics as numbers of Python. Raises DlrunError if one is no number."""
+        """The metrics are numbers of Python. Raises DlrunError if one is no number."""
         given: Mapping[str, object] = self.metrics  # of an experiment whose types nobody checked
         numbers: dict[str, int | float | None] = {}
         for name, value in given.items():

@@ -60,7 +60,6 @@ class Run:
 
     @classmethod
     def of(cls, run: "Run") -> Self:
-        """Return a run as one of this class."""
         return cls(run.folder, run.record)
 
     @property
@@ -80,7 +79,6 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether the run has finished, by its record."""
         return self.record.status == "finished"
 
     @property
@@ -223,7 +221,7 @@ class Run:
 
 
 def command_to_continue(run: Run) -> str:
-    """Return the command that begins a run that waits, or continues a run where it stopped.
+    """The command begins a run that waits, or continues a run where it stopped.
 
     `experiments.resuming.resume_command` says whether a run can be continued.
     """

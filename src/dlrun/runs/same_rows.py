@@ -8,10 +8,10 @@ from dlrun.runs.groups import Group
 
 
 def divisions_on_same_rows(groups: Iterable[Group], metric: str) -> set[Division | None]:
-    """Return the divisions of the rows over which a metric of groups may be compared.
+    """A metric of the groups may be compared over these divisions of the rows.
 
     These are all, if all runs used the same rows; otherwise those that all groups have, if all
-    groups used the same rows in them. Empty if the groups may not be compared.
+    groups used the same rows in them. There are none if the groups may not be compared.
     """
     rows_of_groups = [group.rows_by_division(metric) for group in groups]
     divisions = set[Division | None]().union(*rows_of_groups)
@@ -25,7 +25,7 @@ def divisions_on_same_rows(groups: Iterable[Group], metric: str) -> set[Division
 
 
 def rank_on_same_test_rows(groups: Iterable[Group]) -> list[list[Group]]:
-    """Return lists of the groups that test the same rows, each with the best group first.
+    """The groups of a list test the same rows, and the best of them comes first.
 
     Only the runs on rows that all groups of a list have tested decide which is the best. Groups
     whose metric is not ranked come last.

@@ -23,7 +23,7 @@ HOLD_OUT = "`--set data.validation=0.2` holds training rows out"
 
 
 def interval_of_test_accuracy(record: RunRecord) -> tuple[float, float] | None:
-    """Return the 95 % confidence interval of a run's test accuracy, or None.
+    """The interval is the 95 % confidence interval of the test accuracy.
 
     A mean of accuracies by class has none, because it is no share of the rows.
     """
@@ -39,7 +39,7 @@ def interval_of_test_accuracy(record: RunRecord) -> tuple[float, float] | None:
 def add_accuracy_of_largest_class(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
-    """Add the accuracy of always predicting the largest class of the training rows to metrics."""
+    """The accuracy of always predicting the largest class follows the test metrics."""
     if ACCURACY not in metrics or not record.classes:
         return dict(metrics)
     *_, last = (number for number, name in enumerate(metrics, 1) if name.startswith(TESTED))
@@ -48,7 +48,7 @@ def add_accuracy_of_largest_class(
 
 
 def metrics_table(record: RunRecord) -> Table:
-    """Return a table of a run's metrics beside its confidence interval and ISLP's metrics."""
+    """The published metrics and a confidence interval stand beside the metrics of the run."""
     table = Table(box=None, pad_edge=False)
     references: dict[str, Mapping[str, object]] = {}
     if interval := interval_of_test_accuracy(record):
@@ -63,7 +63,7 @@ def metrics_table(record: RunRecord) -> Table:
 
 
 def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
-    """Return (label, remark) pairs on a run's metrics, such as that an earlier epoch was better."""
+    """Each remark has a label; one says, for example, that an earlier epoch was better."""
     lines = []
     best = record.best_epoch
     if record.stopped_epoch:
@@ -94,11 +94,11 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def too_good_by_test_rows(what: str) -> str:
-    """Return the warning that a metric is too good, as the test rows were used to validate."""
+    """The metric is too good because the test rows were used to validate."""
     return f"the validation rows are the test rows: {what} is too good; {HOLD_OUT}"
 
 
-def show_results(
+def print_results(
     record: RunRecord, folder: Path, screen: Screen, before: Iterable[RenderableType]
 ) -> None:
     """Print the results of a finished run; a closed terminal or pipe is only a warning.
@@ -126,5 +126,4 @@ def show_results(
 
 
 def print_results_json(folder: Path, screen: Screen) -> None:
-    """Print a run's results.json on stdout."""
     screen.print_raw((folder / RESULTS).read_text(encoding="utf-8"))

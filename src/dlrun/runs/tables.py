@@ -33,16 +33,15 @@ class Column:
 
     @classmethod
     def number(cls, name: str, title: str = "") -> "Column":
-        """Return a right-aligned table column for a metric or a count."""
+        """A metric or a count is aligned to the right."""
         return cls(name, title, format_metric, is_number=True)
 
     @property
     def heading(self) -> str:
-        """Return the text above the column."""
         return self.title or self.name
 
     def text(self, row: Row) -> str:
-        """Return the text of the column's cell in a row; empty without a value."""
+        """A row without a value has an empty cell."""
         value = row.get(self.name)
         return "" if value is None else self.format(value)
 
@@ -106,7 +105,7 @@ RUN_COLUMNS = (
 
 
 def run_row(run: Run, notes: RunNotes, differs: Values) -> Values:
-    """Return what tables show of a run: state, main metric, duration, tags and more.
+    """The row has what tables show of a run: state, main metric, duration, tags and more.
 
     differs: the settings that differ from the shipped config.
     """
@@ -133,7 +132,7 @@ def run_row(run: Run, notes: RunNotes, differs: Values) -> Values:
 
 
 def unreadable_run_row(run: UnreadableRun) -> Values:
-    """Return what tables show of a run that cannot be read: where it is, and why it is unread."""
+    """The row says where a run is that cannot be read, and why it cannot."""
     row: Values = dict.fromkeys(column.name for column in RUN_COLUMNS)
     return row | {
         "name": run.name,
@@ -147,14 +146,14 @@ def unreadable_run_row(run: UnreadableRun) -> Values:
 
 
 def used_columns(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """Return the table columns that are not empty in all rows."""
+    """A column that is empty in all rows is left out."""
     return [column for column in columns if any(column.text(row) for row in rows)]
 
 
 def table_lines(
     columns: Sequence[Column], rows: Sequence[Row], screen: Screen, *, empty: str = ""
 ) -> list[str]:
-    """Return a table as lines of text, the heading first, without empty columns.
+    """The first line is the heading; empty columns are left out.
 
     A terminal gets lines that fit its width. empty: the text of an empty cell, for programs that
     split a line into words; then only a terminal gets no empty columns.
@@ -173,7 +172,7 @@ def table_lines(
 
 
 def table_csv(keys: Sequence[str], rows: Sequence[Row]) -> bytes:
-    """Return rows as CSV text with a column for each key; an interval takes two."""
+    """Each key has a column; an interval has two."""
     intervals = {key for key in keys if key.startswith(("interval_", "range_"))}
     heads: list[str] = []
     for key in keys:

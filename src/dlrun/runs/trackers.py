@@ -14,7 +14,7 @@ from typing import Any, assert_never
 from dlrun.config.sections import ExperimentConfig, LoggerName
 from dlrun.config.yaml_loader import Values, flatten_keys
 from dlrun.errors import name_and_first_line
-from dlrun.runs.folder import Row, RunFolder
+from dlrun.runs.folder import OutputFolder, Row
 from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.notes import read_notes
 from dlrun.runs.record import read_run_environment
@@ -40,7 +40,7 @@ class Trackers:
 
     config: ExperimentConfig
     experiment: str
-    folder: RunFolder
+    folder: OutputFolder
     screen: Screen
     _loggers: dict[LoggerName, Any] = field(default_factory=dict)  # Lightning's, which still work
     _params: Values = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Trackers:
                 self._loggers[name] = logger
 
     def _make_logger(self, name: LoggerName) -> Any:
-        """Return a new logger of Lightning; what was logged in the run's folder is removed."""
+        """What the logger logged in the run's folder before is removed."""
         import_matplotlib()  # Lightning imports it
         from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 

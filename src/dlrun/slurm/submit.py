@@ -22,7 +22,7 @@ from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.new_run import make_waiting_run, remove_unless_begun
 from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
-from dlrun.slurm.job import JOB_ID_FILE, SLURM_FOLDER, ResumeJob, make_resume_job
+from dlrun.slurm.inside_job import JOB_ID_FILE, SLURM_FOLDER, RunJob, make_run_job
 from dlrun.slurm.watch import wait_for_job
 from dlrun.system.extras import require_extra
 
@@ -30,7 +30,7 @@ SIGNAL_SECONDS = 90  # time between the signal and the end; far longer than a ba
 # Variables of the allocation in which dlrun itself runs. Those of SBATCH would override --slurm.
 HIDDEN_PREFIXES = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_")
 KEPT_VARIABLES = frozenset({"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"})  # how to connect to SLURM
-REQUEUES = 1000  # a job that finishes no step is not requeued (ResumeJob)
+REQUEUES = 1000  # a job that finishes no step is not requeued (RunJob)
 
 
 class SlurmOptions(Section, strict=False, str_min_length=1):
@@ -47,7 +47,7 @@ class SlurmOptions(Section, strict=False, str_min_length=1):
     parallel: PositiveInt | None = None  # points of a sweep that run at once
 
     def submitit_parameters(self, name: str) -> dict[str, object]:
-        """Return the parameters that submitit needs to submit a job of this name."""
+        """submitit and sbatch have other names for some of the keys."""
         values = self.model_dump(exclude_none=True)
         names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
         return {names.get(key, key): value for key, value in values.items()} | {
@@ -124,7 +124,7 @@ def submit_runs(
     The id is written into that folder, too. submitit's files are in `array_folder`; None: in the
     folder of the only run. Raises ConfigError if SLURM refuses the jobs.
     """
-    jobs = [make_resume_job(run.folder.absolute(), options) for run in runs]
+    jobs = [make_run_job(run.folder.absolute(), options) for run in runs]
     slurm_folder = (array_folder or Path(jobs[0].run)) / SLURM_FOLDER
     job_ids = _call_sbatch(jobs, slurm_folder, slurm_options.submitit_parameters(job_name))
     submitted = {Path(job.run): job_id for job, job_id in zip(jobs, job_ids, strict=True)}
@@ -136,7 +136,7 @@ def submit_runs(
 
 
 def _call_sbatch(
-    jobs: Sequence[ResumeJob], slurm_folder: Path, parameters: dict[str, object]
+    jobs: Sequence[RunJob], slurm_folder: Path, parameters: dict[str, object]
 ) -> list[str]:
     """Submit jobs to SLURM, several as an array; return their ids; raise ConfigError if refused."""
     import submitit  # an extra

@@ -10,7 +10,13 @@ from typing import IO
 from dlrun.errors import DlrunError, InterruptedByUser
 from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.shown_results import print_results_json
-from dlrun.slurm.job import EXIT_CODE_FILE, JOB_ID_FILE, SLURM_FOLDER, STDERR_FILE, STDOUT_FILE
+from dlrun.slurm.inside_job import (
+    EXIT_CODE_FILE,
+    JOB_ID_FILE,
+    SLURM_FOLDER,
+    STDERR_FILE,
+    STDOUT_FILE,
+)
 from dlrun.system.console import Screen
 from dlrun.system.signals import STOP_SIGNAL_EXIT_CODES
 
@@ -19,7 +25,7 @@ QUEUE_TICK = 10.0  # seconds between two calls of squeue, which other users call
 
 
 def jobs_in_queue() -> set[str] | None:
-    """Return the ids of the user's jobs in SLURM's queue, or None if SLURM does not answer."""
+    """The ids are those of the user's jobs; None: SLURM does not answer."""
     command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
     quiet = subprocess.DEVNULL
     try:  # S603 is about input from others: the command has none
@@ -30,7 +36,7 @@ def jobs_in_queue() -> set[str] | None:
 
 
 def read_job_id(run_folder: Path) -> str | None:
-    """Return the id of the SLURM job of a run, or None if it was not submitted."""
+    """A run that was not submitted has no id."""
     with contextlib.suppress(OSError):
         return (run_folder / SLURM_FOLDER / JOB_ID_FILE).read_text(encoding="utf-8").strip()
     return None
@@ -60,7 +66,7 @@ def watch_jobs(job_ids: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
 
 
 def _read_exit_code(run_folder: Path) -> int | None:
-    """Return the exit code that a job has left, or None if it has left none, or not yet."""
+    """A job that has not ended has left no code, and neither has a killed one."""
     file = run_folder / SLURM_FOLDER / EXIT_CODE_FILE
     try:
         # NFS remembers for up to a minute that a file was missing, unless its folder is listed.

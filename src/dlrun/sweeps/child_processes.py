@@ -79,7 +79,7 @@ class ChildProcess:
         theirs.close()
 
     def receive(self) -> ProcessMessage:
-        """Return the next message; if the process has died, return a message that says how."""
+        """If the process has died, the message says how."""
         try:
             message: ProcessMessage = self.connection.recv()
         except (EOFError, OSError):
@@ -181,7 +181,7 @@ def _execute(connection: SweepConnection, run_folder: Path, options: RunOptions)
 
 
 def _message_of_error(error: BaseException) -> ProcessMessage:
-    """Return the message that a run has ended by an error, or by a signal that caused one."""
+    """The run has ended by the error, or by a signal that caused it."""
     if stop := stop_signal_of_error(error):
         return ProcessMessage(exit_code=stop.exit_code, error=stop.word)
     if isinstance(error, DlrunError):

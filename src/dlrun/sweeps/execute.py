@@ -17,8 +17,8 @@ from dlrun.errors import DlrunError, Stopped, as_known_error
 from dlrun.runs.new_run import remove_unless_begun
 from dlrun.runs.run import Run
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen
 
 
@@ -48,11 +48,11 @@ class Executor(Protocol):
 
     @property
     def places(self) -> int | None:
-        """Return how many more runs would begin at once; None: it takes any number."""
+        """So many more runs would begin at once; None: the executor takes any number."""
 
     @property
     def is_idle(self) -> bool:
-        """Return whether all runs that it took have ended."""
+        """All runs that the executor took have ended."""
 
     def opened(self, progress: SweepProgress) -> AbstractContextManager[None]:
         """Be ready for work during a `with` block; at its end no process of the sweep is left.
@@ -61,10 +61,7 @@ class Executor(Protocol):
         """
 
     def take_over(self, point: SweepPoint, run: Run) -> bool:
-        """Return whether a run is executed already, because an earlier command began it.
-
-        Such a run is watched from now on.
-        """
+        """An earlier command may have begun the run; then it is watched from now on."""
 
     def submit(self, runs: Sequence[SweepRun]) -> None:
         """Take runs to be executed, no more than there are places."""
@@ -115,10 +112,10 @@ class _Execution:
     def begin(
         cls, sweep: Sweep, state: SweepState, executor: Executor, screen: Screen
     ) -> "_Execution":
-        """Return the execution of a sweep of which some points may have finished before."""
+        """Some points of the sweep may have finished before."""
         points = [point for point in sweep.plan.points if point.number not in state.taken]
         done = sum(state.is_done(point) for point in points)
-        total = len(points) + sweep.plan.runs_to_choose
+        total = len(points) + sweep.plan.unchosen_runs
         return cls(sweep, state, executor, SweepProgress(sweep.plan, screen, total, done))
 
     def submit_next_points(self) -> None:
@@ -135,7 +132,6 @@ class _Execution:
             self._submit(points)
 
     def _submit(self, points: Sequence[SweepPoint]) -> None:
-        """Make the runs of some points, and hand them to the executor."""
         runs: list[SweepRun] = []
         with _removed_if_refused(runs):
             for point in points:
@@ -151,14 +147,12 @@ class _Execution:
             self.executor.submit(runs)
 
     def _note_failure(self, point: SweepPoint, error: Exception) -> None:
-        """Store and show why the run of a point cannot be made."""
         known = as_known_error(error)
         assert known is not None
         self.progress.end(point, None, known.message)
         self.state.fail(point, known.message, known.hint, self.progress.screen)
 
     def note_end(self, ended: EndedRun) -> None:
-        """Store and show how the run of a point has ended."""
         run = None
         with contextlib.suppress(DlrunError):  # removed or damaged
             run = Run.in_folder(ended.folder)

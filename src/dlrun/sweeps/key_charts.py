@@ -8,7 +8,7 @@ from dlrun.runs.groups import Group
 
 
 def chart_of_key(groups: Sequence[Group], best: Group | None, key: str) -> svg_charts.Chart | None:
-    """Return the chart of a sweep's metric by the values of a key; None if these are no numbers.
+    """The chart has a metric of the sweep by the values of a key; None: these are no numbers.
 
     groups: the configs, the best last. best: the chosen one, which a vertical line marks.
     """
@@ -34,7 +34,7 @@ def chart_of_key(groups: Sequence[Group], best: Group | None, key: str) -> svg_c
 
 
 def _metric_by_value(groups: Sequence[Group], metric: str, key: str) -> dict[float, list[float]]:
-    """Return a metric of the configs by the value that they have for a key, sorted."""
+    """The metric of the configs stands by the value that they have for the key, sorted."""
     by_value: dict[float, list[float]] = {}
     for group in sorted(groups, key=lambda group: group.settings[key]):
         if spread := group.spreads.get(metric):

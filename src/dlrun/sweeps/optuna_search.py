@@ -43,7 +43,7 @@ def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> SweepPlan:
     scores = [
         statistics.fmean(_score(runs.get(point.number)) for point in points) for points in configs
     ]
-    while plan.runs_to_choose:
+    while plan.unchosen_runs:
         seed = random.Random(f"{search.seed} {len(plan.choices)}").getrandbits(32)
         sampler = optuna.samplers.TPESampler(seed=seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)
@@ -64,9 +64,9 @@ def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> SweepPlan:
 
 
 def _score(run: Run | None) -> float:
-    """Return the metric by which a sweep selects, with its sign changed if lower is better.
+    """The metric by which a sweep selects has its sign changed if lower is better.
 
-    NaN if the run has not finished, or its training diverged.
+    NaN: the run has not finished, or its training diverged.
     """
     if run is None or not run.is_finished:
         return math.nan
@@ -93,7 +93,7 @@ def _param(space: KeySearchSpace, value: object) -> object:
 
 
 def _value(space: KeySearchSpace, param: object) -> object:
-    """Return the config value of a parameter that Optuna has chosen from a space."""
+    """Optuna stores a choice by its place, and gives a number with too many digits."""
     if space.kind == "choice" and isinstance(param, int):
         return space.values[param]
     return space.rounded(param) if isinstance(param, float) else param

@@ -29,7 +29,7 @@ def make_sweep_plan(
     screen: Screen,
     place: Place,
 ) -> SweepPlan:
-    """Return the plan of a sweep, after validating the config of every planned run.
+    """The configs of all planned runs are validated before there is a plan.
 
     `run_options` are the options of a single run. Raises ConfigError for an invalid `--set` or
     KEY=VALUES text, or with all errors of all points.
@@ -71,7 +71,7 @@ def _planned_layers(
     seed: int,
     run_options: RunOptions,
 ) -> tuple[list[ConfigLayer], list[str]]:
-    """Return the config of each point, not yet validated, and the keys that the points set."""
+    """Each point has a config, which is not yet validated; all points set the same keys."""
     point_settings = search_space.points(seed)  # with the sampler tpe only the spaces' ends
     searched_keys = [*point_settings[0]]
     keys_not_to_override = searched_keys
@@ -83,7 +83,7 @@ def _planned_layers(
 
 
 def _with_folds(experiment: AnyExperiment, base: ConfigLayer, folds: int, seed: int) -> ConfigLayer:
-    """Return a config with a number of folds, each of which has the same rows for all seeds.
+    """The folds of the config have the same rows for all seeds.
 
     `seed` divides the rows if the config has no seed for this. Raises ConfigError if the experiment
     has no folds.
@@ -118,7 +118,7 @@ def _validate_points(
     run_options: RunOptions,
     place: Place,
 ) -> list[ExperimentConfig]:
-    """Return the valid config of every point, or raise ConfigError with the errors of them all."""
+    """Raise ConfigError with the errors of all points, or return their valid configs."""
     configs: list[ExperimentConfig] = []
     collector = ErrorCollector()
     checked_sections = set[str]()
@@ -142,7 +142,7 @@ def _keys_and_points(
     adaptive: AdaptiveSearch | None,
     screen: Screen,
 ) -> tuple[list[str], list[tuple[Settings, ExperimentConfig]]]:
-    """Return the keys that vary or are searched; of each distinct point the settings and config."""
+    """The keys vary or are searched; each distinct point has its settings and its config."""
     if adaptive is not None:  # adds its points later: each depends on the results of earlier ones
         return [space.key for space in adaptive.spaces], []
     # The valid configs have absolute paths, and their numbers have the types of their keys.

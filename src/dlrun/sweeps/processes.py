@@ -15,8 +15,8 @@ from dlrun.runs.run import Run
 from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
 from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.sweeps.sweep_runs import Sweep
 from dlrun.system.accelerator import choose_available_device
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
@@ -46,7 +46,6 @@ def choose_jobs_and_threads(
 
 
 def _train_on_accelerator(configs: Sequence[ExperimentConfig]) -> bool:
-    """Return whether a run with one of the configs would train on an accelerator."""
     names = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
     return any(choose_available_device(name)[0] != "cpu" for name in names)
 
@@ -122,27 +121,24 @@ class Processes:
 
     @property
     def places(self) -> int:
-        """Return how many more processes may begin; none after a signal."""
+        """After a signal no process may begin."""
         return 0 if self._stop.received else self._at_once - len(self._begun)
 
     @property
     def is_idle(self) -> bool:
-        """Return whether no run is executed."""
         return not self._begun
 
     def take_over(self, point: SweepPoint, run: Run) -> bool:
-        """Return False: no process of an earlier command is left."""
+        """No process of an earlier command is left."""
         return False
 
     def submit(self, runs: Sequence[SweepRun]) -> None:
-        """Begin a process for each run."""
         for point, run in runs:
             self._progress.begin(point)
             process = ChildProcess(self.sweep.folder / LOG, run.folder, self._options)
             self._begun[point.number] = _Begun(point, run, process)
 
     def wait_for_ended(self) -> list[EndedRun]:
-        """Wait for messages of the processes, and return the runs that have ended."""
         if self._stop.received and not self._is_ending:
             self._stop_runs(self._stop.received)
         ended: list[EndedRun] = []
@@ -160,13 +156,11 @@ class Processes:
         self._stop_runs(stopped.exit_code - 128)
 
     def _stop_runs(self, signal_number: int) -> None:
-        """Stop all runs with a signal."""
         self._is_ending = True
         for begun in self._begun.values():
             begun.process.send_signal(signal_number)
 
     def _show(self, point: SweepPoint, message: ProcessMessage) -> None:
-        """Show the warning and the progress in a message."""
         if message.warning and message.warning not in self._warnings and not self._is_ending:
             self._warnings.add(message.warning)
             self.screen.warn(f"point {point.number}: {message.warning}")
@@ -174,7 +168,6 @@ class Processes:
             self._progress.move(point, message.share)
 
     def _end(self, begun: _Begun, message: ProcessMessage, exit_code: int) -> EndedRun:
-        """End the process of a run, and return how the run has ended."""
         self._end_process(begun, is_refused=exit_code == ConfigError.exit_code)
         was_stopped = self._is_ending and exit_code in STOP_SIGNAL_EXIT_CODES
         error = "" if was_stopped else message.error or "its run is no longer there"

@@ -36,13 +36,11 @@ class SweepProgress:
             yield
 
     def begin(self, point: SweepPoint) -> None:
-        """Show that a planned run has begun."""
         self.shares[point.number] = 0
         if not self.screen.draws_bars:
             self.screen.note(self._line(point, "begun"))
 
     def move(self, point: SweepPoint, share: float) -> None:
-        """Show the share of its work that a running run has done."""
         self.shares[point.number] = share
         self._draw()
 
@@ -70,13 +68,12 @@ class SweepProgress:
             self.move_bar(done, f"{self.ended}/{self.total}{failed}")
 
     def _line(self, point: SweepPoint, how: str) -> str:
-        """Return a line of text about a planned run."""
-        position = format_position(point.number, self.plan.size)
+        position = format_position(point.number, self.plan.most_runs)
         return f"point {position} {how:<6} {printable(point.label)}".rstrip()
 
 
 def _describe_result(record: RunRecord) -> str:
-    """Return the metric by which a finished run is selected, and its duration, as text."""
+    """The text has the metric by which a sweep selects, and the duration."""
     selected = selection_metric(record)
     name = selected.name if selected else main_metric(record)
     known = {name: record.metrics[name]} if name else {}

@@ -1,4 +1,4 @@
-"""Write and show the results of a sweep: its configs, the best of them, and the runner-up."""
+"""Write and show the results of a sweep: its configs, the best of them, and the second best."""
 
 import shlex
 import textwrap
@@ -16,13 +16,13 @@ from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.result_rows import group_row
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.run import Run
 from dlrun.runs.tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_csv, table_lines
 from dlrun.sweeps import selection
 from dlrun.sweeps.key_charts import chart_of_key
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.sweeps.sweep_plan import read_sweep_plan
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import LABEL_WIDTH, LINE_WIDTH, Screen, printable
 
 TABLE, PAGE = "table.csv", "report.html"
@@ -56,7 +56,7 @@ class SweepResults:
         self.state = state
         self.groups = selection.group_runs_by_config(sweep.plan, state.runs)
         self.best = selection.find_best_config(self.groups)
-        self.runner_up = selection.find_runner_up(self.groups)
+        self.second = selection.find_second_best(self.groups)
         self.warnings = [*sweep.describe_damaged(), *selection.warnings_of_selection(self.groups)]
         if selection.NO_VALIDATION in self.warnings and len(self.groups) > 1:
             self.warnings.append(f"`{self.compare_command}` compares them on the test rows")
@@ -76,24 +76,24 @@ class SweepResults:
 
     @property
     def compare_command(self) -> str:
-        """Return the command that compares each config with the first one."""
+        """The command compares each config with the first one."""
         names = [run_name_without_time(run.folder) for group in self.groups for run in group.runs]
         words = ["dlrun", "runs", "compare", *names, "--runs-dir", str(self.sweep.runs_dir)]
         return shlex.join(words)
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """Return the comparison of the best config with the runner-up by the validation metric."""
-        if not (self.best and self.best.validation_spread and self.runner_up):
+        """The best config is compared with the second best by the validation metric."""
+        if not (self.best and self.best.validation_spread and self.second):
             return None
-        return compare_groups(self.best, self.runner_up, self.best.validation_spread.metric.name)
+        return compare_groups(self.best, self.second, self.best.validation_spread.metric.name)
 
     def describe_comparison(self) -> str:
-        """Return the runner-up and how the best config compares with it; empty without one."""
-        if self.comparison is None or self.runner_up is None:
+        """The text names the second best config; it is empty without one."""
+        if self.comparison is None or self.second is None:
             return ""
-        runner_up = format_settings_briefly(self.runner_up.settings)
-        return f"{runner_up}. " + self.comparison.describe("The best beside it", "the second")
+        second = format_settings_briefly(self.second.settings)
+        return f"{second}. " + self.comparison.describe("The best beside it", "the second")
 
     @property
     def runs(self) -> Sequence[Run]:
@@ -111,7 +111,7 @@ class SweepResults:
 
         An error is shown: the results, which need no disk, follow.
         """
-        folder = RunFolder(self.sweep.folder)
+        folder = OutputFolder(self.sweep.folder)
         files: dict[str, str] = {}
         try:
             folder.write(TABLE, table_csv([*self.plan.keys, *RESULT_COLUMNS], self.rows))
@@ -127,13 +127,12 @@ class SweepResults:
         return files
 
     def page_content(self) -> PageContent:
-        """Return the content of the sweep's HTML report."""
         plan = self.plan
         command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment.name
         note = f"The sweep: {command}."
         finished = sum(run.is_finished for run in self.runs)
-        if finished < plan.run_count:
-            count = f"{finished} of {plan.run_count} points have finished"
+        if finished < plan.expected_runs:
+            count = f"{finished} of {plan.expected_runs} points have finished"
             note += f" {count}; {self.sweep.resume_command} runs the rest."
         shown: dict[str, str] = {}
         if self.best and self.best.settings and self.best.validation_spread:
@@ -165,7 +164,7 @@ class SweepResults:
             screen.warn(warning)
 
     def table_lines(self, screen: Screen) -> list[str]:
-        """Return the table of the configs with the metrics that choose and judge, the best last."""
+        """The table has the metrics that choose and judge the configs; the best config is last."""
         rows = []
         titles = {"validated": "", "mean": ""}
         for group in self.groups:
@@ -214,7 +213,7 @@ class SweepResults:
                 "points": points,
                 "rows": self.rows,
                 "best": best,
-                "second": self.runner_up and self.runner_up.settings,
+                "second": self.second and self.second.settings,
                 "comparison": self.comparison and self.comparison.as_object(),
                 "warnings": self.warnings,
                 "files": files,

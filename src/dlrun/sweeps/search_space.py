@@ -38,7 +38,6 @@ class KeySearchSpace(BaseModel, frozen=True):
     values: Annotated[list[Any], Field(min_length=1)]
 
     def draw(self, source: random.Random) -> object:
-        """Return a random value of the space."""
         if self.kind == "choice":
             return source.choice(self.values)
         low, high = self.values
@@ -49,7 +48,7 @@ class KeySearchSpace(BaseModel, frozen=True):
         return self.rounded(source.uniform(low, high))
 
     def rounded(self, value: float) -> float:
-        """Return a number within a range of real numbers with few digits."""
+        """A number of few digits that lies outside the range is moved to its end."""
         low, high = self.values
         return float(min(max(float(f"{value:.{DIGITS}g}"), low), high))
 
@@ -79,7 +78,7 @@ class SearchSpace:
     folds: int | None = None
 
     def points(self, seed: int) -> list[Settings]:
-        """Return the settings of each run: all combinations of listed values, draws and seeds.
+        """Each run has its settings: all combinations of listed values, draws and seeds.
 
         `seed` is that of the draws. Seeds vary fastest, then folds, so that a config's runs finish
         together. With the sampler tpe, whose points depend on results, the settings are those of
@@ -115,7 +114,7 @@ class SearchSpace:
 
     @property
     def repeats(self) -> list[Settings]:
-        """Return the fold and seed of each run of a config; one empty mapping without any."""
+        """Each run of a config has a fold and a seed; without any there is one empty mapping."""
         folds = [{FOLD: fold} for fold in range(1, (self.folds or 0) + 1)] or [{}]
         seeds: list[Settings] = [{}]
         if self.seeds is not None:
@@ -134,7 +133,7 @@ class SearchSpace:
                 raise ConfigError(f"{key}: no value", "as in KEY=A,B")
 
     def adaptive_search(self, seed: int) -> AdaptiveSearch | None:
-        """Return how Optuna chooses the configs, by this seed; None without the sampler tpe."""
+        """`seed` is that of the choices; only the sampler tpe makes any."""
         if self.sampler != "tpe" or self.trials is None:
             return None
         spaces = list(self.spaces)
@@ -151,7 +150,7 @@ def _check_varied_keys(keys: Sequence[str]) -> None:
 
 
 def settings_to_check_ends(spaces: Sequence[KeySearchSpace]) -> list[Settings]:
-    """Return settings with one searched key at each end or choice, all others at their first."""
+    """One searched key is at an end or a choice, all others are at their first."""
     first = {space.key: space.values[0] for space in spaces}
     return [first | {space.key: value} for space in spaces for value in space.values]
 
@@ -179,7 +178,7 @@ def parse_search_space(
     sampler: Sampler | None = None,
     folds: int | None = None,
 ) -> SearchSpace:
-    """Return the search space of a command's options. Raises ConfigError for an invalid text.
+    """The texts are those of a command's options. Raises ConfigError if one is invalid.
 
     seeds: such as `0-4`. grid: texts KEY=A,B. spaces: texts KEY=log:1e-4..1e-2 and others.
     """
@@ -244,7 +243,7 @@ def parse_space(text: str) -> KeySearchSpace:
 
 
 def _parse_ends(text: str, kind: str, ends: Sequence[str]) -> list[float]:
-    """Return the two ends of a range, or raise ConfigError if they are not valid for its kind."""
+    """Raise ConfigError if the two ends are not valid for the kind of the range."""
     with contextlib.suppress(ValueError):
         low, high = (int(end) if kind == "int" else float(end) for end in ends)
         if -math.inf < low < high < math.inf and (kind != "log" or low > 0):

@@ -1,4 +1,4 @@
-"""Choose the best config of a sweep by its validation metric, and find the runner-up.
+"""Choose the best config of a sweep by its validation metric, and find the second best.
 
 `groups` are those of `group_runs_by_config`, the best last; several of a config if its data differ.
 If they test or validate on different rows, they are in the order of the plan, and none is the best.
@@ -29,7 +29,7 @@ class ConfigOfSweep(Group):
 
     @property
     def finished_of_planned(self) -> str:
-        """Return the text `2 of 3` if not all planned runs have finished; otherwise empty."""
+        """The text is such as `2 of 3`; it is empty if all planned runs have finished."""
         count = len(self.counted)
         return f"{count} of {self.planned}" if count < self.planned else ""
 
@@ -49,7 +49,7 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
 
 
 def describe_different_rows(groups: Sequence[Group]) -> str:
-    """Return that configs test or validate on different rows; empty if they may be compared."""
+    """The sentence is empty if the configs test and validate on the same rows."""
     for kind, verb in ((TESTED, "test"), (VALID, "validate")):
         if len(groups) > 1 and not divisions_on_same_rows(groups, kind):
             return f"nothing is ranked: the configs {verb} on different rows"
@@ -57,7 +57,7 @@ def describe_different_rows(groups: Sequence[Group]) -> str:
 
 
 def _rank(group: ConfigOfSweep) -> tuple[bool, bool, float]:
-    """Return a key that sorts configs: a complete one with the best validation metric is last."""
+    """The key sorts configs: a complete config with the best validation metric is last."""
     spread = group.validation_spread
     value = float("-inf") if spread is None else spread.metric.sign * spread.mean
     is_complete = not group.finished_of_planned
@@ -65,7 +65,7 @@ def _rank(group: ConfigOfSweep) -> tuple[bool, bool, float]:
 
 
 def find_best_config(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
-    """Return the best group by a validation metric; None if no config can be chosen.
+    """The best group has the best validation metric; None: no config can be chosen.
 
     Only configs of which all planned runs have finished are chosen: they have the same seeds.
     """
@@ -79,8 +79,8 @@ def find_best_config(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
     return best if best.validation_spread else None
 
 
-def find_runner_up(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
-    """Return the next best group that ran with the best one's seeds and folds, or None."""
+def find_second_best(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
+    """The second best group ran with the same seeds and folds as the best."""
     best = find_best_config(groups)
     if best is None or best.validation_spread is None or not best.settings:
         return None
@@ -92,7 +92,7 @@ def find_runner_up(groups: Sequence[ConfigOfSweep]) -> ConfigOfSweep | None:
 
 
 def describe_config_result(group: ConfigOfSweep) -> str:
-    """Return a config and its mean validation and test metrics as text."""
+    """The text has the config, and the means of its validation and its test metric."""
     spreads = [spread for spread in (group.validation_spread, group.main_spread) if spread]
     text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
     text += f" ({group.finished_of_planned} runs)" if group.finished_of_planned else ""
@@ -103,7 +103,7 @@ def describe_config_result(group: ConfigOfSweep) -> str:
 
 
 def warnings_of_selection(groups: Sequence[ConfigOfSweep]) -> list[str]:
-    """Return why a sweep has no best config, or that the test rows chose it."""
+    """The warnings say why a sweep has no best config, or that the test rows chose it."""
     if different := describe_different_rows(groups):
         return [different]
     best = find_best_config(groups)

@@ -14,8 +14,8 @@ from dlrun.slurm.submit import SlurmOptions, submit_runs
 from dlrun.slurm.watch import jobs_in_queue, read_job_id, watch_jobs
 from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.sweeps.sweep_runs import Sweep
 from dlrun.system.console import Screen, pluralize
 
 
@@ -41,15 +41,14 @@ class SlurmJobs:
 
     @property
     def places(self) -> None:
-        """Return None: SLURM takes any number of runs."""
+        """SLURM takes any number of runs."""
 
     @property
     def is_idle(self) -> bool:
-        """Return whether all jobs have ended."""
         return not self._points
 
     def take_over(self, point: SweepPoint, run: Run) -> bool:
-        """Return whether a job of the run is in SLURM's queue; from now on it is watched."""
+        """A run whose job is in SLURM's queue is watched from now on."""
         job_id = read_job_id(run.folder)
         if not job_id:
             return False
@@ -60,7 +59,7 @@ class SlurmJobs:
 
     @cached_property
     def _queue(self) -> set[str] | None:
-        """Return the ids of the jobs in SLURM's queue, asked once; None if SLURM does not say."""
+        """SLURM is asked once for the ids of the jobs in its queue; None: it does not say."""
         return jobs_in_queue()
 
     def submit(self, runs: Sequence[SweepRun]) -> None:
@@ -110,5 +109,5 @@ class SlurmJobs:
 
     @property
     def _arrays(self) -> str:
-        """Return the ids of the job arrays."""
+        """The ids of the job arrays are joined for a shell."""
         return ", ".join(sorted({job_id.partition("_")[0] for job_id in self.job_ids.values()}))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.find import find_sweep
-from dlrun.runs.folder import SWEEP_LOCK, RunFolder, check_runs_folder_writable
+from dlrun.runs.folder import SWEEP_LOCK, OutputFolder, check_runs_folder_writable
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.slurm.submit import require_slurm
 from dlrun.sweeps.child_processes import preload_fork_server
@@ -18,8 +18,8 @@ from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.slurm_jobs import SlurmJobs
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen, pluralize
 
 
@@ -48,7 +48,7 @@ def start_sweep(
         folder = runs_dir / experiment.name
         screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
         return 0, None
-    folder = RunFolder.claim_sweep(runs_dir, plan.name).path
+    folder = OutputFolder.claim_sweep(runs_dir, plan.name).path
     return _run_sweep(Sweep(plan, folder, options.data_dir), options, place)
 
 
@@ -70,7 +70,7 @@ def _run_sweep(sweep: Sweep, options: RunOptions, place: Place) -> tuple[int, Sw
     """Run what has not finished of a sweep; return what `start_sweep` does."""
     screen = options.console()
     again = sweep.resume_command + ("" if place.is_local else " --slurm ... --wait")
-    with RunFolder(sweep.folder).locked(SWEEP_LOCK), telling_how_to_continue(again, screen):
+    with OutputFolder(sweep.folder).locked(SWEEP_LOCK), telling_how_to_continue(again, screen):
         sweep.write_plan()
         screen.note(f"sweep folder: {sweep.folder}")
         if sweep.plan.note_on_rows:
@@ -97,7 +97,7 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
         screen.print_json(plan.model_dump(include={"experiment", "base", "points", "search"}))
         return
     lines = [f"{point.number:5} {point.label}" for point in plan.points]
-    screen.print_lines([*lines, pluralize(plan.size, "run")])
+    screen.print_lines([*lines, pluralize(plan.most_runs, "run")])
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 
 
 def _find_if_named(value: object) -> AnyExperiment:
-    """Return an experiment, which a file has by its name."""
+    """A file has the name of an experiment."""
     return value if isinstance(value, Experiment) else find_experiment(str(value))
 
 
@@ -51,12 +51,12 @@ class SweepPoint(BaseModel, frozen=True):
 
     @property
     def config(self) -> Settings:
-        """Return the point's settings without its seed and its fold."""
+        """The settings of the config are those without seed and fold."""
         return {key: value for key, value in self.settings.items() if key not in REPEATS}
 
     @property
     def label(self) -> str:
-        """Return the point's settings as short text, such as `lr=0.01 seed=3 fold=2`."""
+        """The text is short, such as `lr=0.01 seed=3 fold=2`."""
         repeat = {key: value for key, value in self.settings.items() if key in REPEATS}
         return f"{format_settings_briefly(self.config)} {format_settings_briefly(repeat)}".strip()
 
@@ -72,7 +72,7 @@ class DataFile(BaseModel, frozen=True):
     digest: str
 
     def is_changed_in(self, files: Iterable["DataFile"]) -> bool:
-        """Return whether the same file has another content among files of today."""
+        """The same file has another content among the files of today."""
         return any(
             (file.number, file.name) == (self.number, self.name) and file.digest != self.digest
             for file in files
@@ -103,19 +103,19 @@ class SweepPlan(BaseModel):
     _configs: dict[str, ExperimentConfig] = PrivateAttr(default_factory=dict)  # see `config_of`
 
     @property
-    def size(self) -> int:
-        """Return the number of planned runs, with those that a search will choose."""
+    def most_runs(self) -> int:
+        """A search that chooses a config again makes fewer runs; no point has a higher number."""
         search = self.search
         return search.trials * len(search.repeats) if search else len(self.points)
 
     @property
-    def run_count(self) -> int:
-        """Return the number of planned runs; configs that a search chose again are not counted."""
-        return len(self.points) + self.runs_to_choose
+    def expected_runs(self) -> int:
+        """A config that a search has chosen again does not run again."""
+        return len(self.points) + self.unchosen_runs
 
     @property
     def note_on_rows(self) -> str:
-        """Return that keys vary which may choose other rows for each point, or an empty string."""
+        """The note names the varied keys that may choose other rows; it is empty if none do."""
         keys = keys_that_choose_rows(self.experiment.config, self.keys)
         if not keys:
             return ""
@@ -124,12 +124,12 @@ class SweepPlan(BaseModel):
 
     @property
     def base_layer(self) -> ConfigLayer:
-        """Return the config that all runs share; errors name the file of the plan."""
+        """Errors in the config that all runs share name the file of the plan."""
         return yaml_loader.config_layer_from_values(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
 
     @property
     def points_by_config(self) -> list[list[SweepPoint]]:
-        """Return a list for each config, of the points that differ only in their seed and fold."""
+        """The points of a list differ only in their seed and fold."""
         by_config: dict[str, list[SweepPoint]] = {}
         for point in self.points:
             by_config.setdefault(repr(point.config), []).append(point)
@@ -138,7 +138,7 @@ class SweepPlan(BaseModel):
     def unfinished_points(
         self, runs: Mapping[int, Run], taken: Collection[int]
     ) -> list[SweepPoint]:
-        """Return the points without a finished run.
+        """These points have no finished run.
 
         runs: the runs so far, by the points' numbers. taken: the numbers of points that are not to
         be returned.
@@ -158,15 +158,15 @@ class SweepPlan(BaseModel):
                 raise ConfigError("--slurm: --sampler tpe runs on this machine", "leave it out")
 
     @property
-    def runs_to_choose(self) -> int:
-        """Return the number of runs whose configs a search has not chosen yet."""
+    def unchosen_runs(self) -> int:
+        """A search has not chosen the configs of these runs yet."""
         search = self.search
         return (search.trials - len(self.choices)) * len(search.repeats) if search else 0
 
     def with_choice(self, settings: Settings) -> "SweepPlan":
-        """Return the plan with the config that a search chose next.
+        """The new plan has the config that a search chose next.
 
-        It has the points of this config, unless the config was chosen before.
+        Its points are added, unless the config was chosen before.
         """
         assert self.search is not None
         known = [repr(points[0].config) for points in self.points_by_config]
@@ -177,7 +177,6 @@ class SweepPlan(BaseModel):
         return plan.model_copy(update={"choices": (*self.choices, len(known))})
 
     def with_points(self, settings: Iterable[Settings]) -> "SweepPlan":
-        """Return the plan with a point more for each of the settings."""
         numbered = enumerate(settings, start=len(self.points) + 1)
         added = [SweepPoint(number=number, settings=values) for number, values in numbered]
         return self.model_copy(update={"points": (*self.points, *added)})
@@ -187,14 +186,14 @@ class SweepPlan(BaseModel):
         self._configs[repr(settings)] = config
 
     def config_of(self, settings: Settings) -> ExperimentConfig:
-        """Return the config of a point with these settings, which is validated only once."""
+        """The config of a point with these settings is validated only once."""
         if repr(settings) not in self._configs:
             layer = add_settings(self.base_layer, settings)
             self.keep_config(settings, self.experiment.validate(layer))
         return self._configs[repr(settings)]
 
     def all_configs(self) -> list[ExperimentConfig]:
-        """Return the config of each point; of a search, also those at the ends of its spaces."""
+        """Each point has a config; of a search, the ends of its spaces have configs, too."""
         settings = [point.settings for point in self.points]
         if self.search is not None:
             settings += settings_to_check_ends(self.search.spaces)
@@ -209,8 +208,7 @@ class SweepPlan(BaseModel):
                 raise DataError(problem, "put the data back, or start a new sweep")
 
     def run_options(self, point: SweepPoint, common: RunOptions) -> RunOptions:
-        """Return the options with which a point's run is made, from those of all points."""
-        digits = len(str(self.size))
+        digits = len(str(self.most_runs))
         return replace(
             common,
             name=f"{self.name}-{point.number:0{digits}}",
@@ -242,7 +240,7 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
 def hash_data_files(
     experiment: AnyExperiment, configs: Iterable[ExperimentConfig], data_dir: Path | None
 ) -> list[DataFile]:
-    """Return the files of the configs' data that this machine has, with their hashes."""
+    """Files that this machine does not have are left out."""
     folder = resolve_data_dir(data_dir)
     paths: dict[Path, None] = {}  # in order, each once
     for config in configs:

@@ -30,29 +30,28 @@ class Outcome:
 
     @property
     def runs_left(self) -> int:
-        """Return how many runs have neither finished nor failed."""
+        """These runs have neither finished nor failed."""
         return len(self.task.seeds) - len(self.runs) - len(self.failed)
 
     @property
     def median_seconds(self) -> float | None:
-        """Return the median duration of the runs in seconds; None without runs."""
         seconds = [run.record.seconds.get("total", 0.0) for run in self.runs.values()]
         return statistics.median(seconds) if seconds else None
 
     @property
     def why_not_comparable(self) -> str:
-        """Return why the published numbers do not judge the runs; empty if they do."""
+        """The reason is empty if the published numbers judge the runs."""
         first = next(iter(self.runs.values()), None)
         return "" if first is None else first.record.reference_differs or ""
 
     @property
     def group(self) -> Group:
-        """Return the runs as a group; if their data have changed, those on the first data."""
+        """If the data of the runs have changed, the group has those on the first data."""
         return group_runs(self.runs.values())[0]
 
     @cached_property
     def rows(self) -> list[Values]:
-        """Return a row for each published metric; none without runs."""
+        """Each published metric has a row; without runs there are none."""
         return published_rows(list(self.runs.values()), self.task.variant)
 
 
@@ -70,7 +69,7 @@ class BaselineComparison:
     why_not: str = ""
 
     def describe(self) -> str:
-        """Return the comparison, or why there is none, as a sentence."""
+        """The sentence compares the runs, or says why they are not compared."""
         if self.comparison is None:
             return f"{self.title}: not compared with {self.baseline}: {self.why_not}"
         return self.comparison.describe(self.title, self.baseline)

@@ -56,7 +56,7 @@ class DataSearch:
         return PreparedTask(task, with_settings(self.options, settings), missing)
 
     def _look_for_data(self, task: ReproductionTask) -> Values:
-        """Return the settings with which the data of a task are used."""
+        """The data of the task are used with the settings that are returned."""
         self.screen.note(f"data of {task.experiment.name}")
         data_dir = resolve_data_dir(self.options.data_dir)
         return task.experiment.load_implementation().lab_setup(task.config, data_dir, self.screen)

@@ -47,29 +47,26 @@ class ReproductionReport:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def with_outcome(self, outcome: Outcome) -> "ReproductionReport":
-        """Return the report with a newer outcome of a task."""
         title = outcome.task.title
         outcomes = [outcome if old.task.title == title else old for old in self.outcomes]
         return replace(self, outcomes=outcomes)
 
     @cached_property
     def comparisons(self) -> list[BaselineComparison | None]:
-        """Return for each outcome how its runs compare with those of its baseline, or None."""
+        """Each outcome has a comparison with its baseline, or None."""
         return [compare_with_baseline(outcome, self.outcomes) for outcome in self.outcomes]
 
     @property
     def has_failed(self) -> bool:
-        """Return whether any run has failed."""
         return any(outcome.failed for outcome in self.outcomes)
 
     @property
     def sentences_on_baselines(self) -> list[str]:
-        """Return a sentence for each comparison with a baseline."""
         return [comparison.describe() for comparison in self.comparisons if comparison is not None]
 
     @property
     def remarks(self) -> list[str]:
-        """Return what the reader must know: what is missing, failed, broken or not comparable."""
+        """The remarks say what is missing, failed, broken or not comparable."""
         remarks = [remark for outcome in self.outcomes for remark in _remarks(outcome)]
         return remarks + [f"Left out: {name}: {why}" for name, why in self.left_out.items()]
 
@@ -100,7 +97,6 @@ class ReproductionReport:
         screen.show_labelled(("page", str(self.page)))
 
     def as_object(self) -> dict[str, object]:
-        """Return the report as an object for the JSON output."""
         pairs = zip(self.outcomes, self.comparisons, strict=True)
         return {
             "status": "failed" if self.has_failed else "finished",
@@ -112,7 +108,7 @@ class ReproductionReport:
 
 
 def _remarks(outcome: Outcome) -> list[str]:
-    """Return remarks on a task: why its numbers are not comparable, or missing."""
+    """The remarks say why the numbers of a task are not comparable, or missing."""
     title = outcome.task.title
     remarks = []
     if outcome.why_not_comparable:
@@ -128,7 +124,7 @@ def _remarks(outcome: Outcome) -> list[str]:
 
 
 def _with_titles(table: Sequence[str], outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the lines of a table of all rows with a title above the rows of each outcome."""
+    """A title stands above the rows of each outcome in the table of all rows."""
     lines: list[str] = []
     next_lines = iter(table)
     for outcome in outcomes:
@@ -142,7 +138,6 @@ def _with_titles(table: Sequence[str], outcomes: Sequence[Outcome]) -> list[str]
 
 
 def _outcome_as_object(outcome: Outcome, baseline: BaselineComparison | None) -> dict[str, object]:
-    """Return an outcome as an object for the JSON output."""
     comparison = None if baseline is None else baseline.comparison
     return {
         "experiment": outcome.task.experiment.name,

@@ -119,7 +119,7 @@ def _list_tasks(
     options: RunOptions,
     broken: BrokenExperiments,
 ) -> list[ReproductionTask]:
-    """Return the tasks of experiments; raise ConfigError with the errors of all of them."""
+    """Raise ConfigError with the errors of all tasks."""
     tasks: list[ReproductionTask] = []
     collector = ErrorCollector()
     for name in names:
@@ -135,7 +135,7 @@ def _look_for_data(
     screen: Screen,
     broken: BrokenExperiments,
 ) -> list[PreparedTask]:
-    """Return the tasks with what is known of their data; warn of those that have none."""
+    """A warning names each task without data."""
     prepared_tasks: list[PreparedTask] = []
     data = DataSearch(options, screen)
     for task in tasks:
@@ -151,7 +151,7 @@ def _look_for_data(
 def _plan_sweeps(
     prepared_tasks: Sequence[PreparedTask], screen: Screen, broken: BrokenExperiments
 ) -> list[PlannedSweep]:
-    """Return the sweeps of the tasks that have data; raise ConfigError with all their errors."""
+    """Only tasks that have data get a sweep. Raises ConfigError with the errors of them all."""
     planned: list[PlannedSweep] = []
     collector = ErrorCollector()
     for prepared in prepared_tasks:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlrun.config.yaml_loader import flatten_keys_except
 from dlrun.errors import DlrunError
-from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
+from dlrun.runs.folder import PLAN, SWEEP_LOCK, SWEEPS, OutputFolder
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.execute import execute_sweep
@@ -18,13 +18,13 @@ from dlrun.sweeps.reproduction.outcome import Outcome
 from dlrun.sweeps.reproduction.preparation import PreparedTask
 from dlrun.sweeps.reproduction.tasks import ReproductionTask
 from dlrun.sweeps.search_space import SEED, SearchSpace
-from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint, read_sweep_plan
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen
 
 
 def plan_task_sweep(prepared: PreparedTask, screen: Screen) -> SweepPlan:
-    """Return the plan of a task's sweep over its seeds. Raises ConfigError with every error."""
+    """The sweep is over the seeds of the task. Raises ConfigError with every error."""
     task = prepared.task
     slug = re.sub("[^a-z0-9]+", "-", task.title.lower()).strip("-")
     search = SearchSpace(seeds=task.seeds)
@@ -48,7 +48,7 @@ class TaskSweep:
     def open(
         cls, task: ReproductionTask, plan: SweepPlan, options: RunOptions, screen: Screen
     ) -> "TaskSweep":
-        """Return the sweep of a task; it continues an earlier sweep of the same config and data."""
+        """An earlier sweep of the same config and data is continued."""
         folder = resolve_runs_dir(options.runs_dir) / SWEEPS / plan.name
         is_new = not (folder / PLAN).exists()
         if not is_new:
@@ -57,7 +57,7 @@ class TaskSweep:
 
     @property
     def points(self) -> list[SweepPoint]:
-        """Return the points of the task's seeds, in the order of the seeds."""
+        """The points stand in the order of the task's seeds."""
         by_seed = {point.settings[SEED]: point for point in self.sweep.plan.points}
         return [by_seed[seed] for seed in self.task.seeds]
 
@@ -72,8 +72,8 @@ class TaskSweep:
         if all(earlier.is_done(point) for point in self.points):
             return {}
         if self.is_new:
-            RunFolder.claim_sweep(sweep.runs_dir, sweep.plan.name)
-        with RunFolder(sweep.folder).locked(SWEEP_LOCK):
+            OutputFolder.claim_sweep(sweep.runs_dir, sweep.plan.name)
+        with OutputFolder(sweep.folder).locked(SWEEP_LOCK):
             sweep.write_plan()
             all_numbers = {point.number for point in sweep.plan.points}
             of_other_seeds = all_numbers - {point.number for point in self.points}
@@ -82,7 +82,7 @@ class TaskSweep:
         return state.failed
 
     def read_outcome(self, errors: Mapping[int, str] | None = None) -> Outcome:
-        """Return the outcome of the task, from the records of its runs.
+        """The records of the task's runs say what came out.
 
         errors: of runs without a record of the error, such as those whose process was killed, by
         the numbers of their points.
@@ -103,7 +103,7 @@ class TaskSweep:
 
 
 def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
-    """Return a new plan with the id and the points of the plan in a folder before its own points.
+    """The new plan gets the id and the points of the plan in a folder, before its own points.
 
     If the plans conflict, the new plan is returned as it is.
     """

@@ -32,18 +32,18 @@ class ReproductionTask:
 
     @property
     def title(self) -> str:
-        """Return the name of the experiment, and the values of its variant."""
+        """The title is the name of the experiment, with the values of its variant."""
         return name_with_settings(self.experiment.name, self.variant)
 
 
 def with_settings(options: RunOptions, settings: Mapping[str, object]) -> RunOptions:
-    """Return the options of runs that have these settings, by dotted keys, too."""
+    """The settings stand by dotted keys, and win over the values of the options."""
     layers = config_layers_from_settings(settings)
     return replace(options, values=[*options.values, *layers])
 
 
 def choose_experiments(names: Sequence[str]) -> list[str]:
-    """Return the named experiments, each once; without names all with published numbers.
+    """Without names, all experiments with published numbers are chosen.
 
     Raises ConfigError for an experiment that is unknown, or has no published numbers.
     """
@@ -57,7 +57,7 @@ def choose_experiments(names: Sequence[str]) -> list[str]:
 def tasks_of_experiment(
     experiment: AnyExperiment, seeds: Sequence[int] | None, options: RunOptions
 ) -> list[ReproductionTask]:
-    """Return the task of an experiment, then those of its variants.
+    """The task of the experiment comes first, then those of its variants.
 
     seeds: if None, as many as the experiment's `reference` says. Raises ConfigError if a config is
     not valid.
@@ -78,7 +78,7 @@ def tasks_of_experiment(
 def _choose_seeds(
     experiment: AnyExperiment, config: ExperimentConfig, seeds: Sequence[int] | None
 ) -> list[int]:
-    """Return an experiment's seeds: those given, or else as many as its `reference` says."""
+    """Seeds that are given win over as many as the experiment's `reference` says."""
     if not experiment.depends_on_seed(config):
         return [config.seed]
     if seeds is not None:

@@ -51,46 +51,46 @@ class Predictions(ABC):
 
     @property
     def near(self) -> float:
-        """Return the largest difference that another machine may cause in predictions.csv."""
+        """Another machine may cause a difference up to this in predictions.csv."""
         return NEAR
 
     @property
     @abstractmethod
     def metrics(self) -> dict[str, float]:
-        """Return the metrics by their names, without the prefix `test_`."""
+        """The metrics have their names without the prefix `test_`."""
 
     @property
     def test_metrics(self) -> dict[str, float]:
-        """Return the metrics as results.json names them."""
+        """The metrics have the names that results.json gives them."""
         return {f"{TESTED}{name}": value for name, value in self.metrics.items()}
 
     @property
     @abstractmethod
     def scores(self) -> Array:
-        """Return the first metric of each row (n_rows,): whether it is right, or its error."""
+        """The score of a row (n_rows,) is whether its class is right, or how wrong its value is."""
 
     @abstractmethod
     def contributions(self, metric: str) -> NDArray[np.float64] | None:
-        """Return numbers by row (n_rows,) whose mean is a metric; None if no such numbers exist."""
+        """The mean of these numbers by row (n_rows,) is the metric; None: there are none for it."""
 
     def summarise_classes(self, train_labels: Array) -> ClassSummary | None:
-        """Return a summary of the classes; None if numbers were predicted.
+        """Predicted numbers have no classes to summarise.
 
         train_labels: the class indices of the training rows (n_train_rows,).
         """
         return None
 
     def table(self) -> bytes:
-        """Return the text of predictions.csv, whose last column has numbers."""
+        """The text is that of predictions.csv, whose last column has numbers."""
         columns = {"row": range(len(self)), **self.row_names, **self._columns()}
         return to_plain_csv([list(columns), *zip(*columns.values(), strict=False)])
 
     @abstractmethod
     def _columns(self) -> dict[str, list[str]]:
-        """Return the columns of predictions.csv, without those that name the rows."""
+        """The columns that name the rows are left out."""
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
-        """Return the rows that were predicted worst, the worst first; `show` describes a row."""
+        """The rows that were predicted worst come first; `show` describes a row for a reader."""
         mistakes: list[dict[str, object]] = []
         for row in self._worst()[:MOST_MISTAKES].tolist():
             names = {name: column[row] for name, column in self.row_names.items()}
@@ -100,11 +100,10 @@ class Predictions(ABC):
 
     @abstractmethod
     def _worst(self) -> NDArray[np.int64]:
-        """Return the indices of mispredicted rows, the worst first."""
+        """The indices are those of mispredicted rows, the worst first."""
 
     @abstractmethod
-    def _cells(self, row: int) -> dict[str, object]:
-        """Return a row's true and predicted class or value, by name."""
+    def _cells(self, row: int) -> dict[str, object]: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,18 +112,18 @@ class PredictedValues(Predictions):
 
     @property
     def near(self) -> float:
-        """Return the difference that another machine may cause: 1e-5 of the targets' deviation."""
+        """Another machine may shift a value by 1e-5 of the targets' standard deviation."""
         return NEAR if is_constant(self.true) else NEAR * float(self.true.std())
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """Return the absolute errors (n_rows,)."""
+        """The scores are the absolute errors (n_rows,)."""
         errors: NDArray[np.float64] = np.abs(self.true - self.predicted)
         return errors
 
     @property
     def r2(self) -> float:
-        """Return R²; NaN if the targets are equal, as a single one is: there is no variance."""
+        """R² is NaN if all targets are equal, as a single one is: there is no variance."""
         if is_constant(self.true):
             return math.nan
         variance = float(np.square(self.true - self.true.mean()).sum())
@@ -132,7 +131,7 @@ class PredictedValues(Predictions):
         return 1 - error / variance
 
     def contributions(self, metric: str) -> NDArray[np.float64] | None:
-        """Return the absolute errors for `mae`, or 1 - n error² / (sum of squares) for `r2`."""
+        """A row adds its absolute error to `mae`, and 1 - n error² / (sum of squares) to `r2`."""
         if metric == "mae":
             return self.scores
         if metric != "r2" or "r2" not in self.metrics:
@@ -143,12 +142,12 @@ class PredictedValues(Predictions):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Return the mean absolute error and, if it is defined, R²."""
+        """R² is left out if it is not defined."""
         r2 = self.r2
         return {"mae": float(self.scores.mean())} | ({} if math.isnan(r2) else {"r2": r2})
 
     def _columns(self) -> dict[str, list[str]]:
-        """Return the columns of predictions.csv, each number in the digits that identify it."""
+        """A number has as many digits as identify it."""
         return dict(zip(VALUES, map(_shortest_texts, (self.true, self.predicted)), strict=True))
 
     def _worst(self) -> NDArray[np.int64]:
@@ -170,50 +169,49 @@ class PredictedClasses(Predictions):
 
     @property
     def scores(self) -> NDArray[np.bool_]:
-        """Return whether the class of each row is predicted correctly (n_rows,)."""
+        """The score of a row (n_rows,) is whether its class is predicted correctly."""
         is_right: NDArray[np.bool_] = self.true == self.predicted
         return is_right
 
     def contributions(self, metric: str) -> NDArray[np.float64] | None:
-        """Return 1 for each right row and 0 for the others, if the metric is the accuracy."""
+        """A right row adds 1 to the accuracy, another 0; macro-F1 is no mean over rows."""
         return self.scores.astype(np.float64) if metric == "accuracy" else None
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Return the accuracy and macro-F1."""
         return {"accuracy": float(self.scores.mean()), "macro_f1": self.macro_f1}
 
     @property
     def macro_f1(self) -> float:
-        """Return the mean F1 score over all classes that occur in the labels or the predictions."""
+        """The mean F1 score is over the classes that occur in the labels or the predictions."""
         true, predicted, right = self._counts()
         occurs = true + predicted > 0
         return float((2 * right[occurs] / (true + predicted)[occurs]).mean())
 
     @property
     def recalls(self) -> list[tuple[str, float, int]]:
-        """Return the classes with their recall and number of rows, the lowest recall first."""
+        """Each class has its recall and its number of rows; the lowest recall comes first."""
         true, _, right = self._counts()
         rows = zip(self.names, right.tolist(), true.tolist(), strict=True)
         recalls = [(name, count / of, of) for name, count, of in rows if of]
         return sorted(recalls, key=lambda recall: (recall[1], recall[0]))
 
     def _counts(self) -> list[NDArray[np.int64]]:
-        """Return how many rows are of each class, predicted as it, and both (n_classes,)."""
+        """The rows are counted that are of a class, predicted as it, and both (n_classes,)."""
         parts = self.true, self.predicted, self.true[self.scores]
         return [np.bincount(part, minlength=len(self.names)) for part in parts]
 
     def summarise_classes(self, train_labels: Array) -> ClassSummary:
-        """Return the number of classes, and the largest class of the training rows.
+        """The largest class is that of the training rows, its share that of the test rows.
 
-        Its share is that of the test rows. train_labels: class indices (n_train_rows,).
+        train_labels: class indices (n_train_rows,).
         """
         largest = int(np.bincount(train_labels.astype(np.int64).ravel()).argmax())
         share = float((self.true == largest).mean())
         return ClassSummary(number=len(self.names), largest=self.names[largest], share=share)
 
     def _columns(self) -> dict[str, list[str]]:
-        """Return the columns of predictions.csv, with the exact names of the classes."""
+        """The classes have their exact names."""
         columns = [[self.names[index] for index in part] for part in (self.true, self.predicted)]
         columns.append([f"{value:.9g}" for value in self.probability.tolist()])
         return dict(zip(CLASSES, columns, strict=True))
@@ -271,7 +269,7 @@ def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:
 def predictions_from_rows(
     rows: NDArray[np.float64] | None, labels: Sequence[str] | None, row_names: RowNames
 ) -> Predictions | None:
-    """Return test-set rows as predicted classes or values; None if they are of another kind."""
+    """Rows of another kind, as photographs without labels, are no predictions."""
     if rows is not None and len(rows) == 3 and labels:
         true, predicted = rows[:2].astype(int)
         return PredictedClasses(true, predicted, rows[2], labels, row_names=row_names)
@@ -281,7 +279,7 @@ def predictions_from_rows(
 
 
 def _shortest_texts(values: NDArray[np.float64]) -> list[str]:
-    """Return numbers as the shortest texts that identify them, in the precision that they have."""
+    """Each text has just the digits that identify its number in the precision that it has."""
     single = values.astype(np.float32)
     exact = single if (single == values).all() else values
     return [str(value).removesuffix(".0") for value in exact]

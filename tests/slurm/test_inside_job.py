@@ -12,11 +12,11 @@ from dlrun.api import Run
 from dlrun.errors import DlrunError
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.registry import find_experiment
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.new_run import new_record, write_first_files
 from dlrun.runs.options import RunOptions
 from dlrun.slurm import watch
-from dlrun.slurm.job import ResumeJob, make_resume_job
+from dlrun.slurm.inside_job import RunJob, make_run_job
 from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Out, Patch, clean_environment, smoke
@@ -29,13 +29,13 @@ OPTIONS = RunOptions(config=[Path(SMOKE)])
 
 def waiting(folder: Path) -> Run:
     """A run that waits."""
-    claimed = RunFolder.claim(folder / "runs", NAME)
+    claimed = OutputFolder.claim_run(folder / "runs", NAME)
     config = load_experiment_config(find_experiment(NAME), OPTIONS)
     write_first_files(claimed, new_record(find_experiment(NAME), config, OPTIONS), OPTIONS, "dlrun")
     return Run.open(claimed.path)
 
 
-def do(job: ResumeJob, *, folder: Path) -> int:
+def do(job: RunJob, *, folder: Path) -> int:
     """What the job's process does; its exit code."""
     code = "import pickle, sys; pickle.loads(sys.stdin.buffer.read())()"
     return subprocess.run(
@@ -61,7 +61,7 @@ def test_a_run_that_waits_is_begun_by_resume(tmp_path: Path) -> None:
 
 def test_a_job_is_the_words_of_a_command_line(tmp_path: Path) -> None:
     run = waiting(tmp_path)
-    job = make_resume_job(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
+    job = make_run_job(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
     assert all(isinstance(one, str) for one in (job.run, *job.arguments))
     assert {field.name for field in fields(job)} == {"run", "arguments"}
     assert do(job, folder=tmp_path) == 0
@@ -76,7 +76,7 @@ def test_a_job_is_the_words_of_a_command_line(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_begin_waits_no_more(tmp_path: Path) -> None:
     run = waiting(tmp_path)
-    job = make_resume_job(run.folder, OPTIONS)
+    job = make_run_job(run.folder, OPTIONS)
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
     assert do(job, folder=tmp_path) == 2

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dlrun.errors import DlrunError
 from dlrun.runs.checksummed_json import to_checksummed_json
-from dlrun.runs.copies import CopyOrder, find_copies
+from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.find import run_name_without_time, runs_newest_first
-from dlrun.runs.folder import CONFIG, PLAN, RunFolder
+from dlrun.runs.folder import CONFIG, PLAN, OutputFolder
 from dlrun.runs.new_run import make_waiting_run
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
@@ -32,12 +32,10 @@ class Sweep:
 
     @property
     def runs_dir(self) -> Path:
-        """Return the runs folder that contains the runs of the sweep."""
         return self.folder.parents[1]
 
     @property
     def resume_command(self) -> str:
-        """Return the shell command that continues the sweep."""
         is_found_by_name = self.runs_dir == resolve_runs_dir()
         name = self.plan.name if is_found_by_name else str(self.folder)
         data_option = ["--data-dir", str(self.data_dir)] if self.data_dir else []
@@ -48,16 +46,16 @@ class Sweep:
         content = to_checksummed_json(self.plan).encode("utf-8", "backslashreplace")
         file = self.folder / PLAN
         if not file.is_file() or file.read_bytes() != content:
-            RunFolder(self.folder).write(PLAN, content)
+            OutputFolder(self.folder).write(PLAN, content)
 
     def next_points(self, runs: Mapping[int, Run], taken: Collection[int]) -> list[SweepPoint]:
-        """Return the points to run next: of a grid all at once, of a search those of one config.
+        """A grid gives all its points at once, a search those of one config.
 
         There are none once all have finished. What a search chooses is written into the plan. See
         `SweepPlan.unfinished_points` for the parameters.
         """
         points = self.plan.unfinished_points(runs, taken)
-        if points or not self.plan.runs_to_choose:
+        if points or not self.plan.unchosen_runs:
             return points
         from dlrun.sweeps.optuna_search import choose_next_config  # slow: optuna, an extra
 
@@ -66,9 +64,9 @@ class Sweep:
         return self.plan.unfinished_points(runs, taken)
 
     def find_runs(self) -> dict[int, Run]:
-        """Return the runs of the sweep by their numbers in its plan, without copies.
+        """The runs stand by their numbers in the plan, without copies.
 
-        Of several runs of a point it is the most advanced one.
+        Of several runs of a point the most advanced counts.
         """
         plan = self.plan
         found: list[tuple[int, Run]] = []
@@ -84,9 +82,10 @@ class Sweep:
         return {point: run for point, run in found if run.folder not in copies}
 
     def run_to_resume(self, point: SweepPoint, known: Run | None) -> Run:
-        """Return the run of a point that `dlrun resume` is to begin or continue.
+        """`dlrun resume` is to begin or continue the run of the point.
 
-        It is a new one, which waits, if none is known, or if the known one can only be repeated.
+        The run is a new one, which waits, if none is known, or if the known one can only be
+        repeated.
         """
         experiment = self.plan.experiment
         if known is not None and (known.record.status == "waiting" or experiment.resumable):
@@ -95,7 +94,7 @@ class Sweep:
         return make_waiting_run(experiment, self.plan.config_of(point.settings), options)
 
     def describe_damaged(self) -> list[str]:
-        """Return a sentence for each damaged run, which is left out of all results."""
+        """There is a sentence for each damaged run, which is left out of all results."""
         problems = []
         for folder in self._point_folders():
             try:
@@ -107,7 +106,7 @@ class Sweep:
         return problems
 
     def _point_folders(self) -> list[Path]:
-        """Return the folders whose names are those of a planned run."""
+        """The names of these folders are those of planned runs."""
         point_name = re.compile(rf"{re.escape(self.plan.name)}-\d+(-[0-9a-f]{{4}})?")
         folders = (self.runs_dir / self.plan.experiment.name).glob("*Z-*")
         return sorted(
@@ -129,11 +128,9 @@ class SweepState:
     taken: set[int] = field(default_factory=set)
 
     def is_done(self, point: SweepPoint) -> bool:
-        """Return whether the run of a point has finished."""
         run = self.runs.get(point.number)
         return run is not None and run.is_finished
 
     def fail(self, point: SweepPoint, error: str, hint: str, screen: Screen) -> None:
-        """Store and show why the run of a point has failed."""
         self.failed[point.number] = error
         screen.fail(f"point {point.number}: {error}", hint)

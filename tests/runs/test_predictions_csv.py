@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from dlrun.config.sections import WantedPredictions
 from dlrun.experiments.keep_predictions import keep_test_predictions
-from dlrun.runs.predictions import PredictedClasses, PredictedValues, parse_predictions
+from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, parse_predictions
 from tests.conftest import Patch
 from tests.runs.making import a_live_run
 

@@ -22,7 +22,6 @@ class CopyOrder(NamedTuple):
 
     @classmethod
     def of_run(cls, run: Run) -> "CopyOrder":
-        """Return the place of a run in this order."""
         recorded = Path(run.record.run)
         is_renamed = recorded.name != run.name
         is_elsewhere = recorded.parent.name != run.folder.parent.name

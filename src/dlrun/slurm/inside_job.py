@@ -1,6 +1,6 @@
-"""Execute a run in its SLURM job.
+"""Execute a run inside its SLURM job: all of this happens on the compute node.
 
-submitit stores a ResumeJob in a file and loads it in the job, so it consists of texts only.
+submitit stores a RunJob in a file and loads it in the job, so it consists of texts only.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.errors import DlrunError, OutOfTime
-from dlrun.runs.folder import RunFolder
+from dlrun.runs.folder import OutputFolder
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.record import read_run_record, write_run_record
 
@@ -22,8 +22,8 @@ EXIT_CODE_FILE, JOB_ID_FILE = "exit-code", "job"
 
 
 @dataclass(frozen=True)
-class ResumeJob:
-    """Starts or continues a run in a SLURM job, by its folder and the arguments of dlrun."""
+class RunJob:
+    """Begins or continues a run inside a SLURM job, by its folder and the arguments of dlrun."""
 
     run: str  # its folder; jobs in the queue name this module, class and field
     arguments: tuple[str, ...]
@@ -55,7 +55,7 @@ class ResumeJob:
         sys.exit(code)
 
     def _run_command(self, folder: Path) -> int:
-        """Return the exit code of the dlrun command (128 + signal, as a shell); keep its output."""
+        """The exit code is 128 + signal after a signal, as in a shell; files get the output."""
         command = [sys.executable, "-P", "-m", "dlrun", *self.arguments]
         with (folder / STDOUT_FILE).open("ab") as out, (folder / STDERR_FILE).open("ab") as err:
             process = subprocess.run(  # noqa: S603 (dlrun's own arguments)
@@ -64,7 +64,7 @@ class ResumeJob:
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def checkpoint(self) -> object:
-        """Return the job that submitit runs after a requeue: the same job, which will resume."""
+        """After a requeue submitit runs the same job again, which will resume."""
         from submitit.helpers import DelayedSubmission  # an extra
 
         return DelayedSubmission(self)
@@ -80,12 +80,12 @@ def _mark_waiting_run_failed(run_folder: Path) -> None:
             errors = re.findall("^error: (.*)", output, re.M)
             error = errors[-1] if errors else "its job ended before it began"
             failed = record.model_copy(update={"status": "failed", "error": error})
-            write_run_record(RunFolder(run_folder), failed)
+            write_run_record(OutputFolder(run_folder), failed)
 
 
-def make_resume_job(run_folder: Path, options: RunOptions) -> ResumeJob:
-    """Return the SLURM job that starts or continues the run in an absolute folder."""
+def make_run_job(run_folder: Path, options: RunOptions) -> RunJob:
+    """The run's folder is absolute; the job begins or continues the run."""
     data_dir = resolve_data_dir(options.data_dir).absolute()
     places = ["--runs-dir", str(run_folder.parents[1]), "--data-dir", str(data_dir)]
     flags = [f"--{flag}" for flag in ("quiet", "summary", "force") if getattr(options, flag)]
-    return ResumeJob(str(run_folder), ("resume", str(run_folder), *places, *flags))
+    return RunJob(str(run_folder), ("resume", str(run_folder), *places, *flags))
