@@ -48,7 +48,7 @@ OWN_DATA = Argument("data.path", "PATH", "Your data, a file or a folder.", is_li
 
 
 def count_steps(config: ExperimentConfig) -> int | None:
-    """Return how many epochs, or penalties of a lasso, a complete run has; None if unknown."""
+    """Count the epochs, or the penalties of a lasso, of a complete run; None if unknown."""
     match config:
         case LightningConfig():
             return config.trainer.max_epochs
@@ -127,7 +127,7 @@ class Experiment(Generic[C]):
         return validate_layer(self.config, layer, self.name, sources)
 
     def data_section(self, config: ExperimentConfig) -> DataConfig:
-        """Return the section `data` of a config of an experiment that has a data set."""
+        """Return the section `data` of a config. The experiment must have a data set."""
         assert isinstance(config, DataExperimentConfig)
         return config.data
 
@@ -136,9 +136,9 @@ class Experiment(Generic[C]):
         return self.stochastic or config.is_split_by_run_seed
 
     def keys_to_resume(self, settings: Values) -> frozenset[str]:
-        """Return the keys that a resume may change; settings: the run's, by dotted keys.
+        """Return the keys that a resume may change; `settings` are the run's, by dotted keys.
 
-        Rates that depend on the number of epochs allow no other number.
+        If the rates depend on the number of epochs, that number may not change.
         """
         keys = DATA_PLACES | self.changeable_keys
         by_epochs = settings.get("scheduler.name") in SCHEDULES_OVER_ALL_EPOCHS
@@ -166,7 +166,6 @@ def loading(name: str, package: str) -> Iterator[None]:
 
 @functools.cache
 def _load_implementation(experiment: Experiment[C]) -> "Implementation[C]":
-    """Import and make the implementation of an experiment, once."""
     from dlrun.experiments.implementation import Implementation
 
     if issubclass(experiment.config, LightningConfig):

@@ -57,7 +57,7 @@ class LoadedData(Generic[A]):
     split: Split | None = None  # None: made from the arrays, see `find_split`
 
     def find_split(self, config: ExperimentConfig) -> Split:
-        """Return which rows are tested, and which train and validate: declared, or the arrays."""
+        """Return which rows test, train and validate: the declared split, or one of the arrays."""
         return self.split or Split(
             seed=config.split_seed,
             rows_digest=hashlib.sha256(self.origin.text.encode()).hexdigest(),
@@ -102,8 +102,9 @@ class LoadedData(Generic[A]):
 class NetworkImplementation(Implementation[N], Generic[N, A]):
     """Trains and tests a network, and draws its learning curves.
 
-    assets_class: the class of what `load` returns as `assets`. group_size: how many batches one
-    call of training_step gets. eval_batch_size: rows of a batch of the validation and the test.
+    assets_class: the class of what `load` returns as `assets`.
+    group_size: how many batches one call of training_step gets.
+    eval_batch_size: how many rows a batch of the validation and the test has.
     Neither size changes a result.
     """
 
@@ -116,7 +117,6 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         """Load the data of the experiment."""
 
     def _array_data(self, config: N, loaded: LoadedData[A]) -> ArrayData:
-        """Return the loaded data with the sizes of their batches."""
         size = self.eval_batch_size and max(config.batch_size, self.eval_batch_size)
         return ArrayData(
             loaded.train,
@@ -233,6 +233,6 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
 
 
 def _first_input(rows: BatchDataset) -> Tensor:
-    """Return a batch of one row, from which the summary of a network's layers is made."""
+    """Make a batch of one row, from which the summary of a network's layers is made."""
     inputs, _ = rows[np.arange(1)]
     return inputs if isinstance(inputs, Tensor) else torch.zeros(1, inputs.matrix.shape[1])
