@@ -27,14 +27,14 @@ OFFLINE = "DLRUN_OFFLINE"  # an environment variable
 
 
 def packaged_paths(path: str) -> list[Path]:
-    """Return where a data file such as "ISLP/data/NYSE.csv" is in an installed package."""
+    """Find where a data file such as "ISLP/data/NYSE.csv" may be in an installed package."""
     package, _, inside = path.partition("/")
     spec = importlib.util.find_spec(package)  # found, not imported: that may take seconds
     return [Path(root, inside) for root in (spec and spec.submodule_search_locations) or ()]
 
 
 def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
-    """Return a file's path under its publisher's name, if a Python package ships it renamed."""
+    """Give a file its publisher's name, if a Python package ships the file renamed."""
     for name, path in packaged.items():
         if file.as_posix().endswith(f"/{path}"):
             return file.with_name(name)
@@ -42,7 +42,7 @@ def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
 
 
 def is_offline() -> bool:
-    """Return whether the environment variable `DLRUN_OFFLINE` forbids downloads."""
+    """Look whether the environment variable `DLRUN_OFFLINE` forbids downloads."""
     return os.environ.get(OFFLINE, "0") not in ("", "0")
 
 
@@ -61,9 +61,10 @@ def forbid_downloads() -> Iterator[None]:
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
-    """Return the path of a weights file. Raises DataError if it is damaged or cannot be downloaded.
+    """Find a weights file, or download it.
 
-    The file's name ends in the first digits of its SHA-256. `instead` is the hint if this fails.
+    The file's name ends in the first digits of its SHA-256. `instead` is the hint if the download
+    fails. Raises DataError if the file is damaged or cannot be downloaded.
     """
     path = folder / url.rpartition("/")[2]
     expected = (re.findall(r"-([0-9a-f]{8,})\.", path.name) or [""])[0]

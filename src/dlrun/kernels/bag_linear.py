@@ -40,8 +40,10 @@ class BagTensors(NamedTuple):
 class Bags:
     """Holds a batch of bags of words: rows of a binary CSR matrix (n_rows, width), not copied.
 
-    `row_indices` (batch,). With `binary` false the matrix has other values than 1, such as an
-    image's pixels. Raises IndexError if a row does not exist.
+    row_indices: the rows of the batch, (batch,).
+    binary: whether the matrix has no other values than 1. An image's pixels are others.
+
+    Raises IndexError if a row does not exist.
     """
 
     def __init__(
@@ -58,13 +60,13 @@ class Bags:
         return len(self.row_indices)
 
     def to(self, device: torch.device, **_: object) -> "Bags | BagTensors":
-        """Return the bags for the CPU, or copies on another device; Lightning calls this method."""
+        """Keep the bags for the CPU, or copy them to another device. Lightning calls `to`."""
         if device.type == "cpu":
             return self
         return BagTensors(*(part.to(device) for part in self.tensors() if part is not None))
 
     def tensors(self) -> BagTensors:
-        """Return copies of the batch's rows as tensors for torch."""
+        """Copy the batch's rows to tensors for torch."""
         rows = self.matrix[self.row_indices]
         columns = rows.tocsc()
         parts = [rows.indices, rows.indptr[:-1], columns.indices, columns.indptr[:-1]]
@@ -72,7 +74,7 @@ class Bags:
         return BagTensors(*(torch.from_numpy(part) for part in parts))
 
     def can_sum_compiled(self, weight: Tensor) -> bool:
-        """Return whether compiled code can sum rows of a weight (width, outputs) over the bags."""
+        """Decide whether compiled code can sum rows of a weight (width, outputs) over the bags."""
         return (
             self.binary
             and weight.device.type == "cpu"
@@ -84,7 +86,8 @@ class Bags:
     def sum_rows(self, numbers: Tensor, sums: Tensor, *, by_id: bool) -> None:
         """Write sums of rows of float32 `numbers` into `sums`: per bag, or with `by_id` per id.
 
-        Per bag (width, outputs) -> (batch, outputs); per id the reverse, into sums that are zeros.
+        Per bag, (width, outputs) becomes (batch, outputs). Per id, (batch, outputs) becomes
+        (width, outputs), and `sums` must be zeros.
         """
         arrays = self.matrix.indices, self.matrix.indptr, self.row_indices
         addresses = (array.ctypes.data for array in arrays)
@@ -93,7 +96,7 @@ class Bags:
 
 
 def sparse_from_bytes(rows: NDArray[np.uint8], scale: float) -> sparse.csr_matrix:
-    """Return a sparse float32 CSR matrix of byte rows (n_rows, width) divided by `scale`.
+    """Make a sparse float32 CSR matrix of byte rows (n_rows, width) divided by `scale`.
 
     Scipy's own conversion of a dense array takes five times as long.
     """
@@ -118,7 +121,7 @@ class BagLinear(nn.Module):
         nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
-        """Return (batch, out_features) for bags, or for a dense matrix (batch, in_features)."""
+        """Compute (batch, out_features) for bags, or for a dense matrix (batch, in_features)."""
         if isinstance(bags, Tensor):
             return bags @ self.weight + self.bias
         width = bags.matrix.shape[1] if isinstance(bags, Bags) else len(bags.id_starts)

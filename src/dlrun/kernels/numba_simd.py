@@ -59,7 +59,7 @@ def _own_settings() -> Iterator[None]:
 
 
 def _jit(function: Callable[..., object], *, cache: bool) -> Numba:
-    """Return numba's dispatcher of a function, which it compiles for each new types of arguments.
+    """Make numba's dispatcher of a function, which it compiles for each new types of arguments.
 
     Raises RuntimeError if there is to be a cache and its folder cannot be written.
     """
@@ -158,7 +158,7 @@ def vstore(_: Numba, array: Numba, index: Numba, vector: Numba) -> Numba:
 
 
 def _array_struct(context: Numba, builder: Builder, kind: Numba, array: Value) -> Value:
-    """Return the address and the size of an array, as `data` and `nitems`."""
+    """Take the address and the size of an array, as `data` and `nitems`."""
     return context.make_array(kind)(context, builder, array)
 
 
@@ -172,19 +172,19 @@ def _broadcast(builder: Builder, number: Value) -> Value:
 
 
 def _numba_form(write: llvm.Write) -> Callable[..., Value]:
-    """Return numba's form of a function that writes the LLVM code for some arguments."""
+    """Give a function that writes the LLVM code for some arguments the form that numba wants."""
     return lambda _, builder, __, arguments: write(builder, *arguments)
 
 
 @intrinsic
 def broadcast(_: Numba, number: Numba) -> Numba:
-    """Return a SIMD vector of LANES elements, each of which is the same float32 number."""
+    """Make a SIMD vector of LANES elements, each of which is the same float32 number."""
     return VECTOR(types.float32), _numba_form(_broadcast)
 
 
 @intrinsic
 def fma(_: Numba, a: Numba, b: Numba, c: Numba) -> Numba:
-    """Return `a * b + c` of three SIMD vectors, rounded once (fused multiply-add)."""
+    """Compute `a * b + c` of three SIMD vectors, rounded once (fused multiply-add)."""
 
     def write(builder: Builder, *vectors: Value) -> Value:
         return llvm.call_intrinsic(builder, "fma", *vectors)
@@ -194,7 +194,7 @@ def fma(_: Numba, a: Numba, b: Numba, c: Numba) -> Numba:
 
 @intrinsic
 def vclip(_: Numba, vector: Numba, limit: Numba) -> Numba:
-    """Return a SIMD vector with its numbers clipped to [-limit, limit]; NaN stays NaN."""
+    """Clip the numbers of a SIMD vector to [-limit, limit]; NaN stays NaN."""
 
     def write(builder: Builder, vector: Value, limit: Value) -> Value:
         high, low = _broadcast(builder, limit), _broadcast(builder, builder.fneg(limit))
@@ -207,7 +207,7 @@ def vclip(_: Numba, vector: Numba, limit: Numba) -> Numba:
 
 @intrinsic
 def simd_power_of_two(_: Numba, vector: Numba) -> Numba:
-    """Return 2.0 ** n for a SIMD vector of floats 1.5 * 2**23 + n, with n from -126 to 127."""
+    """Compute 2.0 ** n for a SIMD vector of floats 1.5 * 2**23 + n, with n from -126 to 127."""
 
     def write(builder: Builder, vector: Value) -> Value:
         shift, one = (ir.Constant(INTEGERS, [bits] * LANES) for bits in (23, 0x3F800000))
@@ -227,7 +227,7 @@ def _load_bits(builder: Builder, masks: Value, block: Value) -> Value:
 
 @intrinsic
 def sum_masked(_: Numba, bits: Numba, values: Numba) -> Numba:
-    """Return the sum, in double precision, of the values whose bit in a bit mask is set.
+    """Sum, in double precision, the values whose bit in a bit mask is set.
 
     Number i of `bits`, a uint16, has the bits of `values[ROWS_PER_BLOCK * i :]`.
     """

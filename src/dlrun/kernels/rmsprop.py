@@ -19,7 +19,7 @@ LANES = 16  # floats in the widest register
 
 
 def fits_one_pass(parameter: object) -> bool:
-    """Return whether OnePassRMSprop can update a parameter: float32, contiguous, on the CPU."""
+    """Decide whether OnePassRMSprop can update a parameter: float32, contiguous, on the CPU."""
     return (
         isinstance(parameter, Tensor)
         and parameter.device.type == "cpu"

@@ -111,7 +111,7 @@ def _solve(
     tolerance: float,
     dtype: Precision,
 ) -> LassoSolution:
-    """Return the solution at one penalty; `beta` is where the Newton steps begin."""
+    """Solve the lasso at one penalty; `beta` is where the Newton steps begin."""
     logits = compute_logits(columns, beta)
     all_columns = np.arange(beta.size - 1)
     scale = _best_scale(logits, y, penalty * l1_norm(beta))
@@ -149,7 +149,7 @@ def _solve(
 
 
 def _best_scale(logits: Vector, y: Vector, cost: float) -> float:
-    """Return the factor of the last solution that suits the new penalty, by two Newton steps."""
+    """Find the factor of the last solution that suits the new penalty, by two Newton steps."""
     if cost == 0:
         return 1.0
     scale = 1.0
@@ -172,7 +172,7 @@ def _minimise_model(
     weight: Vector,
     penalty: float,
 ) -> Vector:
-    """Return the beta that nearly minimises the model; `residual` becomes the model's, in place."""
+    """Find the beta that nearly minimises the model; `residual` becomes the model's, in place."""
     total = float(weight.sum())
     new = beta.copy()
     row_weights = weight.astype(residual.dtype, copy=False)  # in the precision of the residuals
@@ -197,7 +197,7 @@ def _minimise_model(
 def _extrapolate(
     history: list[tuple[Vector, Vector]], weight: Vector, penalty: float
 ) -> tuple[Vector, Vector]:
-    """Return the model's best point in the span of the last sweeps' moves, or the last point."""
+    """Find the model's best point in the span of the last sweeps' moves, or the last point."""
     # By `einsum`, not `@`: the order in which BLAS sums may depend on the number of threads.
     beta, residual = history[-1]
     moves = np.diff([beta for beta, _ in history], axis=0)
@@ -245,7 +245,7 @@ def csr_to_columns(X: sparse.csr_matrix) -> BinaryColumns:
 
 @jit_inner
 def _column_sum(columns: BinaryColumns, values: RowValues, j: int) -> float:
-    """Return the sum of `values` (n_rows,) over the rows of column j."""
+    """Sum `values` (n_rows,) over the rows of column j."""
     # Eight partial sums: one alone would wait for each addition to finish before the next.
     rows = columns.rows[columns.starts[j] : columns.starts[j + 1]]
     a = b = c = d = e = f = g = h = 0.0
@@ -290,7 +290,7 @@ def _add_in_rows_of_column(
 
 @jit_inner
 def _soft_threshold(value: float, threshold: float) -> float:
-    """Return a value moved towards 0 by the threshold, at most to 0."""
+    """Move a value towards 0 by the threshold, at most to 0."""
     if value > threshold:
         return value - threshold
     if value < -threshold:
@@ -300,7 +300,7 @@ def _soft_threshold(value: float, threshold: float) -> float:
 
 @jit_kernel
 def column_sums(columns: BinaryColumns, values: RowValues, chosen: Indices) -> Vector:
-    """Return, for each chosen column, the sum of `values` over the rows where the column is one."""
+    """Sum `values`, for each chosen column, over the rows where the column is one."""
     sums = np.empty(chosen.size)
     for q in range(chosen.size):
         sums[q] = _column_sum(columns, values, chosen[q])
@@ -309,7 +309,7 @@ def column_sums(columns: BinaryColumns, values: RowValues, chosen: Indices) -> V
 
 @jit_kernel
 def compute_logits(columns: BinaryColumns, beta: Vector) -> Vector:
-    """Return each row's logit, (n_rows,): columns times coefficients, plus intercept `beta[-1]`."""
+    """Compute each row's logit, (n_rows,): columns times coefficients, plus `beta[-1]`."""
     sums, ones = np.full(columns.n_rows, beta[-1]), np.ones(columns.n_rows)
     for j in range(beta.size - 1):
         if beta[j] != 0.0:

@@ -43,12 +43,14 @@ class TensorBatches:
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]
 
     def first(self, rows: int) -> Self:
+        """Return the first rows alone."""
         part = copy.copy(self)
         part.inputs = self.inputs[:rows]
         part.targets = self.targets[:rows]
         return part
 
     def arrays(self) -> list[Array]:
+        """Return the arrays of inputs and targets."""
         return [self.inputs.numpy(), self.targets.numpy()]
 
 
