@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from dlrun.data.contents import hash_file
-from dlrun.data.dataset_types import DataOrigin, Dataset, RemoteFile, Source
+from dlrun.data.datasets_and_sources import DataOrigin, Dataset, RemoteFile, Source
 from dlrun.data.download import download_file, obtain_weights
+from dlrun.data.file_hashes import hash_file
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Patch, until

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.dataset_types import Config, ReadContext
+from dlrun.data.datasets_and_sources import Config, ReadContext
 from dlrun.data.download import lock_while_writing
 from dlrun.system.files import open_new_file, open_regular_file
 

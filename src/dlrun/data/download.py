@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlrun.data.contents import hash_file
+from dlrun.data.file_hashes import hash_file
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import hold_file_lock

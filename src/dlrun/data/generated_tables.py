@@ -11,7 +11,7 @@ from dlrun.config.data_sections import (
     DataConfig,
     TradingDaysDataConfig,
 )
-from dlrun.data.dataset_types import ReadContext
+from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.text_files import Record
 
 SAMPLE_ROWS = 300

@@ -12,7 +12,7 @@ from scipy import sparse
 from dlrun.config.data_sections import DataConfig, ReviewsDataConfig, TextsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
-from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.splits import (
     LabelledRows,
     RowContents,

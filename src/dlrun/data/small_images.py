@@ -20,7 +20,7 @@ from dlrun.config.data_sections import (
 )
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
-from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.splits import (
     LabelledRows,
     RowContents,
@@ -148,7 +148,7 @@ def read_own_images(context: ReadContext[OwnImagesDataConfig]) -> Prepared:
         files = user_data.list_files_by_class(path, warnings, photographs.SUFFIXES)
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         stream = photographs.iterate_photographs(
-            [file for _, file in files], crop_to_square, smallest=4 * SIDE
+            [file for _, file in files], resize_middle_square, smallest=4 * SIDE
         )
         progress = context.screen.progress(f"reading {path.name}", len(files), "images")
         with progress as bar, closing(stream):
@@ -170,7 +170,7 @@ def read_own_images(context: ReadContext[OwnImagesDataConfig]) -> Prepared:
     return _to_arrays(train, test, **lists, **rows.names_of_test_rows(is_test, config))
 
 
-def crop_to_square(image: Image.Image) -> NDArray[np.uint8]:
+def resize_middle_square(image: Image.Image) -> NDArray[np.uint8]:
     """Resize an image's largest centred square to the network's input (3, 32, 32)."""
     square = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)

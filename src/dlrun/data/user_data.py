@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dlrun.config.data_sections import OwnDataConfig, TextsDataConfig
-from dlrun.data.contents import hash_contents, hash_file
+from dlrun.data.file_hashes import hash_contents, hash_file
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, ErrorCollector
 

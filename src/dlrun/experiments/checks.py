@@ -36,7 +36,9 @@ def merge_experiment_config(experiment: AnyExperiment, options: RunOptions) -> C
     return read_and_merge_layers([experiment.shipped.layer, *options.config, *options.values])
 
 
-def check_new_run(experiment: Experiment[C], options: RunOptions, *, is_local: bool) -> C | None:
+def checked_config_of_new_run(
+    experiment: Experiment[C], options: RunOptions, *, is_local: bool
+) -> C | None:
     """Check a new run, and return its config; a dry run prints the config and returns None.
 
     Raises ConfigError with every error of the config, then DlrunError with all else that is wrong:

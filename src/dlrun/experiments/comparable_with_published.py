@@ -13,7 +13,7 @@ from dlrun.config.sections import (
     RangeOfRuns,
 )
 from dlrun.config.yaml_loader import format_setting
-from dlrun.data.dataset_types import GENERATED
+from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.experiments.experiment import C, Experiment
 from dlrun.runs.results import ComparisonWithPublished, Results
 

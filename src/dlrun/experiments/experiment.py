@@ -23,7 +23,7 @@ from dlrun.config.sections import (
 )
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, Values
-from dlrun.data.dataset_types import Dataset
+from dlrun.data.datasets_and_sources import Dataset
 from dlrun.errors import DlrunError, name_and_first_line
 from dlrun.experiments.shipped_config import ShippedConfig
 from dlrun.system.library_imports import import_matplotlib

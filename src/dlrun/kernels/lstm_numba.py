@@ -34,7 +34,7 @@ from dlrun.kernels.numba_simd import (
     fma,
     jit_inner,
     jit_kernel,
-    simd_power_of_two,
+    power_of_two_of_shifted,
     vclip,
     vload,
     vstore,
@@ -98,7 +98,7 @@ def sigmoid(x: Vector) -> Vector:
     p = fma(p, r, broadcast(f32(5.0000001201e-1)))
     one = broadcast(f32(1))
     p = fma(p, r * r, r) + one
-    return one / fma(p, simd_power_of_two(shifted), one)
+    return one / fma(p, power_of_two_of_shifted(shifted), one)
 
 
 @jit_inner

@@ -67,7 +67,7 @@ def l1_norm(beta: Vector) -> float:
     return float(np.abs(beta).sum())
 
 
-def logistic_loss(logits: Vector, y: Vector) -> tuple[float, Vector, Vector]:
+def logistic_loss_and_derivatives(logits: Vector, y: Vector) -> tuple[float, Vector, Vector]:
     """Compute the loss, and each row's gradient p - y and curvature p (1 - p), (n_rows,) each."""
     exp_minus_abs = np.exp(-np.abs(logits))
     loss = float(np.sum(np.log1p(exp_minus_abs) + np.maximum(logits, 0.0) - y * logits))

@@ -42,7 +42,7 @@ from dlrun.lasso.logistic_lasso import (
     Vector,
     dual_objective,
     l1_norm,
-    logistic_loss,
+    logistic_loss_and_derivatives,
 )
 
 SWEEPS = 9  # sweeps over the columns per Newton step: two cycles of HISTORY, and one to re-sparsify
@@ -119,7 +119,7 @@ def _solve(
     previous = np.inf
     iterations = 0
     while True:
-        loss, residual, weight = logistic_loss(logits, y)
+        loss, residual, weight = logistic_loss_and_derivatives(logits, y)
         norm = l1_norm(beta)
         value = loss + penalty * norm
         gradient = column_sums(columns, residual.astype(dtype, copy=False), all_columns)
@@ -139,7 +139,9 @@ def _solve(
         # Backtrack; the full step nearly always does. If none does, no decrease ends the penalty.
         while step > 1e-6:
             trial = new if step == 1.0 else beta + step * (new - beta)
-            objective = logistic_loss(logits + step * change, y)[0] + penalty * l1_norm(trial)
+            objective = logistic_loss_and_derivatives(logits + step * change, y)[
+                0
+            ] + penalty * l1_norm(trial)
             if objective <= value + 1e-4 * step * slope:
                 beta, logits = trial, logits + step * change
                 break
@@ -154,13 +156,14 @@ def _best_scale(logits: Vector, y: Vector, cost: float) -> float:
         return 1.0
     scale = 1.0
     for _ in range(2):
-        _, residual, weight = logistic_loss(scale * logits, y)
+        _, residual, weight = logistic_loss_and_derivatives(scale * logits, y)
         slope = float(np.sum(residual * logits)) + cost
         scale -= slope / max(float(np.sum(weight * logits**2)), 1e-300)
     if scale <= 0:
         return 1.0
-    better = logistic_loss(scale * logits, y)[0] + cost * scale < logistic_loss(logits, y)[0] + cost
-    return scale if better else 1.0
+    scaled = logistic_loss_and_derivatives(scale * logits, y)[0] + cost * scale
+    unscaled = logistic_loss_and_derivatives(logits, y)[0] + cost
+    return scale if scaled < unscaled else 1.0
 
 
 def _minimise_model(

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dlrun.kernels.bag_linear import Bags, BagTensors
+from dlrun.kernels.bag_linear import BagOfWordsBatch, BagOfWordsTensors
 from dlrun.kernels.batch_parts import FastDropout
 
 
@@ -35,7 +35,7 @@ class DenseNetwork(nn.Module):
             layers += [nn.ReLU(), *map(FastDropout, dropout[place : place + 1]), layer]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, rows: Tensor | Bags | BagTensors) -> Tensor:
+    def forward(self, rows: Tensor | BagOfWordsBatch | BagOfWordsTensors) -> Tensor:
         """Compute the outputs (batch, outputs) of rows (batch, ...), or (batch,) for one output."""
         outputs: Tensor = self.layers(rows.flatten(1) if isinstance(rows, Tensor) else rows)
         return outputs.squeeze(-1)

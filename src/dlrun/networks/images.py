@@ -16,7 +16,7 @@ from dlrun.data.small_images import (
     SIDE,
     LabelledImages,
     SmallImages,
-    crop_to_square,
+    resize_middle_square,
     to_digit,
 )
 from dlrun.data.splits import RowIndices, make_split, split_off_validation
@@ -31,7 +31,7 @@ from dlrun.networks.network_implementation import LoadedData, NetworkImplementat
 from dlrun.runs.run import Run
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
-from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
+from dlrun.training.array_batches import BagBatches, BatchDataset, TensorBatches
 
 C = TypeVar("C", bound=ConvolutionalConfig | DigitsConfig)
 SCALE = 255  # divides the bytes of an image
@@ -137,7 +137,7 @@ class ConvolutionalImplementation(ImageNetworkImplementation[ConvolutionalConfig
     """Trains a convolutional network on small colour images."""
 
     side = SIDE
-    to_input = staticmethod(crop_to_square)
+    to_input = staticmethod(resize_middle_square)
 
     def build(self, config: ConvolutionalConfig, assets: NetworkAssets) -> ConvNet:
         model = config.model

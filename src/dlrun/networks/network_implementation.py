@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.data.array_cache import fingerprint_arrays
-from dlrun.data.dataset_types import DataOrigin
+from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.data.split import Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
 from dlrun.experiments.implementation import Implementation, NetworkAssets
-from dlrun.experiments.keep_predictions import keep_test_predictions
-from dlrun.networks.layers import describe_layers
+from dlrun.experiments.save_predictions import save_test_predictions
+from dlrun.networks.layer_summary import describe_layers
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
@@ -33,7 +33,7 @@ from dlrun.runs.run import ASSETS, Run
 from dlrun.runs.shown_results import too_good_by_test_rows
 from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
-from dlrun.training.data import ArrayData, BatchDataset, limit_rows
+from dlrun.training.array_batches import ArrayData, BatchDataset, limit_rows
 from dlrun.training.objective import TrainingObjective, classification
 from dlrun.training.weights_files import load_weights, serialize_tensors
 
@@ -167,7 +167,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         run.keep(WEIGHTS, serialize_tensors(result.module.network.state_dict()))
         with run.phase("predictions"):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
-            keep_test_predictions(run, config.predictions, predictions, loaded.describe)
+            save_test_predictions(run, config.predictions, predictions, loaded.describe)
         test_metrics = predictions.test_metrics if predictions else {}
         train_labels = loaded.train.targets.numpy()
         return Results(

@@ -16,9 +16,9 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from dlrun.data import photographs
-from dlrun.data.contents import hash_contents
-from dlrun.data.dataset_types import DataOrigin
+from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.data.download import is_offline, with_published_name
+from dlrun.data.file_hashes import hash_contents
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.comparable_with_published import changes_that_affect_results
@@ -26,7 +26,7 @@ from dlrun.experiments.implementation import Implementation
 from dlrun.experiments.photographs import BOOK_PHOTOGRAPHS, PhotographsConfig, PublishedLabels
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.networks import BUNDLED, pretrained
-from dlrun.networks.layers import describe_layers
+from dlrun.networks.layer_summary import describe_layers
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.plots import draw_contact_sheet
 from dlrun.runs.csv_tables import to_csv

@@ -18,13 +18,13 @@ from dlrun.experiments.text_common import (
     make_split_of_reviews,
     review_describer,
 )
-from dlrun.kernels.bag_linear import BagLinear, Bags
+from dlrun.kernels.bag_linear import BagLinear, BagOfWordsBatch
 from dlrun.kernels.lstm import LSTMLastState
 from dlrun.networks.dense import DenseNetwork
 from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
-from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
+from dlrun.training.array_batches import BagBatches, BatchDataset, TensorBatches
 
 N = TypeVar("N", bound=DenseTextConfig | LSTMConfig)
 
@@ -56,7 +56,7 @@ class TextNetworkImplementation(NetworkImplementation[N, TextAssets], Generic[N]
         """Make the network's inputs, and the labels, of the rows with these indices."""
 
     @abstractmethod
-    def inputs(self, config: N, texts: RaggedWordIds, width: int) -> Tensor | Bags:
+    def inputs(self, config: N, texts: RaggedWordIds, width: int) -> Tensor | BagOfWordsBatch:
         """Make the network's inputs of new texts; `width` is the number of word ids."""
 
     def predictor(self, run: Run, config: N) -> TextPredictor:
@@ -81,8 +81,8 @@ class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
         first = BagLinear(assets.width, hidden[0])
         return DenseNetwork(assets.width, hidden, [], outputs, first)
 
-    def inputs(self, config: DenseTextConfig, texts: RaggedWordIds, width: int) -> Bags:
-        return Bags(texts.bag_of_words(width), np.arange(len(texts)))
+    def inputs(self, config: DenseTextConfig, texts: RaggedWordIds, width: int) -> BagOfWordsBatch:
+        return BagOfWordsBatch(texts.bag_of_words(width), np.arange(len(texts)))
 
 
 class LSTMClassifier(nn.Module):

@@ -23,7 +23,7 @@ from dlrun.system.console import format_position
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.seeded_loaders import epoch_seed, seed_generators
 from dlrun.training.stage_metrics import PREDICTED_ROWS, join_predictions
-from dlrun.training.user_module import predictions_of_batch, values_by_column
+from dlrun.training.user_module_outputs import predictions_of_batch, values_by_column
 from dlrun.training.workarounds import begin_next_epoch_when_resumed
 
 

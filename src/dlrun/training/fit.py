@@ -27,17 +27,21 @@ from dlrun.system.accelerator import (
     select_accelerator,
 )
 from dlrun.system.console import pluralize
-from dlrun.training.data import ArrayData
-from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
+from dlrun.training.array_batches import ArrayData
+from dlrun.training.compare_device_with_cpu import (
+    GradientProbe,
+    StopAfterFirstGradients,
+    compare_with_cpu,
+)
 from dlrun.training.epoch_recorder import EpochRecorder, check_metrics_finite
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
-from dlrun.training.lightning_module import LightningNetwork, NetworkData
+from dlrun.training.lightning_network import LightningNetwork, NetworkData
 from dlrun.training.objective import TrainingObjective, choose_training_loss
 from dlrun.training.processes import FurtherProcesses
 from dlrun.training.seeded_loaders import SeededLoaders
 from dlrun.training.stage_metrics import epoch_columns, join_predictions, predict_rows
 from dlrun.training.trainer import make_trainer
-from dlrun.training.user_module import logged_names_by_column
+from dlrun.training.user_module_outputs import logged_names_by_column
 
 M = TypeVar("M", bound=pl.LightningModule)
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches

@@ -15,7 +15,7 @@ from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerCo
 from dlrun.config.yaml_loader import Values
 from dlrun.data.scaling import is_constant
 from dlrun.errors import ConfigError
-from dlrun.kernels.rmsprop import OnePassRMSprop, fits_one_pass
+from dlrun.kernels.rmsprop import OnePassRMSprop, can_use_one_pass_rmsprop
 
 MakeOptimizer = Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
@@ -33,7 +33,7 @@ def make_optimizer(
     match config.name:
         case "rmsprop":
             is_plain = not (config.momentum or config.weight_decay)
-            if is_plain and all(map(fits_one_pass, trained)):
+            if is_plain and all(map(can_use_one_pass_rmsprop, trained)):
                 return OnePassRMSprop(trained, **config.arguments)
             return torch.optim.RMSprop(trained, **config.arguments)
         case "adam":

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dlrun.config.network_sections import BatchLimit
 from dlrun.data.array_cache import Array
 from dlrun.data.splits import RowIndices
-from dlrun.kernels.bag_linear import Bags
+from dlrun.kernels.bag_linear import BagOfWordsBatch
 
 Loader = DataLoader[Any]
 
@@ -77,8 +77,8 @@ class BagBatches:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, indices: RowIndices) -> tuple[Bags, Tensor]:
-        bags = Bags(self.bags, self.rows[indices], binary=self.binary)
+    def __getitem__(self, indices: RowIndices) -> tuple[BagOfWordsBatch, Tensor]:
+        bags = BagOfWordsBatch(self.bags, self.rows[indices], binary=self.binary)
         return bags, self.targets[torch.from_numpy(indices)]
 
     def first(self, rows: int) -> Self:

@@ -36,7 +36,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from dlrun.config.network_sections import Precision
 from dlrun.errors import first_line
 from dlrun.system.accelerator import DeviceComparison
-from dlrun.training.lightning_module import LightningNetwork
+from dlrun.training.lightning_network import LightningNetwork
 
 Measurements = dict[str, Tensor]  # the loss and the gradients, by the names that a message shows
 MeasureBatch = Callable[[str, "GradientProbe"], Measurements]  # on the named device

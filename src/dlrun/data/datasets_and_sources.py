@@ -15,8 +15,8 @@ from dlrun.config.data_sections import (
     count_held_out_rows,
 )
 from dlrun.data import user_data
-from dlrun.data.contents import hash_file
 from dlrun.data.download import download_file, packaged_paths
+from dlrun.data.file_hashes import hash_file
 from dlrun.data.text_files import DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.system.console import Screen

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.metrics import VALID
 from dlrun.runs.metrics_csv import LR
-from dlrun.training.data import ArrayData, Loader
+from dlrun.training.array_batches import ArrayData, Loader
 from dlrun.training.learning_rate import LearningRateSchedule
 from dlrun.training.objective import Loss, TrainingObjective
 from dlrun.training.stage_metrics import PREDICTED_ROWS, StageMetrics, predict_rows

@@ -1,4 +1,4 @@
-"""Describe the layers of a network in words."""
+"""Describe the layers of a network, and its number of parameters, in a table."""
 
 from torch import Tensor, nn
 

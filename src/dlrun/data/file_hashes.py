@@ -1,7 +1,4 @@
-"""Hash the contents of files.
-
-The hash of many files is remembered as long as their sizes and times stay the same.
-"""
+"""Hash the contents of files, and remember the hash as long as sizes and times stay the same."""
 
 import contextlib
 import hashlib
