@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ BACKOFF_SECONDS = 0.5  # wait before the second attempt; four times as long befo
 ATTEMPTS = 4
 TRANSIENT = (429, 500, 502, 503, 504)  # answers of a busy server
 OFFLINE = "DLRUN_OFFLINE"  # an environment variable
+_FORBIDDEN = ContextVar("downloads are forbidden", default=False)
 
 
 def packaged_paths(path: str) -> list[Path]:
@@ -42,22 +44,18 @@ def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
 
 
 def is_offline() -> bool:
-    """Look whether the environment variable `DLRUN_OFFLINE` forbids downloads."""
-    return os.environ.get(OFFLINE, "0") not in ("", "0")
+    """Look whether downloads are forbidden, by the environment or by `forbid_downloads`."""
+    return _FORBIDDEN.get() or os.environ.get(OFFLINE, "0") not in ("", "0")
 
 
 @contextlib.contextmanager
 def forbid_downloads() -> Iterator[None]:
-    """Forbid downloads in a `with` block, also to processes that begin in the block."""
-    before = os.environ.get(OFFLINE)
-    os.environ[OFFLINE] = "1"
+    """Forbid the downloads of a `with` block; the rest of the process may still download."""
+    before = _FORBIDDEN.set(True)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[OFFLINE]
-        else:
-            os.environ[OFFLINE] = before
+        _FORBIDDEN.reset(before)
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
