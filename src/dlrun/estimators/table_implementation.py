@@ -14,7 +14,7 @@ from dlrun.data.array_cache import Array
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
 from dlrun.estimators.table_model import FitArrays, FittedModel, TableModel
-from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.experiments.table_common import (

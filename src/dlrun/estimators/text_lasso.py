@@ -17,7 +17,7 @@ from dlrun.data.splits import split_off_validation
 from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DataError
 from dlrun.experiments import text_common
-from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.reviews import TextLassoConfig
 from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.experiments.text_common import TextAssets, TextPredictor

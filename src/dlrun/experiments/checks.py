@@ -12,8 +12,7 @@ from dlrun.config.validation import config_to_yaml, read_and_merge_layers
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, ErrorCollector, name_and_first_line
-from dlrun.experiments.experiment import AnyExperiment, C, Experiment
-from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.experiment import AnyExperiment, C, Experiment, Implementation
 from dlrun.experiments.saved_runs import config_of
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.folder import CONFIG, check_run_name, check_runs_folder_writable

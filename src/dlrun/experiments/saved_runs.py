@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dlrun.config.yaml_loader import Values, config_layer_from_values
 from dlrun.errors import DataError, DlrunError, name_and_first_line
-from dlrun.experiments.experiment import AnyExperiment, C, Experiment
+from dlrun.experiments.experiment import AnyExperiment, C, Experiment, Implementation, Network
 from dlrun.experiments.registry import find_experiment, shipped_config
 from dlrun.runs.folder import CONFIG
 from dlrun.runs.options import resolve_data_dir
@@ -21,7 +21,6 @@ from dlrun.system.console import Screen
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dlrun.experiments.implementation import Implementation, Network
     from dlrun.experiments.predictors import Input, Prediction, Predictor
     from dlrun.runs.predictions import Predictions
 
@@ -47,7 +46,7 @@ def changed_settings(run: Run) -> Values:
     return shipped_config(run.record.experiment).changed_values(run.record.config)
 
 
-def network_of(run: Run) -> "Network":
+def network_of(run: Run) -> Network:
     """Load a run's network in eval mode on the CPU; raise DlrunError if the run trained none."""
     return _call(run, lambda implementation, config: implementation.network(run, config))
 
@@ -98,7 +97,7 @@ def draw_again(run: Run) -> DrawnFigures:
     return _call(run, lambda implementation, config: implementation.draw(run, config))
 
 
-def _call(run: Run, use: "Callable[[Implementation[Any], Any], T]") -> T:
+def _call(run: Run, use: Callable[[Implementation[Any], Any], T]) -> T:
     """Use a run's implementation and config; any exception is a DataError: a file is damaged."""
     experiment = experiment_of(run)
     implementation = experiment.load_implementation()

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from dlrun.config.network_sections import LightningConfig
 from dlrun.data.datasets_and_sources import DataOrigin
-from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.plots import draw_learning_curves
 from dlrun.runs.folder import WEIGHTS

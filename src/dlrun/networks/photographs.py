@@ -22,7 +22,7 @@ from dlrun.data.file_hashes import hash_contents
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.comparable_with_published import changes_that_affect_results
-from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.photographs import BOOK_PHOTOGRAPHS, PhotographsConfig, PublishedLabels
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.networks import BUNDLED, pretrained
