@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dlrun import datasets
-from dlrun.kernels.bag_linear import BagLinear, Bags
+from dlrun.kernels.bag_linear import BagLinear, BagOfWordsBatch
 from dlrun.kernels.batch_parts import FastDropout
 from dlrun.kernels.lstm import LSTMLastState
 from dlrun.kernels.rmsprop import OnePassRMSprop
@@ -39,7 +39,7 @@ def bags():
     tell(
         "a layer on 512 bags, forward and backward",
         lambda: layer(torch.from_numpy(X[rows].toarray())).sum().backward(),
-        lambda: sparse_layer(Bags(X, rows)).sum().backward(),
+        lambda: sparse_layer(BagOfWordsBatch(X, rows)).sum().backward(),
         share,
     )
 

@@ -27,7 +27,7 @@ import dlrun
 from dlrun.api import Run
 from dlrun.experiments import registry
 from dlrun.lasso.logistic_lasso import unpack_linear_models
-from dlrun.training.data import EpochBatches
+from dlrun.training.array_batches import EpochBatches
 from tests.conftest import ROOT, python
 from tests.reproduction import lab
 

@@ -36,7 +36,7 @@ from dlrun.system.console import Screen, json_default, pluralize
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dlrun.experiments.implementation import Network
+    from dlrun.experiments.experiment import Network
     from dlrun.experiments.predictors import Input, Prediction, Predictor
     from dlrun.runs.predictions_csv import Predictions
 

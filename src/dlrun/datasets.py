@@ -26,7 +26,7 @@ from dlrun.config.data_sections import (
 )
 from dlrun.config.yaml_loader import Values, config_layers_from_settings
 from dlrun.data.array_cache import Array
-from dlrun.data.dataset_types import GENERATED, Config, ReadContext
+from dlrun.data.datasets_and_sources import GENERATED, Config, ReadContext
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import split_off_validation
 from dlrun.data.tables import Table

@@ -33,9 +33,8 @@ from dlrun.config.sections import (
     Reference,
     Section,
 )
-from dlrun.data.dataset_types import DataOrigin
-from dlrun.experiments.experiment import Argument, Experiment
-from dlrun.experiments.implementation import Implementation, NetworkAssets
+from dlrun.data.datasets_and_sources import DataOrigin
+from dlrun.experiments.experiment import Argument, Experiment, Implementation, NetworkAssets
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import Results
 from dlrun.runs.run import Run
@@ -43,12 +42,12 @@ from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
-    from dlrun.experiments.keep_predictions import keep_test_predictions
     from dlrun.experiments.predictors import ImagePredictor, Prediction, Predictor, RowPredictor
+    from dlrun.experiments.save_predictions import save_test_predictions
     from dlrun.networks.lightning_implementation import LightningImplementation
     from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
     from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues
-    from dlrun.training.data import TensorBatches
+    from dlrun.training.array_batches import TensorBatches
     from dlrun.training.objective import (
         TrainingObjective,
         classification,
@@ -58,22 +57,49 @@ if TYPE_CHECKING:
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
     "dlrun.runs.predictions_csv",
-    "dlrun.experiments.keep_predictions",
+    "dlrun.experiments.save_predictions",
     "dlrun.experiments.predictors",
-    "dlrun.training.data",
+    "dlrun.training.array_batches",
     "dlrun.training.objective",
     "dlrun.networks.network_implementation",
     "dlrun.networks.lightning_implementation",
 )
 
 __all__ = [
-    "AcceleratorChoice", "Argument", "DataOrigin", "Experiment", "ExperimentConfig", "Fraction",
-    "ImagePredictor", "Implementation", "LightningConfig", "LightningImplementation", "LiveRun",
-    "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkImplementation",
-    "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues", "Prediction",
-    "Predictor", "Reference", "Results", "RowPredictor", "Run", "Screen", "Section",
-    "TensorBatches", "TrainingObjective", "classification", "keep_test_predictions",
-    "make_optimizer", "regression",
+    "AcceleratorChoice",
+    "Argument",
+    "DataOrigin",
+    "Experiment",
+    "ExperimentConfig",
+    "Fraction",
+    "ImagePredictor",
+    "Implementation",
+    "LightningConfig",
+    "LightningImplementation",
+    "LiveRun",
+    "LoadedData",
+    "LocalPath",
+    "NetworkAssets",
+    "NetworkConfig",
+    "NetworkImplementation",
+    "OptimizerConfig",
+    "PositiveInt",
+    "PredictedClasses",
+    "PredictedValues",
+    "Prediction",
+    "Predictor",
+    "Reference",
+    "Results",
+    "RowPredictor",
+    "Run",
+    "Screen",
+    "Section",
+    "TensorBatches",
+    "TrainingObjective",
+    "classification",
+    "make_optimizer",
+    "regression",
+    "save_test_predictions",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dlrun.api import Run
 from dlrun.errors import ConfigError, DataError, DlrunError
-from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.experiment import Implementation
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke
 from tests.experiments.use import finished, moved, put

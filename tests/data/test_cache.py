@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlrun.data.array_cache import Prepared, fingerprint_arrays, load_or_prepare_arrays
-from dlrun.data.dataset_types import DataOrigin, ReadContext, Source
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext, Source
 from dlrun.system.console import Screen
 from tests.data.use import without_locks
 

@@ -3,6 +3,7 @@
 import functools
 import gzip
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from dlrun.data.contents import hash_file
-from dlrun.data.dataset_types import DataOrigin, Dataset, RemoteFile, Source
-from dlrun.data.download import download_file, obtain_weights
+from dlrun.data.datasets_and_sources import DataOrigin, Dataset, RemoteFile, Source
+from dlrun.data.download import download_file, forbid_downloads, obtain_weights
+from dlrun.data.file_hashes import hash_file
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.conftest import Patch, until
@@ -191,6 +192,15 @@ def test_offline_nobody_is_asked(server: Server, tmp_path: Path, monkeypatch: Pa
     assert caught.value.hint == REMEDY
     assert server.asked == [] == without_locks(tmp_path)
     monkeypatch.setenv("DLRUN_OFFLINE", "0")
+    fetch(f"{server.url}/file", tmp_path / "x.bin")
+
+
+def test_a_block_without_downloads_changes_nothing_outside(server: Server, tmp_path: Path) -> None:
+    before = dict(os.environ)
+    with forbid_downloads():
+        assert dict(os.environ) == before
+        with pytest.raises(DownloadError, match="downloads are off"):
+            fetch(f"{server.url}/file", tmp_path / "x.bin")
     fetch(f"{server.url}/file", tmp_path / "x.bin")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlrun.data import dataset_catalog, labelled_texts
-from dlrun.data.dataset_types import DataOrigin
+from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.system.console import Screen
 from tests.data.use import shipped_data, without_locks
 

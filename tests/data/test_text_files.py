@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.data import dataset_catalog
-from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.labelled_texts import read_own_texts
 from dlrun.data.text_files import DataWarnings, open_csv_table, read_text_file
 from dlrun.errors import ConfigError, DataError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.contents import CLOCK_SECONDS, hash_contents
+from dlrun.data.file_hashes import CLOCK_SECONDS, hash_contents
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import fingerprint_user_data, list_files_by_class, user_data_paths
 from dlrun.errors import ConfigError

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dlrun.config.yaml_loader import format_override, parse_set_overrides
-from dlrun.data.dataset_types import DataOrigin
+from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import NOT_THE_BOOKS, compare_with_published
 from dlrun.experiments.registry import find_experiment

@@ -4,7 +4,12 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors, sparse_from_bytes
+from dlrun.kernels.bag_linear import (
+    BagLinear,
+    BagOfWordsBatch,
+    BagOfWordsTensors,
+    sparse_from_bytes,
+)
 
 
 def matrix(rows: int, words: int) -> sparse.csr_matrix:
@@ -13,17 +18,17 @@ def matrix(rows: int, words: int) -> sparse.csr_matrix:
     return sparse.csr_matrix(sparse.vstack([bags, sparse.csr_matrix((1, words))]).toarray() > 0)
 
 
-def all_bags(bags: sparse.csr_matrix) -> Bags:
-    return Bags(bags, np.arange(bags.shape[0]))
+def all_bags(bags: sparse.csr_matrix) -> BagOfWordsBatch:
+    return BagOfWordsBatch(bags, np.arange(bags.shape[0]))
 
 
 @pytest.mark.parametrize("columns", [1, 3, 16, 20, 64, 65])
 def test_the_kernels_give_torchs_numbers_bit_for_bit(columns: int) -> None:
     torch.manual_seed(0)
     layer, weights = BagLinear(300, columns), torch.randn(150, columns)
-    bags = Bags(matrix(200, 300), np.random.default_rng(0).permutation(200)[:150])
+    bags = BagOfWordsBatch(matrix(200, 300), np.random.default_rng(0).permutation(200)[:150])
 
-    def train(batch: Bags | BagTensors) -> tuple[Tensor, Tensor]:
+    def train(batch: BagOfWordsBatch | BagOfWordsTensors) -> tuple[Tensor, Tensor]:
         layer.zero_grad()
         out = layer(batch)
         (out * weights).sum().backward()
@@ -38,7 +43,7 @@ def test_the_kernels_give_torchs_numbers_bit_for_bit(columns: int) -> None:
 def test_values_other_than_one_are_factors(kind: torch.dtype) -> None:
     torch.manual_seed(0)
     values = sparse.random(40, 30, density=0.2, format="csr", dtype=np.float32, random_state=0)
-    bags = Bags(values, np.arange(40)[::-2], binary=False)
+    bags = BagOfWordsBatch(values, np.arange(40)[::-2], binary=False)
     dense = torch.from_numpy(values.toarray()[bags.row_indices]).to(kind)
     layer, weights = BagLinear(30, 70).to(kind), torch.randn(20, 70).to(kind)
     found = []
@@ -63,7 +68,9 @@ def test_rows_of_bytes_become_sparse() -> None:
 
 
 def test_only_an_accelerator_gets_copies() -> None:
-    bags = Bags(sparse.csr_matrix([[1, 0, 1], [0, 0, 0], [0, 1, 1]]), np.array([2, 1, 0]))
+    bags = BagOfWordsBatch(
+        sparse.csr_matrix([[1, 0, 1], [0, 0, 0], [0, 1, 1]]), np.array([2, 1, 0])
+    )
     assert bags.to(torch.device("cpu")) is bags
     assert all(part.device.type == "meta" for part in bags.to(torch.device("meta"))[:4])
     parts = [part.tolist() for part in bags.tensors()[:4]]
@@ -71,10 +78,10 @@ def test_only_an_accelerator_gets_copies() -> None:
 
 
 def test_rows_and_words_that_are_not_there_are_refused() -> None:
-    assert len(Bags(matrix(4, 30), np.array([], np.int64))) == 0
+    assert len(BagOfWordsBatch(matrix(4, 30), np.array([], np.int64))) == 0
     for rows in ([4], [-1]):
         with pytest.raises(IndexError, match="of 4"):
-            Bags(matrix(4, 30), np.array(rows))
+            BagOfWordsBatch(matrix(4, 30), np.array(rows))
     bags = all_bags(matrix(4, 30))
     for batch in (bags, bags.tensors()):
         with pytest.raises(ValueError, match="bags of 30 words, 29 weights"):

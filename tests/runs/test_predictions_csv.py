@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics
 
 from dlrun.config.sections import WantedPredictions
-from dlrun.experiments.keep_predictions import keep_test_predictions
+from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, parse_predictions
 from tests.conftest import Patch
 from tests.runs.making import a_live_run
@@ -92,7 +92,7 @@ def test_the_worst_rows_come_first() -> None:
 def test_predictions_are_kept_if_the_config_says_so_or_they_are_few(
     tmp_path: Path, monkeypatch: Patch, wanted: WantedPredictions, rows: int, is_kept: bool
 ) -> None:
-    monkeypatch.setattr("dlrun.experiments.keep_predictions.MOST_ROWS", 2)
+    monkeypatch.setattr("dlrun.experiments.save_predictions.MOST_ROWS", 2)
     live_run = a_live_run(tmp_path / "run")
-    keep_test_predictions(live_run, wanted, classes([0] * rows, [0] * rows, [1.0] * rows), None)
+    save_test_predictions(live_run, wanted, classes([0] * rows, [0] * rows, [1.0] * rows), None)
     assert list(live_run.kept) == (["predictions.csv", "mistakes.json"] if is_kept else [])

@@ -18,7 +18,7 @@ from dlrun.experiments.registry import find_experiment
 from dlrun.runs.checkpoint import checkpoint_files
 from dlrun.runs.options import RunOptions
 from dlrun.system.library_settings import temporary_library_settings
-from dlrun.training.data import ArrayData, TensorBatches
+from dlrun.training.array_batches import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
 from tests.runs.making import a_live_run

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from dlrun.cli import options as opt
 from dlrun.data import dataset_catalog
-from dlrun.data.dataset_types import Dataset
+from dlrun.data.datasets_and_sources import Dataset
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments

@@ -12,7 +12,7 @@ from dlrun.cli import options as opt
 from dlrun.config.data_sections import UserDataExperimentConfig
 from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.yaml_loader import ConfigLayer, Values, config_layer_from_setting
-from dlrun.data.dataset_types import GENERATED
+from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
 from dlrun.experiments.registry import (

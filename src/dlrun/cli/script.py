@@ -10,7 +10,7 @@ from dlrun.cli import options as opt
 from dlrun.config.data_sections import SPLIT_SEED
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.yaml_loader import format_override
-from dlrun.data.dataset_types import GENERATED
+from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.errors import ConfigError
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.dataset_types import Config, ReadContext
+from dlrun.data.datasets_and_sources import Config, ReadContext
 from dlrun.data.download import lock_while_writing
 from dlrun.system.files import open_new_file, open_regular_file
 
@@ -25,7 +25,7 @@ Prepared = tuple[dict[str, Array], dict[str, list[str]]]
 
 
 def fingerprint_arrays(arrays: Iterable[Array]) -> str:
-    """Return a hash of the types, shapes and contents of arrays, in their order."""
+    """Hash the types, shapes and contents of arrays, in their order."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
@@ -38,7 +38,7 @@ def load_or_prepare_arrays(
     key: Sequence[object],
     prepare: Callable[[ReadContext[Config]], Prepared],
 ) -> Prepared:
-    """Return arrays and lists from a cache; prepare and save them if the key is missing.
+    """Load arrays and lists from a cache; prepare and save them if the key is missing.
 
     key: all that decides the arrays besides the source, its labels and the digests of its files.
     Generated data are prepared anew each time.
@@ -66,7 +66,7 @@ def load_or_prepare_arrays(
 
 
 def _read_cache(cache: Path) -> Prepared | None:
-    """Return the prepared arrays and lists in a file; None if it is missing or damaged."""
+    """Read the prepared arrays and lists in a file; None if it is missing or damaged."""
     try:
         # numpy compares the checksums.
         with open_regular_file(cache) as stream, np.load(stream, allow_pickle=False) as file:

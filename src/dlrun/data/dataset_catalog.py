@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from dlrun.config.data_sections import DataConfig
-from dlrun.data.dataset_types import GENERATED, Dataset, ReadContext, RemoteFile, Source
+from dlrun.data.datasets_and_sources import GENERATED, Dataset, ReadContext, RemoteFile, Source
 
 
 def lazy_reader(location: str) -> Callable[[ReadContext[DataConfig]], Any]:
@@ -26,7 +26,7 @@ def lazy_reader(location: str) -> Callable[[ReadContext[DataConfig]], Any]:
     return read
 
 
-def idx_files(url: str, digests: Iterable[str]) -> tuple[RemoteFile, ...]:
+def mnist_files(url: str, digests: Iterable[str]) -> tuple[RemoteFile, ...]:
     """Describe the four files of MNIST, or of data in its format, by their URL and MD5 digests."""
     names = "train-images-idx3 train-labels-idx1 t10k-images-idx3 t10k-labels-idx1".split()
     return tuple(
@@ -54,7 +54,7 @@ CIFAR100_ARCHIVE = RemoteFile(
     "md5",
     "eb9058c3a382ffc7106e4002c42a8d85",
 )
-MNIST_FILES = idx_files(
+MNIST_FILES = mnist_files(
     "https://ossci-datasets.s3.amazonaws.com/mnist",  # of torchvision's, the one with https
     (
         "6bbc9ace898e44ae57da46a324031adb",

@@ -6,10 +6,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlrun.data.contents import hash_file
+from dlrun.data.file_hashes import hash_file
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import hold_file_lock
@@ -24,17 +25,18 @@ BACKOFF_SECONDS = 0.5  # wait before the second attempt; four times as long befo
 ATTEMPTS = 4
 TRANSIENT = (429, 500, 502, 503, 504)  # answers of a busy server
 OFFLINE = "DLRUN_OFFLINE"  # an environment variable
+_FORBIDDEN = ContextVar("downloads are forbidden", default=False)
 
 
 def packaged_paths(path: str) -> list[Path]:
-    """Return where a data file such as "ISLP/data/NYSE.csv" is in an installed package."""
+    """Find where a data file such as "ISLP/data/NYSE.csv" may be in an installed package."""
     package, _, inside = path.partition("/")
     spec = importlib.util.find_spec(package)  # found, not imported: that may take seconds
     return [Path(root, inside) for root in (spec and spec.submodule_search_locations) or ()]
 
 
 def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
-    """Return a file's path under its publisher's name, if a Python package ships it renamed."""
+    """Give a file its publisher's name, if a Python package ships the file renamed."""
     for name, path in packaged.items():
         if file.as_posix().endswith(f"/{path}"):
             return file.with_name(name)
@@ -42,28 +44,25 @@ def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
 
 
 def is_offline() -> bool:
-    """Return whether the environment variable `DLRUN_OFFLINE` forbids downloads."""
-    return os.environ.get(OFFLINE, "0") not in ("", "0")
+    """Look whether downloads are forbidden, by the environment or by `forbid_downloads`."""
+    return _FORBIDDEN.get() or os.environ.get(OFFLINE, "0") not in ("", "0")
 
 
 @contextlib.contextmanager
 def forbid_downloads() -> Iterator[None]:
-    """Forbid downloads in a `with` block, also to processes that begin in the block."""
-    before = os.environ.get(OFFLINE)
-    os.environ[OFFLINE] = "1"
+    """Forbid the downloads of a `with` block; the rest of the process may still download."""
+    before = _FORBIDDEN.set(True)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[OFFLINE]
-        else:
-            os.environ[OFFLINE] = before
+        _FORBIDDEN.reset(before)
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
-    """Return the path of a weights file. Raises DataError if it is damaged or cannot be downloaded.
+    """Find a weights file, or download it.
 
-    The file's name ends in the first digits of its SHA-256. `instead` is the hint if this fails.
+    The file's name ends in the first digits of its SHA-256. `instead` is the hint if the download
+    fails. Raises DataError if the file is damaged or cannot be downloaded.
     """
     path = folder / url.rpartition("/")[2]
     expected = (re.findall(r"-([0-9a-f]{8,})\.", path.name) or [""])[0]

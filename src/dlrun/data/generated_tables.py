@@ -11,7 +11,7 @@ from dlrun.config.data_sections import (
     DataConfig,
     TradingDaysDataConfig,
 )
-from dlrun.data.dataset_types import ReadContext
+from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.text_files import Record
 
 SAMPLE_ROWS = 300
@@ -23,7 +23,7 @@ DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 
 def generate_rows(context: ReadContext[DataConfig]) -> list[list[Record]]:
-    """Return generated rows like those of the table Hitters or of the table NYSE.
+    """Generate rows like those of the table Hitters or of the table NYSE.
 
     The last of the numbers is predictable, and the categories follow each other in turn.
     """

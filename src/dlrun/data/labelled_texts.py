@@ -12,7 +12,7 @@ from scipy import sparse
 from dlrun.config.data_sections import DataConfig, ReviewsDataConfig, UserTextsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
-from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.splits import (
     LabelledRows,
     RowContents,
@@ -54,7 +54,7 @@ class ReviewPart:
 
     @property
     def contents(self) -> RowContents:
-        """Return what identifies the reviews, however their words are encoded."""
+        """Tell the reviews apart, however their words are encoded."""
         return RowContents(self.hashes, self.labels)
 
 
@@ -71,18 +71,18 @@ class Reviews:
 
     @property
     def width(self) -> int:
-        """Return the number of word ids: the size of the vocabulary plus the special ids."""
+        """Count the word ids: the vocabulary and the special ids."""
         return int(self.train.bags.shape[1])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text that word ids encode."""
+        """Join the words that word ids encode."""
         words = [*text_encoding.SPECIAL, *self.vocabulary]
         unknown = words[text_encoding.UNKNOWN]
         return " ".join(words[index] if index < len(words) else unknown for index in ids)
 
 
 def load_reviews(context: ReadContext[TextsConfig]) -> Reviews:
-    """Return the reviews or texts of a source; prepared ones are cached in the data folder."""
+    """Load the reviews or texts of a source; prepared ones are cached in the data folder."""
     config = context.config
     key = [config.num_words, config.id]
     arrays, lists = load_or_prepare_arrays(context, key, _prepare)
@@ -162,7 +162,6 @@ def _read_files(
 
 
 def read_generated_reviews(context: ReadContext[ReviewsDataConfig]) -> list[TextSource]:
-    """Return synthetic training reviews and test reviews."""
     sources = []
     for place, seed in (("train", context.seed), ("test", context.seed + 1)):
         texts, labels = generate_reviews(context.config.sample_reviews, seed)
@@ -186,7 +185,7 @@ def read_stanford_reviews(context: ReadContext[DataConfig]) -> list[TextSource]:
 
 
 def _number_texts(part: str, texts: Sequence[tuple[str, str]]) -> TextSource:
-    """Return texts with their labels as a source, in which they are known by their numbers."""
+    """Make a source of texts with their labels, which are known by their numbers."""
     numbered = enumerate(texts, start=1)
     rows = ((text, label, f"{part} {number}") for number, (text, label) in numbered)
     return TextSource(part, len(texts), rows)
@@ -216,7 +215,7 @@ _AGREE = 0.66  # share of the words of judgement that agree with the review's la
 
 
 def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
-    """Return synthetic reviews of 2 to 40 sentences and their labels, half of them positive."""
+    """Generate reviews of 2 to 40 sentences and their labels, half of them positive."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % 2).astype(np.int8)
     texts = []

@@ -47,7 +47,7 @@ class Photograph:
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Return the given files and all images in the given folders and their sub-folders, once each.
+    """Find the given files and all images in the given folders and their sub-folders, once each.
 
     Raises ConfigError if a path does not exist or a folder has no images, DataError if a folder
     cannot be listed.
@@ -68,15 +68,15 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def sample_photographs() -> list[Path]:
-    """Return the two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
+    """Find the two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
     names = "china.jpg", "flower.jpg"
     return [path for name in names for path in packaged_paths(f"sklearn/datasets/images/{name}")]
 
 
 def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Path]:
-    """Return the paths of ISLP's photographs, from a folder or an installed package.
+    """Find ISLP's photographs in a folder or an installed package.
 
-    `packaged`: the path in the package by the book's name. Raises DataError if any is missing.
+    `packaged` has the path in the package by the book's name. Raises DataError if any is missing.
     """
     photographs: dict[str, Path] = {}
     for name, path in packaged.items():
@@ -91,11 +91,13 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
 
 
 def read_photograph(path: Path, smallest: int = LARGE) -> Image.Image:
-    """Return an image file as RGB: upright, transparency on white, one frame of an animation.
+    """Read an image file as RGB: upright, transparency on white, one frame of an animation.
 
     smallest: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so many pixels,
-    which is several times faster and nearly the same picture; one of more than MAX_PIXELS in any
-    case. Raises DataError, which does not name the file, with the reason why it cannot be read.
+    which is several times faster and nearly the same picture. A JPEG of more than MAX_PIXELS is so
+    in any case.
+
+    Raises DataError, which does not name the file, with the reason why it cannot be read.
     """
     try:
         with open_regular_file(path) as file, Image.open(file, formats=FORMATS) as image:
@@ -121,7 +123,7 @@ def read_photograph(path: Path, smallest: int = LARGE) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return an image of any colour mode as RGB, transparency on white."""
+    """Convert an image of any colour mode to RGB, transparency on white."""
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip instead of scaling
         grey = np.asarray(image) / np.float32(257)
         return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).convert("RGB")
@@ -135,7 +137,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def encode_png(pixels: NDArray[np.uint8]) -> str:
     """Encode the pixels of a network's input, (height, width) or (3, height, width), as a PNG.
 
-    The PNG is returned in base64.
+    The PNG is text in base64.
     """
     stream = io.BytesIO()
     image = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
@@ -160,7 +162,7 @@ def iterate_photographs(
 
 
 def _load(file: Path, to_input: ToInput, smallest: int, with_thumbnail: bool) -> Photograph:
-    """Return the photograph in a file with its input, or with the reason why it has none."""
+    """Load the photograph in a file with its input, or with the reason why it has none."""
     try:
         photograph = read_photograph(file, smallest)
         pixels = to_input(photograph)
@@ -178,7 +180,7 @@ def _load(file: Path, to_input: ToInput, smallest: int, with_thumbnail: bool) ->
 
 
 def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
-    """Return the label predictions of a batch of photographs as JSON with exact floats."""
+    """Write the label predictions of a batch of photographs as JSON with exact floats."""
     rows = [
         (photograph.labels, photograph.error, b64encode(photograph.thumbnail or b"").decode())
         for photograph in batch
@@ -187,7 +189,7 @@ def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
 
 
 def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list[Photograph]:
-    """Return each photograph of a batch with its label predictions, read from packed JSON."""
+    """Read the label predictions of a batch of photographs from packed JSON."""
     return [
         Photograph(
             file,
@@ -200,7 +202,7 @@ def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list
 
 
 def prediction_table(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
-    """Return IMAGE_COLUMNS, and a row for each label of a photograph, or one with its error."""
+    """Make a table: IMAGE_COLUMNS, and a row for each label of a photograph or for its error."""
     rows: list[list[str | int | float]] = [[*IMAGE_COLUMNS]]
     for photograph in photographs:
         if photograph.error is not None:

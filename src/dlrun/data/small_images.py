@@ -20,7 +20,7 @@ from dlrun.config.data_sections import (
 )
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
-from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.splits import (
     LabelledRows,
     RowContents,
@@ -45,7 +45,7 @@ DIGIT_SIDE = 28  # pixels
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Holds the pixels of images as bytes (n_images, ...), and the class index of each."""
+    """Holds the pixels of images as bytes (n_images, ...), and the class index of each image."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -56,7 +56,6 @@ class LabelledImages:
 
     @property
     def contents(self) -> RowContents:
-        """Return what identifies the images."""
         return RowContents(self.hashes, self.labels)
 
 
@@ -72,7 +71,7 @@ class SmallImages:
 
 
 def make_images(context: ReadContext[DataConfig]) -> SmallImages:
-    """Return training and test images of a source, such as MNIST, CIFAR100 or a user's own.
+    """Load training and test images of a source, such as MNIST, CIFAR100 or a user's own.
 
     Raises DataError if a file is damaged or holds something else.
     """
@@ -86,12 +85,12 @@ def make_images(context: ReadContext[DataConfig]) -> SmallImages:
 
 
 def hash_images(pixels: NDArray[np.uint8]) -> RowHashes:
-    """Return a hash of each image's pixels (n_images,)."""
+    """Hash each image's pixels (n_images,)."""
     return np.array([hash_content(image.tobytes()) for image in pixels], np.int64)
 
 
 def _to_arrays(train: LabelledImages, test: LabelledImages, **lists: list[str]) -> Prepared:
-    """Return images and lists of texts in the form that `array_cache` saves."""
+    """Name the arrays of images as `array_cache` saves them, beside lists of texts."""
     arrays: dict[str, Array] = {}
     for part, images in (("train", train), ("test", test)):
         arrays[f"{part}_pixels"] = images.pixels
@@ -101,7 +100,7 @@ def _to_arrays(train: LabelledImages, test: LabelledImages, **lists: list[str]) 
 
 
 def read_cifar100(context: ReadContext[DataConfig]) -> Prepared:
-    """Return the images of CIFAR100's published archive.
+    """Read the images of CIFAR100's published archive.
 
     Raises DataError for any other archive: the files in it are pickles, which can run code.
     """
@@ -121,14 +120,14 @@ def read_cifar100(context: ReadContext[DataConfig]) -> Prepared:
 
 
 def _cifar100_images(content: dict[str, Any]) -> LabelledImages:
-    """Return the images in a file of CIFAR100; each row has its red, green, then blue pixels."""
+    """Make images of a file of CIFAR100; each row has its red, green, then blue pixels."""
     pixels = content["data"].reshape(-1, 3, SIDE, SIDE)
     labels = np.array(content["fine_labels"], np.int64)
     return LabelledImages(pixels, labels, hash_images(pixels))
 
 
 def read_generated_images(context: ReadContext[Cifar100DataConfig]) -> Prepared:
-    """Return generated images in CIFAR100's shape, or generated digits for MNIST's experiments."""
+    """Generate images in CIFAR100's shape, or digits in MNIST's."""
     generate = generate_images
     if isinstance(context.config, DigitsDataConfig):
         generate = generate_digits
@@ -139,7 +138,7 @@ def read_generated_images(context: ReadContext[Cifar100DataConfig]) -> Prepared:
 
 
 def read_own_images(context: ReadContext[UserImagesDataConfig]) -> Prepared:
-    """Return a user's own images, each as its centred square of 32x32 pixels."""
+    """Read a user's own images, each as its centred square of 32x32 pixels."""
     config = context.config
     warnings = context.warnings
     contents = bytearray()
@@ -149,7 +148,7 @@ def read_own_images(context: ReadContext[UserImagesDataConfig]) -> Prepared:
         files = user_data.list_files_by_class(path, warnings, photographs.SUFFIXES)
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         stream = photographs.iterate_photographs(
-            [file for _, file in files], crop_to_square, smallest=4 * SIDE
+            [file for _, file in files], resize_middle_square, smallest=4 * SIDE
         )
         progress = context.screen.progress(f"reading {path.name}", len(files), "images")
         with progress as bar, closing(stream):
@@ -171,14 +170,14 @@ def read_own_images(context: ReadContext[UserImagesDataConfig]) -> Prepared:
     return _to_arrays(train, test, **lists, **rows.names_of_test_rows(is_test, config))
 
 
-def crop_to_square(image: Image.Image) -> NDArray[np.uint8]:
-    """Return an image's largest centred square, resized to the network's input (3, 32, 32)."""
+def resize_middle_square(image: Image.Image) -> NDArray[np.uint8]:
+    """Resize an image's largest centred square to the network's input (3, 32, 32)."""
     square = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)
 
 
 def generate_images(count: int, seed: int) -> LabelledImages:
-    """Return synthetic images in CIFAR100's shape, (count, 3, 32, 32), and labels 0-99.
+    """Generate images in CIFAR100's shape, (count, 3, 32, 32), and labels 0-99.
 
     Each class has a colour and a stripe pattern of its own; noise hides part of both.
     """
@@ -212,7 +211,7 @@ def read_mnist_files(context: ReadContext[DataConfig]) -> Prepared:
 def _read_images_and_labels(
     context: ReadContext[DataConfig], images: Path, labels: Path
 ) -> LabelledImages:
-    """Return the images and labels in two files; raise DataError if they are not MNIST's form."""
+    """Read the images and labels in two files; raise DataError if they are not MNIST's form."""
     pixels = _read_idx_array(images, 3)
     class_indices = _read_idx_array(labels, 1)
     count = len(class_indices)
@@ -226,9 +225,10 @@ def _read_images_and_labels(
 
 
 def _read_idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Return the array of bytes in an idx file, which may be a gzip file.
+    """Read the array of bytes in an idx file, which may be a gzip file.
 
-    It begins with 0, 0, 8 (bytes follow), the number of dimensions, and each as a big-endian int32.
+    The file begins with 0, 0, 8 (bytes follow) and the number of dimensions. The length of each
+    dimension follows, as a big-endian int32.
     """
     try:
         content = read_unpacked(path, MOST_UNPACKED)
@@ -243,9 +243,9 @@ def _read_idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def to_digit(image: Image.Image) -> NDArray[np.uint8]:
-    """Return an image of a digit in MNIST's form: grey, (28, 28), light on black.
+    """Convert an image of a digit to MNIST's form: grey, (28, 28), light on black.
 
-    The whole image is shrunk or enlarged; one with a light background is inverted.
+    The whole image is shrunk or enlarged. An image with a light background is inverted.
     """
     grey = image.convert("L")
     if np.median(np.asarray(grey)) > 127:
@@ -254,7 +254,7 @@ def to_digit(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def generate_digits(count: int, seed: int) -> LabelledImages:
-    """Return synthetic digits in MNIST's shape (count, 28, 28), and their labels.
+    """Generate digits in MNIST's shape (count, 28, 28), and their labels.
 
     Pillow's own font is drawn in several sizes, near places and angles, and noise is added to
     its strokes; as in MNIST, most pixels are 0.

@@ -33,12 +33,11 @@ class Split(BaseModel):
     train_digest: str  # of the rows to which the model was fitted
 
     def digest_for(self, metric: str) -> str | None:
-        """Return the digest of the rows on which a metric was computed, by the metric's name."""
+        """Give the digest of the rows on which the metric of this name was computed."""
         if metric.startswith(TESTED):
             return self.test_digest
         return self.validation_digest if metric.startswith(VALID) else self.train_digest
 
     @property
     def division(self) -> Division:
-        """Return what divided the rows."""
         return Division(self.seed, self.fold, self.folds)

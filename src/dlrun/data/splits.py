@@ -18,7 +18,7 @@ from dlrun.config.data_sections import (
     count_held_out_rows,
 )
 from dlrun.data.array_cache import Array, Prepared, fingerprint_arrays
-from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.split import Split
 from dlrun.data.text_files import NAME_COLUMNS, DataWarnings, RowNames, RowPlace, names_of_places
 from dlrun.errors import ConfigError, DataError

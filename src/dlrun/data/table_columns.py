@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from dlrun.config.data_sections import HittersDataConfig, UserTableDataConfig
 from dlrun.config.yaml_loader import format_override
-from dlrun.data.dataset_types import ReadContext
+from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.text_files import Record, RowPlace
 from dlrun.errors import DataError, ErrorCollector
 from dlrun.system.console import cut, pluralize, shorten_list

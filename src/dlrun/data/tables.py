@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dlrun.config.data_sections import HittersDataConfig, TradingDaysDataConfig
 from dlrun.data.array_cache import Array, fingerprint_arrays
-from dlrun.data.dataset_types import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.scaling import mean_and_scale
 from dlrun.data.splits import (
     LabelledRows,

@@ -29,7 +29,7 @@ class _Allowance:
         self._read = stream.read
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes, or raise ReadError if these are more than are left."""
+        """Read the next `size` bytes, or raise ReadError if these are more than are left."""
         if not 0 <= size <= self.left:
             raise tarfile.ReadError(f"a header of more than {MOST_HEADER:,} bytes")
         self.left -= size

@@ -25,12 +25,12 @@ _SPACES = str.maketrans(dict.fromkeys(SPACES, " "))
 
 
 def split_words(text: str) -> list[str]:
-    """Return a text's words in lower case; punctuation, except the apostrophe, separates them."""
+    """Split a text into lower-case words; punctuation, except the apostrophe, separates them."""
     return [word for word in text.lower().translate(_SPACES).split(" ") if word]
 
 
 def make_binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
-    """Return a float32 CSR matrix (n_rows, width) with ones at the given columns of each row."""
+    """Make a float32 CSR matrix (n_rows, width) with ones at the given columns of each row."""
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_matrix((ones, columns, offsets), (len(offsets) - 1, width))
 
@@ -54,11 +54,10 @@ class RaggedWordIds:
         return len(self.offsets) - 1
 
     def review(self, index: int) -> NDArray[np.uint16]:
-        """Return the word ids of one text."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def bag_of_words(self, width: int) -> sparse.csr_matrix:
-        """Return which word ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
+        """Mark which word ids each text has in a binary float32 CSR matrix, (n_texts, width)."""
         columns = self.ids.astype(np.int32)
         small = np.ones(len(self.ids), np.int8)
         # A copy of the offsets: sum_duplicates compresses in place.
@@ -67,7 +66,7 @@ class RaggedWordIds:
         return make_binary_matrix(matrix.indices, matrix.indptr, width)
 
     def padded(self, length: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int16]:
-        """Return the last `length` word ids of each text, padded in front with 0, (n_rows, length).
+        """Take the last `length` word ids of each text, padded in front with 0, (n_rows, length).
 
         Ids are below 2**15: each is a positive int16.
         """
@@ -91,7 +90,6 @@ class NumberedTexts:
         self._lengths = array("q")
 
     def append(self, words: Sequence[str]) -> None:
-        """Add the words of a text."""
         self._numbers.append(0)
         self._numbers.extend(map(self.words.__getitem__, words))
         self._lengths.append(1 + len(words))
@@ -99,10 +97,11 @@ class NumberedTexts:
     def encode(
         self, is_test: NDArray[np.bool_], num_words: int
     ) -> tuple[dict[str, Array], list[str]]:
-        """Return word ids, offsets and bags of words of all texts, by name, and the vocabulary.
+        """Encode all texts as word ids, offsets and bags of words, and find the vocabulary.
 
-        The vocabulary, the most frequent word first, has the words whose ids are below `num_words`.
-        Words are counted in the training texts; equally frequent ones stand in order of appearance.
+        The arrays have names. The vocabulary, the most frequent word first, has the words whose ids
+        are below `num_words`. Words are counted in the training texts; equally frequent ones stand
+        in order of appearance.
         """
         numbers = np.asarray(self._numbers)
         lengths = np.asarray(self._lengths)
@@ -124,7 +123,7 @@ class NumberedTexts:
 
 
 def _rank_by_frequency(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the numbers of words, the most frequent first, without 0, which begins a text."""
+    """Rank the numbers of words, the most frequent first, without 0, which begins a text."""
     counts = np.bincount(numbers)
     counts[0] = 0
     first = np.full(len(counts), len(numbers))  # where a number appears first

@@ -20,7 +20,7 @@ _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 class RowPlace(NamedTuple):
     """Says where a row was read: file, line (CSV only) and id.
 
-    line: from 1, the header; 0 of a file that is a row itself.
+    The header is line 1. The line of a file that is itself a row is 0.
     """
 
     file: Path
@@ -36,7 +36,7 @@ RowNames = dict[str, list[str]]  # by some of NAME_COLUMNS: `line` and perhaps `
 
 
 def names_of_places(places: Sequence[RowPlace | str], root: Path | None = None) -> RowNames:
-    """Return the names of the rows at these places, in words none; paths are relative to `root`."""
+    """Name the rows at these places. Generated rows have no names. Paths are relative to `root`."""
     in_files = [place for place in places if isinstance(place, RowPlace)]
     files = [place.file.relative_to(root or "").as_posix() for place in in_files if not place.line]
     columns = {
@@ -48,7 +48,7 @@ def names_of_places(places: Sequence[RowPlace | str], root: Path | None = None) 
 
 
 class Record(NamedTuple):
-    """Holds a row of a table: its cells by column, and where it is; a generated row, in words."""
+    """Holds the cells of a table's row, by column, and its place; a generated row has words."""
 
     cells: dict[str, str]
     place: RowPlace | str
@@ -58,7 +58,7 @@ CsvRow = tuple[dict[str, str], RowPlace]  # as a Record, always of a file
 
 
 class DataWarnings:
-    """Collects warnings about a user's data, of each kind only the first place."""
+    """Collects warnings about a user's data, only the first place of each kind."""
 
     def __init__(self) -> None:
         self._first: dict[str, object] = {}
@@ -68,12 +68,12 @@ class DataWarnings:
         self._first.setdefault(what, place)
 
     def lines(self) -> list[str]:
-        """Return the text of each kind of warning, with the first place."""
+        """Write a line for each kind of warning, with the first place."""
         return [f"{place}: {what}" for what, place in self._first.items()]
 
 
 def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None = None) -> str:
-    """Return the text of bytes in UTF-8; a line that is not is read as Latin-1 (Windows-1252).
+    """Decode bytes in UTF-8. A line that is not UTF-8 is read as Latin-1 (Windows-1252).
 
     Latin-1 is noted in `warnings`, with its place. Raises DataError for binary data and UTF-16.
     """
@@ -97,11 +97,13 @@ def open_csv_table(
 ) -> tuple[list[str], Iterator[CsvRow]]:
     """Open a CSV file, and return its column names and an iterator over its rows.
 
-    A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning. columns: those
-    needed, by the setting that names each. id_column: has the ids of the rows' places.
+    A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning.
 
-    Raises ConfigError if a column is missing or there are two, DataError, also when the rows are
-    read, if the file cannot be read.
+    columns: the columns that are needed, by the setting that names each.
+    id_column: the column with the ids of the rows' places.
+
+    Raises ConfigError if a column is missing or there are two. Raises DataError, also when the rows
+    are read, if the file cannot be read.
     """
     delimiter, header = _read_header(path, set(columns.values()))
     check_columns(path, header, columns)
@@ -109,7 +111,7 @@ def open_csv_table(
 
 
 def _read_header(path: Path, wanted: set[str]) -> tuple[str, list[str]]:
-    """Return the delimiter and the column names of a CSV file.
+    """Read the column names of a CSV file, and find its delimiter.
 
     The delimiter is that which gives all wanted columns, or else most columns.
     """

@@ -10,7 +10,7 @@ from dlrun.config.data_sections import (
     TradingDaysDataConfig,
     WeekdaysDataConfig,
 )
-from dlrun.data.dataset_types import ReadContext
+from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.scaling import is_constant
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Table, TargetsAndSplit, fingerprint_parts, hash_records

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dlrun.config.data_sections import UserDataConfig, UserTextsDataConfig
-from dlrun.data.contents import hash_contents, hash_file
+from dlrun.data.file_hashes import hash_contents, hash_file
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, ErrorCollector
 
@@ -40,9 +40,9 @@ def check_own_data(config: UserDataConfig) -> None:
 
 
 def user_data_paths(config: UserDataConfig) -> list[Path]:
-    """Return the path of a user's data, or the paths of its training and test parts.
+    """Find a user's data: one path, or those of the training and the test part.
 
-    They may be train/ and test/ in a folder; without sub-folders such a folder is a class.
+    The parts may be train/ and test/ in a folder. Such a folder without sub-folders is a class.
     """
     place = config.path
     if place is None:
@@ -54,7 +54,7 @@ def user_data_paths(config: UserDataConfig) -> list[Path]:
 
 
 def fingerprint_user_data(config: UserDataConfig, data_dir: Path) -> str:
-    """Return a hash of the contents of a user's own data, and of the settings to read them."""
+    """Hash the contents of a user's own data, and the settings to read them."""
     state: list[str] = []
     if isinstance(config, UserTextsDataConfig):
         state = [config.text_column, config.label_column]
@@ -63,7 +63,7 @@ def fingerprint_user_data(config: UserDataConfig, data_dir: Path) -> str:
 
 
 def hash_user_data(path: Path, data_dir: Path) -> str:
-    """Return the hash of a file, or of the names and contents of all files of a folder's classes.
+    """Hash a file, or the names and contents of all files of a folder's classes.
 
     A class may be a link to a folder.
     """
@@ -108,7 +108,7 @@ def list_files(folder: Path) -> Iterator[Path]:
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    """Return the visible folders in a folder, sorted; none if it does not exist.
+    """Find the visible folders in a folder, sorted; none if the folder does not exist.
 
     Raises DataError if the folder cannot be listed.
     """

@@ -14,9 +14,9 @@ from dlrun.data.array_cache import Array
 from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
 from dlrun.estimators.table_model import FitArrays, FittedModel, TableModel
-from dlrun.experiments.implementation import Implementation
-from dlrun.experiments.keep_predictions import keep_test_predictions
+from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.predictors import RowPredictor
+from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.experiments.table_common import (
     TableAssets,
     TableParts,
@@ -65,7 +65,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         stacked = {name: np.stack([fit.arrays[name] for fit in fits]) for name in fits[0].arrays}
         run.keep(MODEL, _pack(stacked))
         predictions = best_fit.predict(table.test)
-        keep_test_predictions(run, config.predictions, predictions, table.describe)
+        save_test_predictions(run, config.predictions, predictions, table.describe)
         _write_summary(run, table, parts, best_fit)
         extra: dict[str, object] = {"best_index": best, "train_rows": len(parts["train"])}
         if "coefficients" in best_fit.arrays:

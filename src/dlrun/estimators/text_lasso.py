@@ -17,9 +17,9 @@ from dlrun.data.splits import split_off_validation
 from dlrun.data.text_encoding import FIRST_WORD
 from dlrun.errors import DataError
 from dlrun.experiments import text_common
-from dlrun.experiments.implementation import Implementation
-from dlrun.experiments.keep_predictions import keep_test_predictions
+from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.reviews import TextLassoConfig
+from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.experiments.text_common import TextAssets, TextPredictor
 from dlrun.lasso import logistic_lasso
 from dlrun.lasso.logistic_lasso import Labels, LassoSolution, LinearModel
@@ -65,7 +65,7 @@ class TextLassoImplementation(Implementation[TextLassoConfig]):
         run.keep(COEFFICIENTS, logistic_lasso.pack_linear_models(models))
         run.keep(WORDS, to_csv([["word", "weight"], *_weights(chosen, reviews)]))
         describe = text_common.review_describer(reviews)
-        keep_test_predictions(run, config.predictions, predictions, describe)
+        save_test_predictions(run, config.predictions, predictions, describe)
         run.write_summary(
             f"data    {reviews.origin.text}\n"
             f"lambda  {format_metric(row['lambda'])} of {len(rows)}, by the validation accuracy\n"

@@ -13,11 +13,10 @@ from dlrun.experiments.experiment import AnyExperiment
 def divide_arguments(
     experiment: AnyExperiment, words: Sequence[str] | None
 ) -> tuple[list[str], ConfigLayer]:
-    """Separate an experiment's KEY=VALUE arguments from the others, returned as a config layer."""
+    """Separate an experiment's KEY=VALUE arguments from the others, which become a config layer."""
     takes_paths = experiment.argument is not None
 
     def is_override(word: str) -> bool:
-        """Return whether a word is KEY=VALUE, and not a file whose name has a `=`."""
         if not takes_paths:
             return "=" in word
         return re.match(r"[\w.]+=", word) is not None and not os.path.lexists(word)
@@ -28,9 +27,9 @@ def divide_arguments(
 
 
 def config_layer_of_arguments(experiment: AnyExperiment, words: Sequence[str]) -> ConfigLayer:
-    """Return an experiment's positional arguments as a config layer, such as the path of data.
+    """Make a config layer of an experiment's positional arguments, such as the path of data.
 
-    Raises UsageError for arguments if it takes none, and for several if it takes one.
+    Raises UsageError for arguments if the experiment takes none, and for several if it takes one.
     """
     if not words:
         return ConfigLayer({})

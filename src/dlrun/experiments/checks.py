@@ -12,8 +12,7 @@ from dlrun.config.validation import config_to_yaml, read_and_merge_layers
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DataError, DlrunError, ErrorCollector, name_and_first_line
-from dlrun.experiments.experiment import AnyExperiment, C, Experiment
-from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.experiment import AnyExperiment, C, Experiment, Implementation
 from dlrun.experiments.saved_runs import config_of
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.folder import CONFIG, check_run_name, check_runs_folder_writable
@@ -36,10 +35,12 @@ def merge_experiment_config(experiment: AnyExperiment, options: RunOptions) -> C
     return read_and_merge_layers([experiment.shipped.layer, *options.config, *options.values])
 
 
-def check_new_run(experiment: Experiment[C], options: RunOptions, *, is_local: bool) -> C | None:
+def checked_config_of_new_run(
+    experiment: Experiment[C], options: RunOptions, *, is_local: bool
+) -> C | None:
     """Check a new run, and return its config; a dry run prints the config and returns None.
 
-    Raises ConfigError with every error of the config, then DlrunError with all else that is wrong;
+    Raises ConfigError with every error of the config, then DlrunError with all else that is wrong:
     see `check_run_can_start`.
     """
     config = load_experiment_config(experiment, options)
@@ -67,9 +68,12 @@ def check_run_can_start(
 ) -> None:
     """Check what can be checked before a run begins; raise DlrunError with all that is wrong.
 
-    An experiment that is not dlrun's is imported. `is_local`: the run will use this machine's
-    accelerators. `reads_data`: the headers of tables are read. Raises FileNotFoundError if the
-    working folder, which a run records, was removed.
+    An experiment of another package is imported.
+
+    is_local: whether the run will use this machine's accelerators.
+    reads_data: whether the headers of tables are read.
+
+    Raises FileNotFoundError if the working folder, which a run records, was removed.
     """
     Path.cwd()
     collector = ErrorCollector()
@@ -130,7 +134,7 @@ def import_implementation_to_run(experiment: Experiment[C]) -> Implementation[C]
 
 
 def resumed_config(experiment: Experiment[C], run: Run, options: RunOptions) -> C:
-    """Return the config of a resumed run.
+    """Merge a run's config with the values that a resume changes.
 
     Raises ConfigError if a key changes that must not, DlrunError if there is nothing to resume.
     """

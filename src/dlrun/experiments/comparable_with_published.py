@@ -13,7 +13,7 @@ from dlrun.config.sections import (
     RangeOfRuns,
 )
 from dlrun.config.yaml_loader import format_setting
-from dlrun.data.dataset_types import GENERATED
+from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.experiments.experiment import C, Experiment
 from dlrun.runs.results import ComparisonWithPublished, Results
 
@@ -66,9 +66,9 @@ def compare_with_published(
 def _variant_with_values(
     variants: Sequence[PublishedVariant], changed: dict[str, object]
 ) -> PublishedVariant | None:
-    """Return the variant whose values are all among the changed ones, or None.
+    """Find the variant whose values are all among the changed ones.
 
-    Of several variants it is the one with the most values.
+    If several variants fit, the one with the most values is meant.
     """
     fitting = [
         variant
@@ -79,7 +79,7 @@ def _variant_with_values(
 
 
 def changes_that_affect_results(experiment: Experiment[C], config: C) -> dict[str, object]:
-    """Return a config's values that differ from the shipped ones and affect results, by key."""
+    """Find a config's values that differ from the shipped ones and affect results, by key."""
     values = config.model_dump(mode="json")
     neutral = NEUTRAL | experiment.neutral_keys
     if isinstance(config, DataExperimentConfig) and isinstance(config.data, DividedDataConfig):

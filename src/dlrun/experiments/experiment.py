@@ -1,12 +1,19 @@
-"""Define the class of an experiment: what can be run, declared without importing torch."""
+"""Define an experiment, which declares what can be run, and the base class of what runs it.
+
+No import of this module is slow: torch comes with the subclass of `Implementation`.
+"""
 
 import contextlib
 import functools
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
+
+from pydantic import BaseModel
 
 from dlrun.config.data_sections import DataConfig, DataExperimentConfig
 from dlrun.config.network_sections import (
@@ -23,14 +30,23 @@ from dlrun.config.sections import (
 )
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, Values
-from dlrun.data.dataset_types import Dataset
+from dlrun.data.datasets_and_sources import Dataset
 from dlrun.errors import DlrunError, name_and_first_line
 from dlrun.experiments.shipped_config import ShippedConfig
+from dlrun.runs.descriptions import describe_data
+from dlrun.runs.live_run import LiveRun
+from dlrun.runs.results import DrawnFigures, Results
+from dlrun.runs.run import Run
+from dlrun.system.console import Screen
 from dlrun.system.library_imports import import_matplotlib
 
-if TYPE_CHECKING:  # it imports what shows a run
-    from dlrun.experiments.implementation import Implementation
+if TYPE_CHECKING:  # slow, and `dlrun config` does without them
+    from torch import nn
 
+    from dlrun.experiments.predictors import Predictor
+    from dlrun.runs.predictions_csv import Predictions
+
+Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
 C = TypeVar("C", bound=ExperimentConfig)
 
 
@@ -48,7 +64,7 @@ OWN_DATA = Argument("data.path", "PATH", "Your data, a file or a folder.", is_li
 
 
 def count_steps(config: ExperimentConfig) -> int | None:
-    """Return how many epochs, or penalties of a lasso, a complete run has; None if unknown."""
+    """Count the epochs, or the penalties of a lasso, of a complete run; None if unknown."""
     match config:
         case LightningConfig():
             return config.trainer.max_epochs
@@ -127,7 +143,7 @@ class Experiment(Generic[C]):
         return validate_layer(self.config, layer, self.name, sources)
 
     def data_section(self, config: ExperimentConfig) -> DataConfig:
-        """Return the section `data` of a config of an experiment that has a data set."""
+        """Return the section `data` of a config. The experiment must have a data set."""
         assert isinstance(config, DataExperimentConfig)
         return config.data
 
@@ -136,9 +152,9 @@ class Experiment(Generic[C]):
         return self.stochastic or config.is_split_by_run_seed
 
     def keys_to_resume(self, settings: Values) -> frozenset[str]:
-        """Return the keys that a resume may change; settings: the run's, by dotted keys.
+        """Return the keys that a resume may change; `settings` are the run's, by dotted keys.
 
-        Rates that depend on the number of epochs allow no other number.
+        If the rates depend on the number of epochs, that number may not change.
         """
         keys = DATA_PLACES | self.changeable_keys
         by_epochs = settings.get("scheduler.name") in SCHEDULES_OVER_ALL_EPOCHS
@@ -150,6 +166,88 @@ class Experiment(Generic[C]):
 
 
 AnyExperiment: TypeAlias = Experiment[Any]
+
+
+class NetworkAssets(BaseModel, frozen=True):
+    """Holds what a network needs besides its weights, such as its labels; subclasses add fields.
+
+    A run saves its assets as assets.json and reads this file again when its network is used.
+    labels: the names of the classes; empty if the network does not classify.
+    """
+
+    labels: list[str] = []
+
+    def values(self) -> dict[str, object]:
+        """Return the fields of the assets that are not None, as JSON values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def of_run(cls, run: Run) -> Self:
+        """Return the assets of a run."""
+        return cls.model_validate(run.assets)
+
+
+class Implementation(ABC, Generic[C]):
+    """Defines how an experiment runs and how its runs are used; subclasses implement `run`.
+
+    The other methods serve the commands that use a finished run.
+    """
+
+    def __init__(self, experiment: Experiment[C]) -> None:
+        self.experiment = experiment
+
+    @property
+    def name(self) -> str:
+        """Return the name of the experiment."""
+        return self.experiment.name
+
+    def check(self, config: C) -> None:
+        """Check before a run begins what the config cannot; see `Experiment.checks_itself`."""
+
+    def load_data(self, config: C, data_dir: Path, screen: Screen) -> Any:
+        """Load the data set that a config names; download the files that are missing."""
+        dataset = self.experiment.data
+        assert dataset is not None
+        section = self.experiment.data_section(config)
+        return dataset.load(section, data_dir, config.split_seed, screen)
+
+    @abstractmethod
+    def run(self, config: C, run: LiveRun) -> Results:
+        """Run the experiment and write its files into run.folder."""
+
+    def title(self, run: Run) -> str:
+        """Return the title of a run's figures: experiment, seed, the folder's name, the data."""
+        data = describe_data(run.record)
+        return f"{self.name}, seed {run.record.seed}, run {run.name}\n{data}"
+
+    def draw(self, run: Run, config: C) -> DrawnFigures:
+        """Return a run's figures by their file names, drawn only from the files of the run."""
+        return {}
+
+    def network(self, run: Run, config: C) -> Network:
+        """Return a run's trained network, in eval mode, on the CPU."""
+        raise DlrunError(f"{self.name} trains no network")
+
+    def predictor(self, run: Run, config: C) -> "Predictor":
+        """Return a predictor for new inputs, with the run's own preprocessing."""
+        raise DlrunError(
+            f"{self.name} does not say how it predicts new input",
+            "its class would need the method `predictor` (dlrun.plugin.Predictor)",
+        )
+
+    def test(self, run: Run, config: C, data_dir: Path, screen: Screen) -> "Predictions":
+        """Predict the run's test set again."""
+        raise DlrunError(f"{self.name} does not test a saved run again")
+
+    def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> dict[str, object]:
+        """Return the changed settings with which published numbers are reproduced.
+
+        Missing data are downloaded. Raises DataError if that is impossible: the reason is shown,
+        and other experiments are reproduced.
+        """
+        if self.experiment.data is not None:
+            self.load_data(config, data_dir, screen)
+        return {}
 
 
 @contextlib.contextmanager
@@ -166,9 +264,6 @@ def loading(name: str, package: str) -> Iterator[None]:
 
 @functools.cache
 def _load_implementation(experiment: Experiment[C]) -> "Implementation[C]":
-    """Import and make the implementation of an experiment, once."""
-    from dlrun.experiments.implementation import Implementation
-
     if issubclass(experiment.config, LightningConfig):
         import_matplotlib()  # Lightning imports it
     with loading(experiment.name, experiment.package):

@@ -1,5 +1,6 @@
 """Take part in the training of a run that another process writes, on a further device."""
 
+import logging
 import os
 import threading
 import time
@@ -17,6 +18,8 @@ from dlrun.runs.run import Run
 def join_run(folder: Path) -> NoReturn:
     """Train the run of another process, whose folder it is, and end."""
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    # The first process writes the same warnings of libraries into the run's log.
+    logging.captureWarnings(True)
     run = Run.in_folder(folder)
     experiment = experiment_of(run)
     config = config_of(experiment, run)

@@ -57,7 +57,7 @@ class PhotographsConfig(ExperimentConfig):
         return find_book_photographs(data_dir / PHOTOGRAPHS, self.reference.packaged)
 
     def find_photographs(self, data_dir: Path) -> tuple[list[Path], str]:
-        """Return the photographs to classify, and in words where they are from."""
+        """Find the photographs to classify, and say in words where they are from."""
         if self.images:
             files = find_images(self.images)
             return files, pluralize(len(files), "file")
@@ -67,7 +67,6 @@ class PhotographsConfig(ExperimentConfig):
             return sample_photographs(), "two photographs that scikit-learn ships"
 
     def data_files(self, data_dir: Path) -> list[Path]:
-        """Return the photographs to classify."""
         files, _ = self.find_photographs(data_dir)
         return files
 

@@ -45,9 +45,10 @@ class Prediction:
 
 
 def read_input(value: Input, reads: str, text_column: str) -> Input:
-    """Return a user's input as the text, image or row that a predictor needs, or raise DlrunError.
+    """Check a user's input, and make of it what a predictor reads: a text, an image or a row.
 
-    A text may also be in a file, or in the column `text_column` of a row.
+    A text may also be in a file, or in the column `text_column` of a row. Raises DlrunError if the
+    input is of another kind.
     """
     if reads == "text" and isinstance(value, Mapping):
         if text_column not in value:
@@ -80,10 +81,10 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any]) -> list[Prediction]:
-        """Return a prediction for each input."""
+        """Predict each input, in order."""
 
     def ranked(self, probabilities: NDArray[np.float64]) -> Labelled:
-        """Return the class names with their probabilities (classes,), the most probable first."""
+        """Name the classes with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
         return [(self.labels[index], float(probabilities[index])) for index in order]
 
@@ -105,13 +106,13 @@ class ImagePredictor(Predictor):
     smallest: int = photographs.LARGE
 
     def predict(self, inputs: Sequence[str | Path]) -> list[Prediction]:
-        """Return a prediction for each image file, or the error if it cannot be read."""
+        """Predict each image file. A file that cannot be read gets its error."""
         files = [Path(file) for file in inputs]
         batch = list(photographs.iterate_photographs(files, self.to_input, smallest=self.smallest))
         return [Prediction(photo.labels, error=photo.error) for photo in self.label(batch)]
 
     def label(self, batch: Sequence[Photograph]) -> list[Photograph]:
-        """Return photographs with their labels in place of their pixels."""
+        """Put its labels into each photograph, in place of its pixels."""
         readable = [photo.pixels for photo in batch if photo.error is None]
         rows = iter(self.probabilities(readable) if readable else ())
         return [
@@ -139,7 +140,7 @@ class RowPredictor(Predictor):
     labels: Sequence[str] = ()
 
     def predict(self, inputs: Sequence[Mapping[str, object]]) -> list[Prediction]:
-        """Return a prediction for each row, or the error if it cannot be predicted."""
+        """Predict each row. A row that cannot be predicted gets its error."""
         read = [self._read(row) for row in inputs]
         arrays = [row for row in read if not isinstance(row, Prediction)]
         outputs = iter(self.infer(np.stack(arrays)) if arrays else ())
@@ -148,7 +149,7 @@ class RowPredictor(Predictor):
         ]
 
     def _read(self, row: Mapping[str, object]) -> Array | Prediction:
-        """Return the model's input for a row, or a Prediction with the reason why it has none."""
+        """Make the model's input of a row, or a Prediction with the reason why the row has none."""
         if missing := [name for name in self.columns if name not in row]:
             return Prediction(error=f"no column {missing[0]!r}")
         texts = {name: "" if row[name] is None else str(row[name]) for name in self.columns}

@@ -70,28 +70,26 @@ def _find_installed() -> _Installed:
 
 
 def experiment_names() -> list[str]:
-    """Return the name of every installed experiment, sorted."""
     return list(_find_installed().shipped)
 
 
 def shipped_configs() -> list[ShippedConfig]:
-    """Return the shipped YAML files of every installed experiment, sorted by name."""
     return list(_find_installed().shipped.values())
 
 
 def experiments_with_published_numbers() -> list[str]:
-    """Return the names of the experiments with published numbers, in the order of the book."""
+    """List the names of the experiments with published numbers, in the order of the book."""
     published = [shipped for shipped in shipped_configs() if shipped.has_published_numbers]
     return [shipped.name for shipped in sorted(published, key=lambda one: one.place_in_book)]
 
 
 def broken_experiment_messages() -> list[str]:
-    """Return a message for each installed experiment that cannot be used."""
+    """Say of each installed experiment that cannot be used why it cannot."""
     return _find_installed().problems
 
 
 def shipped_config(name: str) -> ShippedConfig:
-    """Return the shipped YAML files of an experiment; raise ConfigError if it is unknown."""
+    """Find the YAML files of an experiment; raise ConfigError if the experiment is unknown."""
     if found := _find_installed().shipped.get(name):
         return found
     raise ConfigError(

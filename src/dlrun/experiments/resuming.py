@@ -24,7 +24,7 @@ from dlrun.runs.shown_results import print_results_json
 
 
 def resume_command(run: Run) -> str | None:
-    """Return the command that continues a run, or None; of a finished run, in a new run."""
+    """Write the command that continues a run, or None. A finished run continues in a new run."""
     try:
         experiment = experiment_of(run)
     except DlrunError:  # not installed
@@ -48,8 +48,8 @@ def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
     """Begin a run that waits, or continue another; return the exit code and the run's folder.
 
     A finished run continues only with more epochs. A run continues in its own folder; with more
-    epochs than it was to have, in a new one. The values in the options can change only a few
-    other keys. Without a data folder in the options, the run's own is used.
+    epochs than it was to have, in a new folder. The values in the options can change only a few
+    other keys. If the options name no data folder, the run's own is used.
     """
     folder = OutputFolder(find_run(run, resolve_runs_dir(options.runs_dir)))
     is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
@@ -66,7 +66,7 @@ def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
 
 
 def _with_data_dir_of_run(run: Run, options: RunOptions) -> RunOptions:
-    """Return the options with the data folder of a run, if they have none and it still exists."""
+    """Add the data folder of a run to options that name none, if the folder still exists."""
     recorded = run.record.data_dir
     if options.data_dir is not None or recorded is None or not Path(recorded).is_dir():
         return options

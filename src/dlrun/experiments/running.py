@@ -22,7 +22,7 @@ from dlrun.runs.shown_results import print_results, print_results_json
 
 def run_experiment(experiment: AnyExperiment, options: RunOptions) -> tuple[int, Path | None]:
     """Run an experiment, and return the exit code and the run's folder (None for a dry run)."""
-    config = checks.check_new_run(experiment, options, is_local=True)
+    config = checks.checked_config_of_new_run(experiment, options, is_local=True)
     if config is None:
         return 0, None
     return run_in_new_folder(experiment, config, options)

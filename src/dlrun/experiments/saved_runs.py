@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dlrun.config.yaml_loader import Values, config_layer_from_values
 from dlrun.errors import DataError, DlrunError, name_and_first_line
-from dlrun.experiments.experiment import AnyExperiment, C, Experiment
+from dlrun.experiments.experiment import AnyExperiment, C, Experiment, Implementation, Network
 from dlrun.experiments.registry import find_experiment, shipped_config
 from dlrun.runs.folder import CONFIG
 from dlrun.runs.options import resolve_data_dir
@@ -21,7 +21,6 @@ from dlrun.system.console import Screen
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dlrun.experiments.implementation import Implementation, Network
     from dlrun.experiments.predictors import Input, Prediction, Predictor
     from dlrun.runs.predictions_csv import Predictions
 
@@ -29,31 +28,31 @@ T = TypeVar("T")
 
 
 def experiment_of(run: Run) -> AnyExperiment:
-    """Return a run's experiment; raise ConfigError if it is not installed."""
+    """Find the experiment of a run; raise ConfigError if it is not installed."""
     return find_experiment(run.record.experiment)
 
 
 def config_of(experiment: Experiment[C], run: Run) -> C:
-    """Return the config of a run; raise ConfigError if its experiment has other keys now."""
+    """Validate the config of a run; raise ConfigError if its experiment has other keys now."""
     layer = config_layer_from_values(run.record.config, str(run.folder / CONFIG))
     return experiment.validate(layer)
 
 
 def changed_settings(run: Run) -> Values:
-    """Return the dotted keys that differ from the shipped config, with the run's values.
+    """Find the dotted keys that differ from the shipped config, with the run's values.
 
     Raises ConfigError if the experiment is not installed.
     """
     return shipped_config(run.record.experiment).changed_values(run.record.config)
 
 
-def network_of(run: Run) -> "Network":
-    """Return a run's network in eval mode on the CPU; raise DlrunError if the run trained none."""
+def network_of(run: Run) -> Network:
+    """Load a run's network in eval mode on the CPU; raise DlrunError if the run trained none."""
     return _call(run, lambda implementation, config: implementation.network(run, config))
 
 
 def predictor_of(run: Run) -> "Predictor":
-    """Return a run's predictor for new inputs; raise DlrunError if the run cannot predict."""
+    """Make a predictor for new inputs of a run; raise DlrunError if the run cannot predict."""
     run.check_has_result()
     return _call(run, lambda implementation, config: implementation.predictor(run, config))
 
@@ -63,11 +62,11 @@ def predict(
     inputs: "Input | Iterable[Input] | pd.DataFrame",
     text_column: str = "text",
 ) -> "list[Prediction]":
-    """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
+    """Predict texts, files (a Path) of texts or images, or rows of a table.
 
     A row is a mapping from columns to values, or one of a pandas DataFrame. The prediction of an
-    image or a row may be an error. text_column: of rows of which a text is read. Raises DlrunError
-    if the predictor does not read this kind of input.
+    image or a row may be an error. text_column: the column that has the text of a row. Raises
+    DlrunError if the predictor does not read this kind of input.
     """
     from dlrun.experiments.predictors import read_input  # slow: Pillow
 
@@ -94,11 +93,11 @@ def test_again(
 
 
 def draw_again(run: Run) -> DrawnFigures:
-    """Return a run's figures by their file names, drawn again from the run's files."""
+    """Draw a run's figures again from the files of the run. They are named by their files."""
     return _call(run, lambda implementation, config: implementation.draw(run, config))
 
 
-def _call(run: Run, use: "Callable[[Implementation[Any], Any], T]") -> T:
+def _call(run: Run, use: Callable[[Implementation[Any], Any], T]) -> T:
     """Use a run's implementation and config; any exception is a DataError: a file is damaged."""
     experiment = experiment_of(run)
     implementation = experiment.load_implementation()

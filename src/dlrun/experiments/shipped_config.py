@@ -42,29 +42,27 @@ class ShippedConfig:
 
     @property
     def yaml_file(self) -> Path:
-        """Return the path of the experiment's own YAML file."""
         return self.folder / f"{self.name}.yaml"
 
     @cached_property
     def text(self) -> str:
-        """Return the text of the experiment's own YAML file."""
         return self.yaml_file.read_text(encoding="utf-8")
 
     @cached_property
     def help(self) -> str:
-        """Return the first comment of the YAML file: a description and examples."""
+        """Read the first comment of the YAML file: a description and examples."""
         match = re.match(r"(?:#.*\n)+", self.text)
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
         return comment.replace("Examples:\n", "\nExamples:\n")
 
     @property
     def has_published_numbers(self) -> bool:
-        """Return whether the YAML file has the section `reference`, as the book's all have."""
+        """Look for the section `reference`, which the YAML files of the book's experiments have."""
         return bool(re.search("^reference:", self.text, re.MULTILINE))  # faster than parsing
 
     @cached_property
     def layer(self) -> ConfigLayer:
-        """Return a value for every key, from the YAML file and its defaults.
+        """Merge the YAML file with its defaults: a value for every key.
 
         Raises ConfigError as `read_config_file` does.
         """
@@ -72,12 +70,12 @@ class ShippedConfig:
 
     @cached_property
     def values(self) -> Values:
-        """Return a value for every key, by dotted keys."""
+        """Give the value of every key, by dotted keys."""
         return flatten_keys(self.layer.values)
 
     @property
     def place_in_book(self) -> list[float]:
-        """Return the experiment's place in ISLP (`reference.place`); without one, the last."""
+        """Read the place in ISLP (`reference.place`). An experiment without a place is last."""
         try:
             numbers = self.values.get("reference.place")
         except DlrunError:  # invalid YAML, as everything says that uses the experiment
@@ -86,14 +84,14 @@ class ShippedConfig:
         return numbers if is_valid and numbers else [math.inf]
 
     def overlays(self, *kinds: str) -> list[Path]:
-        """Return the existing config overlay files of the given kinds (smoke, demo)."""
+        """Find the config overlay files of the given kinds (smoke, demo) that exist."""
         files = [self.folder / kind / f"{self.name}.yaml" for kind in kinds]
         return [file for file in files if file.is_file()]
 
     def changed_values(self, values: Values) -> Values:
-        """Return the values of a config, by dotted keys, that differ from the shipped ones.
+        """Find the values of a config, by dotted keys, that differ from the shipped ones.
 
-        A missing key has the shipped value; published numbers (`reference`) are left out.
+        A missing key has the shipped value. Published numbers (`reference`) are left out.
         """
         sections = self.layer.values
         differing = {  # most sections are equal, and need not be flattened

@@ -19,14 +19,14 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlrun.kernels import llvm
+from dlrun.kernels import llvm_loops
 from dlrun.kernels.batch_parts import Context, apply_autograd_function
-from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
+from dlrun.kernels.llvm_loops import Builder, LlvmArray, Value, count_constant, write_loop
 
 MAX_OUTPUTS = 64  # so many floats fit in a few registers
 
 
-class BagTensors(NamedTuple):
+class BagOfWordsTensors(NamedTuple):
     """Holds a batch of bags of words as torch tensors: a sparse matrix by rows and by columns."""
 
     ids: Tensor  # (n_ids,): the ids of the first bag, then those of the second, and so on
@@ -37,11 +37,13 @@ class BagTensors(NamedTuple):
     held_values: Tensor | None = None  # (n_ids,): the same values in the order of `holders`
 
 
-class Bags:
+class BagOfWordsBatch:
     """Holds a batch of bags of words: rows of a binary CSR matrix (n_rows, width), not copied.
 
-    `row_indices` (batch,). With `binary` false the matrix has other values than 1, such as an
-    image's pixels. Raises IndexError if a row does not exist.
+    row_indices: the rows of the batch, (batch,).
+    binary: whether the matrix has no other values than 1. An image's pixels are others.
+
+    Raises IndexError if a row does not exist.
     """
 
     def __init__(
@@ -57,22 +59,22 @@ class Bags:
     def __len__(self) -> int:
         return len(self.row_indices)
 
-    def to(self, device: torch.device, **_: object) -> "Bags | BagTensors":
-        """Return the bags for the CPU, or copies on another device; Lightning calls this method."""
+    def to(self, device: torch.device, **_: object) -> "BagOfWordsBatch | BagOfWordsTensors":
+        """Keep the bags for the CPU, or copy them to another device. Lightning calls `to`."""
         if device.type == "cpu":
             return self
-        return BagTensors(*(part.to(device) for part in self.tensors() if part is not None))
+        return BagOfWordsTensors(*(part.to(device) for part in self.tensors() if part is not None))
 
-    def tensors(self) -> BagTensors:
-        """Return copies of the batch's rows as tensors for torch."""
+    def tensors(self) -> BagOfWordsTensors:
+        """Copy the batch's rows to tensors for torch."""
         rows = self.matrix[self.row_indices]
         columns = rows.tocsc()
         parts = [rows.indices, rows.indptr[:-1], columns.indices, columns.indptr[:-1]]
         parts += [] if self.binary else [rows.data, columns.data]
-        return BagTensors(*(torch.from_numpy(part) for part in parts))
+        return BagOfWordsTensors(*(torch.from_numpy(part) for part in parts))
 
     def can_sum_compiled(self, weight: Tensor) -> bool:
-        """Return whether compiled code can sum rows of a weight (width, outputs) over the bags."""
+        """Decide whether compiled code can sum rows of a weight (width, outputs) over the bags."""
         return (
             self.binary
             and weight.device.type == "cpu"
@@ -84,7 +86,8 @@ class Bags:
     def sum_rows(self, numbers: Tensor, sums: Tensor, *, by_id: bool) -> None:
         """Write sums of rows of float32 `numbers` into `sums`: per bag, or with `by_id` per id.
 
-        Per bag (width, outputs) -> (batch, outputs); per id the reverse, into sums that are zeros.
+        Per bag, (width, outputs) becomes (batch, outputs). Per id, (batch, outputs) becomes
+        (width, outputs), and `sums` must be zeros.
         """
         arrays = self.matrix.indices, self.matrix.indptr, self.row_indices
         addresses = (array.ctypes.data for array in arrays)
@@ -93,7 +96,7 @@ class Bags:
 
 
 def sparse_from_bytes(rows: NDArray[np.uint8], scale: float) -> sparse.csr_matrix:
-    """Return a sparse float32 CSR matrix of byte rows (n_rows, width) divided by `scale`.
+    """Make a sparse float32 CSR matrix of byte rows (n_rows, width) divided by `scale`.
 
     Scipy's own conversion of a dense array takes five times as long.
     """
@@ -117,14 +120,14 @@ class BagLinear(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
-        """Return (batch, out_features) for bags, or for a dense matrix (batch, in_features)."""
+    def forward(self, bags: BagOfWordsBatch | BagOfWordsTensors | Tensor) -> Tensor:
+        """Compute (batch, out_features) for bags, or for a dense matrix (batch, in_features)."""
         if isinstance(bags, Tensor):
             return bags @ self.weight + self.bias
-        width = bags.matrix.shape[1] if isinstance(bags, Bags) else len(bags.id_starts)
+        width = bags.matrix.shape[1] if isinstance(bags, BagOfWordsBatch) else len(bags.id_starts)
         if width != len(self.weight):
             raise ValueError(f"bags of {width} words, {len(self.weight)} weights")
-        if isinstance(bags, Bags) and not bags.can_sum_compiled(self.weight):
+        if isinstance(bags, BagOfWordsBatch) and not bags.can_sum_compiled(self.weight):
             bags = bags.tensors()
         sums = apply_autograd_function(_BagSum, self.weight, bags)
         return sums.add_(self.bias)
@@ -134,9 +137,9 @@ class _BagSum(torch.autograd.Function):
     """Sums the weight rows of each bag's ids; embedding_bag's own backward is 20 times as slow."""
 
     @staticmethod
-    def forward(ctx: Context, weight: Tensor, bags: Bags | BagTensors) -> Tensor:
+    def forward(ctx: Context, weight: Tensor, bags: BagOfWordsBatch | BagOfWordsTensors) -> Tensor:
         ctx.bags, ctx.width = bags, len(weight)
-        if isinstance(bags, BagTensors):
+        if isinstance(bags, BagOfWordsTensors):
             return _sum_bags(weight, bags.ids, bags.starts, bags.values)
         sums = weight.new_empty(len(bags), weight.shape[1])
         bags.sum_rows(weight.contiguous(), sums, by_id=False)
@@ -145,7 +148,7 @@ class _BagSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
         bags, gradient = ctx.bags, gradients[0].contiguous()  # (batch, out_features)
-        if isinstance(bags, BagTensors):
+        if isinstance(bags, BagOfWordsTensors):
             return _sum_bags(gradient, bags.holders, bags.id_starts, bags.held_values), None
         sums = gradient.new_zeros(ctx.width, gradient.shape[1])
         bags.sum_rows(gradient, sums, by_id=True)
@@ -160,7 +163,7 @@ def _sum_bags(numbers: Tensor, ids: Tensor, starts: Tensor, values: Tensor | Non
 
 @cache
 def _compile_sums(outputs: int, by_id: bool) -> Callable[..., None]:
-    """Compile the function that `Bags.sum_rows` calls for rows of `outputs` numbers."""
+    """Compile the function that `BagOfWordsBatch.sum_rows` calls for rows of `outputs` numbers."""
 
     def write(builder: Builder, *arguments: Value) -> None:
         numbers_address, *integer_addresses, count, sums_address = arguments
@@ -179,12 +182,14 @@ def _compile_sums(outputs: int, by_id: bool) -> Callable[..., None]:
                 numbers_of_bag = numbers[bag]
                 write_loop(builder, *bounds, lambda k: add_to_sum_of_id(k, numbers_of_bag))
             else:
-                zeros = ir.Constant(ir.VectorType(llvm.FLOAT, outputs), None)
+                zeros = ir.Constant(ir.VectorType(llvm_loops.FLOAT, outputs), None)
                 sums[bag] = write_loop(
                     builder, *bounds, lambda k, total: builder.fadd(total, numbers[ids[k]]), zeros
                 )
 
         write_loop(builder, count_constant(0), count, write_bag)
 
-    integer_types = [llvm.INT32S, llvm.INT32S, llvm.COUNTS]
-    return llvm.compile_function([llvm.FLOATS, *integer_types, llvm.COUNT, llvm.FLOATS], write)
+    integer_types = [llvm_loops.INT32S, llvm_loops.INT32S, llvm_loops.COUNTS]
+    return llvm_loops.compile_function(
+        [llvm_loops.FLOATS, *integer_types, llvm_loops.COUNT, llvm_loops.FLOATS], write
+    )

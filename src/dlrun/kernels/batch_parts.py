@@ -68,7 +68,7 @@ class _ComputeInParts(torch.autograd.Function):
 
 
 def _map_with_one_thread_each(work: Callable[[Any], T], items: Sequence[object]) -> list[T]:
-    """Return work(item) for each item, computed by as many threads; each keeps torch's modes."""
+    """Call work(item) for each item in as many threads, which each keep torch's modes."""
     infers, threads = torch.is_inference_mode_enabled(), torch.get_num_threads()
     casts, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
     results: dict[int, T] = {}
@@ -108,11 +108,12 @@ def call_in_threads(work: Callable[[int], None], count: int, threads: int) -> No
 class FastDropout(nn.Dropout):
     """Computes nn.Dropout on a CPU faster, with other random numbers of torch's generator.
 
-    They take a twelfth of the time. The share that is dropped is rounded to a multiple of 1/65,536.
+    These numbers take a twelfth of the time. The share that is dropped is rounded to a multiple of
+    1/65,536.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the inputs with a share set to zero, the others scaled up; all in evaluation."""
+        """Set a share of the inputs to zero and scale the others up; keep all in evaluation."""
         if not self.training or self.p == 0 or inputs.device.type != "cpu":
             return super().forward(inputs)
         size = inputs.numel()

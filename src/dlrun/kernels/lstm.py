@@ -38,7 +38,7 @@ Memory = dict[str, NDArray[np.float32]]  # a batch's arrays by name
 class LSTMLastState:
     """Computes an nn.LSTM's last state without work on padding, equal up to rounding.
 
-    threads: number of threads that share the reviews; None: as many as torch uses.
+    threads: how many threads share the reviews. None: as many as torch uses.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -46,7 +46,7 @@ class LSTMLastState:
         self._memories: list[Memory] = []  # not in use now; new ones take a tenth of a pass
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-        """Return the LSTM's states (batch, hidden) after the last of the word ids (batch, time)."""
+        """Compute the LSTM's states (batch, hidden) after the last of the ids (batch, time)."""
         if ids.dtype not in (torch.int32, torch.int64):
             raise TypeError(f"word ids must be int32 or int64, not {ids.dtype}")
         if ids.dim() != 2 or ids.numel() == 0:
@@ -66,7 +66,7 @@ class LSTMLastState:
         return last[:, :hidden]
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
-        """Return whether the numba kernels, not nn.LSTM, are to compute a batch of word ids.
+        """Decide whether the numba kernels, not nn.LSTM, compute a batch of word ids.
 
         Without gradients a few reviews are left to nn.LSTM, whose layers torchinfo then sees.
         """
@@ -79,7 +79,7 @@ class LSTMLastState:
 
 
 def _last_states_by_torch(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-    """Return nn.LSTM's last state; in float32 on a CPU: many lack a bfloat16 LSTM."""
+    """Compute nn.LSTM's last state, on a CPU in float32: many CPUs lack a bfloat16 LSTM."""
     on_cpu = ids.device.type == "cpu"
     with torch.autocast("cpu", enabled=False) if on_cpu else contextlib.nullcontext():
         states: Tensor = lstm(embedding(ids))[0]
@@ -87,7 +87,7 @@ def _last_states_by_torch(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -
 
 
 def _padded_parameters(lstm: nn.LSTM, embedding: nn.Embedding, lanes: int) -> list[Tensor]:
-    """Return the embedding, weight_ih, weight_hh and bias, filled up with zeros for each gate."""
+    """Pad the embedding, weight_ih, weight_hh and the bias with zeros for each gate."""
     more_hidden, more_inputs = -lstm.hidden_size % lanes, -embedding.embedding_dim % lanes
     vectors: Tensor = embedding.weight
     weights: dict[str, Tensor] = dict(lstm.named_parameters())
@@ -105,15 +105,16 @@ def _padded_parameters(lstm: nn.LSTM, embedding: nn.Embedding, lanes: int) -> li
 
 
 def _aligned_zeros(*shape: int) -> NDArray[np.float32]:
-    """Return zeros aligned to a cache line, as torch's are and numpy's are not."""
+    """Make zeros aligned to a cache line, as torch's are and numpy's are not."""
     return torch.zeros(shape).numpy()
 
 
 class _Batch:
     """Holds the ids of a batch of reviews, its chunks, and the arrays that are used again.
 
-    ids: (reviews, time), padded in front with 0. keep_all_steps: for backward. memories: those that
-    no batch uses now; another batch may come before a backward.
+    ids: (reviews, time), padded in front with 0.
+    keep_all_steps: whether the arrays of all steps are kept, as backward needs.
+    memories: those that no batch uses now. Another batch may come before a backward.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class _Batch:
         self.memories, self.memory = memories, memories.pop() if memories else {}
 
     def array(self, name: str, *shape: int) -> NDArray[np.float32]:
-        """Return an uninitialised array, in the same memory at each call with this name."""
+        """Get an uninitialised array, in the same memory at each call with this name."""
         size = int(np.prod(shape))
         if name not in self.memory or self.memory[name].size < size:
             self.memory[name] = _aligned_zeros(size + size // 8)  # batches differ by a few percent

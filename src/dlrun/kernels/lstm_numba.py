@@ -34,7 +34,7 @@ from dlrun.kernels.numba_simd import (
     fma,
     jit_inner,
     jit_kernel,
-    simd_power_of_two,
+    power_of_two_of_shifted,
     vclip,
     vload,
     vstore,
@@ -84,7 +84,7 @@ class WordSums(NamedTuple):
 
 @jit_inner
 def sigmoid(x: Vector) -> Vector:
-    """Return 1 / (1 + exp(-x)) of a vector, within 2.4e-7; the exponential is Cephes' expf."""
+    """Compute 1 / (1 + exp(-x)) of a vector, within 2.4e-7; the exponential is Cephes' expf."""
     x = vclip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
     shift = broadcast(f32(1.5 * 2**23))  # adding it rounds to a whole number
     shifted = fma(x, broadcast(f32(-1.44269504)), shift)  # -x / log(2)
@@ -98,12 +98,12 @@ def sigmoid(x: Vector) -> Vector:
     p = fma(p, r, broadcast(f32(5.0000001201e-1)))
     one = broadcast(f32(1))
     p = fma(p, r * r, r) + one
-    return one / fma(p, simd_power_of_two(shifted), one)
+    return one / fma(p, power_of_two_of_shifted(shifted), one)
 
 
 @jit_inner
 def tanh(x: Vector) -> Vector:
-    """Return the hyperbolic tangent of a vector, within 3e-7 (Eigen's ratio of polynomials)."""
+    """Compute the hyperbolic tangent of a vector, within 3e-7 (Eigen's ratio of polynomials)."""
     x = vclip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
     p = fma(broadcast(f32(-2.76076847742355e-16)), y, broadcast(f32(2.00018790482477e-13)))

@@ -22,8 +22,8 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from llvmlite import binding, ir
 
-from dlrun.kernels import llvm
-from dlrun.kernels.llvm import Builder, Value
+from dlrun.kernels import llvm_loops
+from dlrun.kernels.llvm_loops import Builder, Value
 from dlrun.system.library_imports import outside_working_folder
 
 with outside_working_folder():
@@ -59,7 +59,7 @@ def _own_settings() -> Iterator[None]:
 
 
 def _jit(function: Callable[..., object], *, cache: bool) -> Numba:
-    """Return numba's dispatcher of a function, which it compiles for each new types of arguments.
+    """Make numba's dispatcher of a function, which it compiles for each new types of arguments.
 
     Raises RuntimeError if there is to be a cache and its folder cannot be written.
     """
@@ -105,7 +105,7 @@ def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 # A vector fills two registers of AVX-512, or two of AVX2; elsewhere LLVM takes more registers.
 LANES = 32 if binding.get_host_cpu_features().get("avx512f") else 16
-FLOATS = ir.VectorType(llvm.FLOAT, LANES)
+FLOATS = ir.VectorType(llvm_loops.FLOAT, LANES)
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 
 
@@ -158,7 +158,7 @@ def vstore(_: Numba, array: Numba, index: Numba, vector: Numba) -> Numba:
 
 
 def _array_struct(context: Numba, builder: Builder, kind: Numba, array: Value) -> Value:
-    """Return the address and the size of an array, as `data` and `nitems`."""
+    """Take the address and the size of an array, as `data` and `nitems`."""
     return context.make_array(kind)(context, builder, array)
 
 
@@ -168,33 +168,33 @@ def _address(context: Numba, builder: Builder, kind: Numba, array: Value, index:
 
 
 def _broadcast(builder: Builder, number: Value) -> Value:
-    return llvm.broadcast(builder, number, LANES)
+    return llvm_loops.broadcast(builder, number, LANES)
 
 
-def _numba_form(write: llvm.Write) -> Callable[..., Value]:
-    """Return numba's form of a function that writes the LLVM code for some arguments."""
+def _numba_form(write: llvm_loops.Write) -> Callable[..., Value]:
+    """Give a function that writes the LLVM code for some arguments the form that numba wants."""
     return lambda _, builder, __, arguments: write(builder, *arguments)
 
 
 @intrinsic
 def broadcast(_: Numba, number: Numba) -> Numba:
-    """Return a SIMD vector of LANES elements, each of which is the same float32 number."""
+    """Make a SIMD vector of LANES elements, each of which is the same float32 number."""
     return VECTOR(types.float32), _numba_form(_broadcast)
 
 
 @intrinsic
 def fma(_: Numba, a: Numba, b: Numba, c: Numba) -> Numba:
-    """Return `a * b + c` of three SIMD vectors, rounded once (fused multiply-add)."""
+    """Compute `a * b + c` of three SIMD vectors, rounded once (fused multiply-add)."""
 
     def write(builder: Builder, *vectors: Value) -> Value:
-        return llvm.call_intrinsic(builder, "fma", *vectors)
+        return llvm_loops.call_intrinsic(builder, "fma", *vectors)
 
     return VECTOR(VECTOR, VECTOR, VECTOR), _numba_form(write)
 
 
 @intrinsic
 def vclip(_: Numba, vector: Numba, limit: Numba) -> Numba:
-    """Return a SIMD vector with its numbers clipped to [-limit, limit]; NaN stays NaN."""
+    """Clip the numbers of a SIMD vector to [-limit, limit]; NaN stays NaN."""
 
     def write(builder: Builder, vector: Value, limit: Value) -> Value:
         high, low = _broadcast(builder, limit), _broadcast(builder, builder.fneg(limit))
@@ -206,8 +206,8 @@ def vclip(_: Numba, vector: Numba, limit: Numba) -> Numba:
 
 
 @intrinsic
-def simd_power_of_two(_: Numba, vector: Numba) -> Numba:
-    """Return 2.0 ** n for a SIMD vector of floats 1.5 * 2**23 + n, with n from -126 to 127."""
+def power_of_two_of_shifted(_: Numba, vector: Numba) -> Numba:
+    """Compute 2.0 ** n for a SIMD vector of floats 1.5 * 2**23 + n, with n from -126 to 127."""
 
     def write(builder: Builder, vector: Value) -> Value:
         shift, one = (ir.Constant(INTEGERS, [bits] * LANES) for bits in (23, 0x3F800000))
@@ -227,7 +227,7 @@ def _load_bits(builder: Builder, masks: Value, block: Value) -> Value:
 
 @intrinsic
 def sum_masked(_: Numba, bits: Numba, values: Numba) -> Numba:
-    """Return the sum, in double precision, of the values whose bit in a bit mask is set.
+    """Sum, in double precision, the values whose bit in a bit mask is set.
 
     Number i of `bits`, a uint16, has the bits of `values[ROWS_PER_BLOCK * i :]`.
     """
@@ -235,7 +235,7 @@ def sum_masked(_: Numba, bits: Numba, values: Numba) -> Numba:
     def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
         masks = _array_struct(context, builder, bits, arguments[0])
         data = _array_struct(context, builder, values, arguments[1]).data
-        numbers = llvm.LlvmArray(builder, data, ROWS_PER_BLOCK)
+        numbers = llvm_loops.LlvmArray(builder, data, ROWS_PER_BLOCK)
         doubles = ir.VectorType(ir.DoubleType(), ROWS_PER_BLOCK)
 
         def add(block: Value, sums: Value) -> Value:
@@ -246,8 +246,10 @@ def sum_masked(_: Numba, bits: Numba, values: Numba) -> Numba:
             return builder.fadd(sums, wide)
 
         zeros = ir.Constant(doubles, None)
-        sums = llvm.write_loop(builder, llvm.count_constant(0), masks.nitems, add, zeros)
-        lanes = [ir.Constant(llvm.INT32, lane) for lane in range(ROWS_PER_BLOCK)]
+        sums = llvm_loops.write_loop(
+            builder, llvm_loops.count_constant(0), masks.nitems, add, zeros
+        )
+        lanes = [ir.Constant(llvm_loops.INT32, lane) for lane in range(ROWS_PER_BLOCK)]
         elements = [builder.extract_element(sums, lane) for lane in lanes]
         return functools.reduce(builder.fadd, elements)
 
@@ -261,17 +263,19 @@ def add_masked(_: Numba, bits: Numba, factor: Numba, values: Numba, sums: Numba)
     def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
         masks = _array_struct(context, builder, bits, arguments[0])
         numbers, target = (
-            llvm.LlvmArray(builder, _array_struct(context, builder, *array).data, ROWS_PER_BLOCK)
+            llvm_loops.LlvmArray(
+                builder, _array_struct(context, builder, *array).data, ROWS_PER_BLOCK
+            )
             for array in ((values, arguments[2]), (sums, arguments[3]))
         )
-        factors = llvm.broadcast(builder, arguments[1], ROWS_PER_BLOCK)
+        factors = llvm_loops.broadcast(builder, arguments[1], ROWS_PER_BLOCK)
 
         def add(block: Value) -> None:
             old = target[block]
             new = builder.fadd(old, builder.fmul(factors, numbers[block]))
             target[block] = builder.select(_load_bits(builder, masks, block), new, old)
 
-        llvm.write_loop(builder, llvm.count_constant(0), masks.nitems, add)
+        llvm_loops.write_loop(builder, llvm_loops.count_constant(0), masks.nitems, add)
         return context.get_dummy_value()
 
     return types.void(bits, factor, values, sums), write

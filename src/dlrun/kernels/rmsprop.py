@@ -12,14 +12,14 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from dlrun.kernels import llvm
-from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
+from dlrun.kernels import llvm_loops
+from dlrun.kernels.llvm_loops import Builder, LlvmArray, Value, count_constant, write_loop
 
 LANES = 16  # floats in the widest register
 
 
-def fits_one_pass(parameter: object) -> bool:
-    """Return whether OnePassRMSprop can update a parameter: float32, contiguous, on the CPU."""
+def can_use_one_pass_rmsprop(parameter: object) -> bool:
+    """Decide whether OnePassRMSprop can update a parameter: float32, contiguous, on the CPU."""
     return (
         isinstance(parameter, Tensor)
         and parameter.device.type == "cpu"
@@ -71,7 +71,9 @@ def _compile_update() -> Callable[..., None]:
         done = builder.mul(vectors, count_constant(LANES))
         _write_update(builder, 1, done, count, *arguments)
 
-    return llvm.compile_function([*[llvm.FLOATS] * 3, llvm.COUNT, *[llvm.FLOAT] * 4], write)
+    return llvm_loops.compile_function(
+        [*[llvm_loops.FLOATS] * 3, llvm_loops.COUNT, *[llvm_loops.FLOAT] * 4], write
+    )
 
 
 def _write_update(
@@ -79,13 +81,15 @@ def _write_update(
 ) -> None:
     """Write the LLVM code that updates the vectors `start` to `stop` of so many lanes."""
     w, g, v = (LlvmArray(builder, address, lanes) for address in arguments[:3])
-    lr, alpha, rest, eps = (llvm.broadcast(builder, number, lanes) for number in arguments[4:])
+    lr, alpha, rest, eps = (
+        llvm_loops.broadcast(builder, number, lanes) for number in arguments[4:]
+    )
 
     def update(i: Value) -> None:
         gradient = g[i]
         new = builder.fmul(builder.fmul(rest, gradient), gradient)
         mean = builder.fadd(builder.fmul(v[i], alpha), new)
-        divisor = builder.fadd(llvm.call_intrinsic(builder, "sqrt", mean), eps)
+        divisor = builder.fadd(llvm_loops.call_intrinsic(builder, "sqrt", mean), eps)
         v[i] = mean
         w[i] = builder.fsub(w[i], builder.fdiv(builder.fmul(lr, gradient), divisor))
 

@@ -33,7 +33,7 @@ class LinearModel:
     penalty: float
 
     def logits(self, X: sparse.csr_matrix) -> Vector:
-        """Return the logit of each row, (n_rows,)."""
+        """Compute the logit of each row, (n_rows,)."""
         logits: Vector = X @ self.coef + self.intercept
         return logits
 
@@ -47,9 +47,10 @@ class LassoSolution(LinearModel):
 
 
 def log_spaced_penalties(X: sparse.csr_matrix, y: Labels, count: int, smallest: float) -> Vector:
-    """Return `count` log-spaced penalties, from the book's largest to `smallest` times that.
+    """Choose `count` log-spaced penalties, from the book's largest to `smallest` times that.
 
-    The largest zeroes all weights for balanced labels, else about all. Raises DataError if it is 0.
+    The largest penalty zeroes all weights if the labels are balanced, otherwise nearly all. Raises
+    DataError if the largest penalty is 0.
     """
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     # Of binary X it is 0 or at least 1 / len(y); less is the rounding of 0.
@@ -62,12 +63,12 @@ def log_spaced_penalties(X: sparse.csr_matrix, y: Labels, count: int, smallest: 
 
 
 def l1_norm(beta: Vector) -> float:
-    """Return the L1 norm of the coefficients and the intercept."""
+    """Compute the L1 norm of the coefficients and of the intercept, with which `beta` ends."""
     return float(np.abs(beta).sum())
 
 
-def logistic_loss(logits: Vector, y: Vector) -> tuple[float, Vector, Vector]:
-    """Return the loss, and each row's gradient p - y and curvature p (1 - p), (n_rows,) each."""
+def logistic_loss_and_derivatives(logits: Vector, y: Vector) -> tuple[float, Vector, Vector]:
+    """Compute the loss, and each row's gradient p - y and curvature p (1 - p), (n_rows,) each."""
     exp_minus_abs = np.exp(-np.abs(logits))
     loss = float(np.sum(np.log1p(exp_minus_abs) + np.maximum(logits, 0.0) - y * logits))
     residual = np.where(y > 0, -1.0, 1.0) / (1.0 + exp_minus_abs)  # p - y, without cancellation
@@ -76,7 +77,7 @@ def logistic_loss(logits: Vector, y: Vector) -> tuple[float, Vector, Vector]:
 
 
 def dual_objective(residual: Vector, gradient: Vector, penalty: float) -> float:
-    """Return the lasso's dual objective, a lower bound of the optimal one (arXiv:1611.05780)."""
+    """Compute the dual objective, a lower bound of the optimal objective (arXiv:1611.05780)."""
     # The residual p - y (n_rows,), scaled until no column's gradient (n_features,), nor that of the
     # intercept, exceeds the penalty.
     largest = max(penalty, float(np.abs(gradient).max(initial=0.0)), abs(float(residual.sum())))
@@ -85,7 +86,10 @@ def dual_objective(residual: Vector, gradient: Vector, penalty: float) -> float:
 
 
 def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
-    """Return linear models as the bytes of an .npz file: a sparse (n_models, n_features) matrix."""
+    """Write linear models into the bytes of an .npz file.
+
+    Their coefficients are a sparse (n_models, n_features) matrix.
+    """
     matrix = sparse.csr_matrix(np.array([model.coef for model in models]))
     stream = io.BytesIO()
     np.savez_compressed(

@@ -42,7 +42,7 @@ from dlrun.lasso.logistic_lasso import (
     Vector,
     dual_objective,
     l1_norm,
-    logistic_loss,
+    logistic_loss_and_derivatives,
 )
 
 SWEEPS = 9  # sweeps over the columns per Newton step: two cycles of HISTORY, and one to re-sparsify
@@ -111,7 +111,7 @@ def _solve(
     tolerance: float,
     dtype: Precision,
 ) -> LassoSolution:
-    """Return the solution at one penalty; `beta` is where the Newton steps begin."""
+    """Solve the lasso at one penalty; `beta` is where the Newton steps begin."""
     logits = compute_logits(columns, beta)
     all_columns = np.arange(beta.size - 1)
     scale = _best_scale(logits, y, penalty * l1_norm(beta))
@@ -119,7 +119,7 @@ def _solve(
     previous = np.inf
     iterations = 0
     while True:
-        loss, residual, weight = logistic_loss(logits, y)
+        loss, residual, weight = logistic_loss_and_derivatives(logits, y)
         norm = l1_norm(beta)
         value = loss + penalty * norm
         gradient = column_sums(columns, residual.astype(dtype, copy=False), all_columns)
@@ -139,7 +139,9 @@ def _solve(
         # Backtrack; the full step nearly always does. If none does, no decrease ends the penalty.
         while step > 1e-6:
             trial = new if step == 1.0 else beta + step * (new - beta)
-            objective = logistic_loss(logits + step * change, y)[0] + penalty * l1_norm(trial)
+            objective = logistic_loss_and_derivatives(logits + step * change, y)[
+                0
+            ] + penalty * l1_norm(trial)
             if objective <= value + 1e-4 * step * slope:
                 beta, logits = trial, logits + step * change
                 break
@@ -149,18 +151,19 @@ def _solve(
 
 
 def _best_scale(logits: Vector, y: Vector, cost: float) -> float:
-    """Return the factor of the last solution that suits the new penalty, by two Newton steps."""
+    """Find the factor of the last solution that suits the new penalty, by two Newton steps."""
     if cost == 0:
         return 1.0
     scale = 1.0
     for _ in range(2):
-        _, residual, weight = logistic_loss(scale * logits, y)
+        _, residual, weight = logistic_loss_and_derivatives(scale * logits, y)
         slope = float(np.sum(residual * logits)) + cost
         scale -= slope / max(float(np.sum(weight * logits**2)), 1e-300)
     if scale <= 0:
         return 1.0
-    better = logistic_loss(scale * logits, y)[0] + cost * scale < logistic_loss(logits, y)[0] + cost
-    return scale if better else 1.0
+    scaled = logistic_loss_and_derivatives(scale * logits, y)[0] + cost * scale
+    unscaled = logistic_loss_and_derivatives(logits, y)[0] + cost
+    return scale if scaled < unscaled else 1.0
 
 
 def _minimise_model(
@@ -172,7 +175,7 @@ def _minimise_model(
     weight: Vector,
     penalty: float,
 ) -> Vector:
-    """Return the beta that nearly minimises the model; `residual` becomes the model's, in place."""
+    """Find the beta that nearly minimises the model; `residual` becomes the model's, in place."""
     total = float(weight.sum())
     new = beta.copy()
     row_weights = weight.astype(residual.dtype, copy=False)  # in the precision of the residuals
@@ -197,7 +200,7 @@ def _minimise_model(
 def _extrapolate(
     history: list[tuple[Vector, Vector]], weight: Vector, penalty: float
 ) -> tuple[Vector, Vector]:
-    """Return the model's best point in the span of the last sweeps' moves, or the last point."""
+    """Find the model's best point in the span of the last sweeps' moves, or the last point."""
     # By `einsum`, not `@`: the order in which BLAS sums may depend on the number of threads.
     beta, residual = history[-1]
     moves = np.diff([beta for beta, _ in history], axis=0)
@@ -245,7 +248,7 @@ def csr_to_columns(X: sparse.csr_matrix) -> BinaryColumns:
 
 @jit_inner
 def _column_sum(columns: BinaryColumns, values: RowValues, j: int) -> float:
-    """Return the sum of `values` (n_rows,) over the rows of column j."""
+    """Sum `values` (n_rows,) over the rows of column j."""
     # Eight partial sums: one alone would wait for each addition to finish before the next.
     rows = columns.rows[columns.starts[j] : columns.starts[j + 1]]
     a = b = c = d = e = f = g = h = 0.0
@@ -290,7 +293,7 @@ def _add_in_rows_of_column(
 
 @jit_inner
 def _soft_threshold(value: float, threshold: float) -> float:
-    """Return a value moved towards 0 by the threshold, at most to 0."""
+    """Move a value towards 0 by the threshold, at most to 0."""
     if value > threshold:
         return value - threshold
     if value < -threshold:
@@ -300,7 +303,7 @@ def _soft_threshold(value: float, threshold: float) -> float:
 
 @jit_kernel
 def column_sums(columns: BinaryColumns, values: RowValues, chosen: Indices) -> Vector:
-    """Return, for each chosen column, the sum of `values` over the rows where the column is one."""
+    """Sum `values`, for each chosen column, over the rows where the column is one."""
     sums = np.empty(chosen.size)
     for q in range(chosen.size):
         sums[q] = _column_sum(columns, values, chosen[q])
@@ -309,7 +312,7 @@ def column_sums(columns: BinaryColumns, values: RowValues, chosen: Indices) -> V
 
 @jit_kernel
 def compute_logits(columns: BinaryColumns, beta: Vector) -> Vector:
-    """Return each row's logit, (n_rows,): columns times coefficients, plus intercept `beta[-1]`."""
+    """Compute each row's logit, (n_rows,): columns times coefficients, plus `beta[-1]`."""
     sums, ones = np.full(columns.n_rows, beta[-1]), np.ones(columns.n_rows)
     for j in range(beta.size - 1):
         if beta[j] != 0.0:

@@ -1,3 +1,3 @@
-"""Load pretrained networks, and read and write weights files."""
+"""Define the networks of the experiments as the book writes them, and train and use them."""
 
 BUNDLED = "efficientnet-lite0"  # carried by the packages of the extra `offline`

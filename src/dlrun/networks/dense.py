@@ -5,15 +5,17 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dlrun.kernels.bag_linear import Bags, BagTensors
+from dlrun.kernels.bag_linear import BagOfWordsBatch, BagOfWordsTensors
 from dlrun.kernels.batch_parts import FastDropout
 
 
 class DenseNetwork(nn.Module):
     """Applies hidden layers, each with a ReLU and dropout, and a linear output layer.
 
-    inputs: values of a row. hidden: units of each hidden layer. dropout: the share of each hidden
-    layer's units that is dropped in training, if any. first: the first layer, if no nn.Linear.
+    inputs: the number of values of a row.
+    hidden: the units of each hidden layer.
+    dropout: the share of each hidden layer's units that is dropped in training, if any.
+    first: the first layer, if it is not an nn.Linear.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class DenseNetwork(nn.Module):
             layers += [nn.ReLU(), *map(FastDropout, dropout[place : place + 1]), layer]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, rows: Tensor | Bags | BagTensors) -> Tensor:
-        """Return the outputs (batch, outputs) of rows (batch, ...), or (batch,) of one output."""
+    def forward(self, rows: Tensor | BagOfWordsBatch | BagOfWordsTensors) -> Tensor:
+        """Compute the outputs (batch, outputs) of rows (batch, ...), or (batch,) for one output."""
         outputs: Tensor = self.layers(rows.flatten(1) if isinstance(rows, Tensor) else rows)
         return outputs.squeeze(-1)

@@ -16,13 +16,13 @@ from dlrun.data.small_images import (
     SIDE,
     LabelledImages,
     SmallImages,
-    crop_to_square,
+    resize_middle_square,
     to_digit,
 )
 from dlrun.data.splits import RowIndices, make_split, split_off_validation
 from dlrun.experiments.cifar import ConvolutionalConfig
 from dlrun.experiments.digits import DigitsConfig
-from dlrun.experiments.implementation import NetworkAssets
+from dlrun.experiments.experiment import NetworkAssets
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.kernels.bag_linear import BagLinear, sparse_from_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
@@ -31,17 +31,14 @@ from dlrun.networks.network_implementation import LoadedData, NetworkImplementat
 from dlrun.runs.run import Run
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
-from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
+from dlrun.training.array_batches import BagBatches, BatchDataset, TensorBatches
 
 C = TypeVar("C", bound=ConvolutionalConfig | DigitsConfig)
 SCALE = 255  # divides the bytes of an image
 
 
 class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generic[C]):
-    """Trains a network to classify images of one small size.
-
-    side: the height and the width of an image.
-    """
+    """Trains a network to classify images of one small size; `side` is their height and width."""
 
     assets_class = NetworkAssets
     side: ClassVar[int]
@@ -49,10 +46,10 @@ class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generi
     @staticmethod
     @abstractmethod
     def to_input(image: Image.Image) -> NDArray[np.uint8]:
-        """Return an image of any size as the bytes of an input of the network."""
+        """Turn an image of any size into the bytes of an input of the network."""
 
     def load(self, config: C, data_dir: Path, screen: Screen) -> LoadedData[NetworkAssets]:
-        """Load the images; the seed selects the training images held out for validation."""
+        """Load the images. The seed selects the training images held out for validation."""
         images: SmallImages = self.load_data(config, data_dir, screen)
         fitted, held_out = split_off_validation(
             config.data.validation, images.train, images.test, config.split_seed, screen
@@ -77,13 +74,12 @@ class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generi
         )
 
     def batches(self, config: C, images: LabelledImages, *parts: RowIndices) -> list[BatchDataset]:
-        """Return the data set of each part of the images, given by the indices of its rows."""
+        """Make the data set of each part of the images. Each part names the indices of its rows."""
         return [
             TensorBatches(images.pixels[rows], images.labels[rows], scale=SCALE) for rows in parts
         ]
 
     def predictor(self, run: Run, config: C) -> ImagePredictor:
-        """Return a predictor for images of any size."""
         infer = self.inference(run, config)
 
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
@@ -97,8 +93,10 @@ class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generi
 class ConvNet(nn.Module):
     """Classifies images by convolution blocks, which each halve the image, and two dense layers.
 
-    channels: output channels of each block's 3x3 convolution. hidden: units of the first dense
-    layer. dropout: share of this layer's inputs that is dropped. Two classes have one logit.
+    channels: the output channels of each block's 3x3 convolution.
+    hidden: the units of the first dense layer.
+    dropout: the share of this layer's inputs that is dropped.
+    Two classes have one logit.
     """
 
     def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:
@@ -125,9 +123,9 @@ class ConvNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch, classes), or of two classes (batch,).
+        """Compute logits (batch, classes) of images (batch, 3, 32, 32) in [0, 1].
 
-        images: (batch, 3, 32, 32), in [0, 1].
+        The logits of two classes have the shape (batch,).
         """
         if images.device.type in CHANNELS_LAST_DEVICES:
             images = images.contiguous(memory_format=torch.channels_last)
@@ -139,10 +137,9 @@ class ConvolutionalImplementation(ImageNetworkImplementation[ConvolutionalConfig
     """Trains a convolutional network on small colour images."""
 
     side = SIDE
-    to_input = staticmethod(crop_to_square)
+    to_input = staticmethod(resize_middle_square)
 
     def build(self, config: ConvolutionalConfig, assets: NetworkAssets) -> ConvNet:
-        """Build the untrained convolutional network."""
         model = config.model
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
 
@@ -158,14 +155,13 @@ class DigitsImplementation(ImageNetworkImplementation[DigitsConfig]):
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: RowIndices
     ) -> list[BatchDataset]:
-        """Return each part's data set; a hidden layer reads images without their many zeros."""
+        """Make the data set of each part. A hidden layer reads images without their many zeros."""
         if not config.model.hidden:
             return super().batches(config, images, *parts)
         matrix = sparse_from_bytes(images.pixels.reshape(len(images.labels), -1), SCALE)
         return [BagBatches(matrix, images.labels, rows, binary=False) for rows in parts]
 
     def build(self, config: DigitsConfig, assets: NetworkAssets) -> DenseNetwork:
-        """Build the untrained dense network."""
         model = config.model
         network = DenseNetwork(DIGIT_SIDE**2, model.hidden, model.dropouts, len(assets.labels))
         if model.hidden:  # last: the order of random numbers decides the weights

@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.data.dataset_types import DataOrigin
-from dlrun.experiments.implementation import Implementation
-from dlrun.experiments.keep_predictions import keep_test_predictions
+from dlrun.data.datasets_and_sources import DataOrigin
+from dlrun.experiments.experiment import Implementation
+from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.plots import draw_learning_curves
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
@@ -79,7 +79,7 @@ class LightningImplementation(Implementation[L], Generic[L]):
         predictions = predictions_from_rows(rows, labels, {})
         tested = predictions.test_metrics if predictions else {}
         check_metrics_finite(tested, "test")
-        keep_test_predictions(run, config.predictions, predictions, None)
+        save_test_predictions(run, config.predictions, predictions, None)
         return Results(
             metrics=trained.metrics | tested | trained.metrics,  # its order; the module's win
             accelerator=report,

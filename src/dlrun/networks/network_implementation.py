@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.data.array_cache import fingerprint_arrays
-from dlrun.data.dataset_types import DataOrigin
+from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.data.split import Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
-from dlrun.experiments.implementation import Implementation, NetworkAssets
-from dlrun.experiments.keep_predictions import keep_test_predictions
-from dlrun.networks.layers import describe_layers
+from dlrun.experiments.experiment import Implementation, NetworkAssets
+from dlrun.experiments.save_predictions import save_test_predictions
+from dlrun.networks.layer_summary import describe_layers
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.folder import WEIGHTS
 from dlrun.runs.live_run import LiveRun
@@ -33,7 +33,7 @@ from dlrun.runs.run import ASSETS, Run
 from dlrun.runs.shown_results import too_good_by_test_rows
 from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
-from dlrun.training.data import ArrayData, BatchDataset, limit_rows
+from dlrun.training.array_batches import ArrayData, BatchDataset, limit_rows
 from dlrun.training.objective import TrainingObjective, classification
 from dlrun.training.weights_files import load_weights, serialize_tensors
 
@@ -57,7 +57,7 @@ class LoadedData(Generic[A]):
     split: Split | None = None  # None: made from the arrays, see `find_split`
 
     def find_split(self, config: ExperimentConfig) -> Split:
-        """Return which rows are tested, and which train and validate: declared, or the arrays."""
+        """Return which rows test, train and validate: the declared split, or one of the arrays."""
         return self.split or Split(
             seed=config.split_seed,
             rows_digest=hashlib.sha256(self.origin.text.encode()).hexdigest(),
@@ -102,8 +102,9 @@ class LoadedData(Generic[A]):
 class NetworkImplementation(Implementation[N], Generic[N, A]):
     """Trains and tests a network, and draws its learning curves.
 
-    assets_class: the class of what `load` returns as `assets`. group_size: how many batches one
-    call of training_step gets. eval_batch_size: rows of a batch of the validation and the test.
+    assets_class: the class of what `load` returns as `assets`.
+    group_size: how many batches one call of training_step gets.
+    eval_batch_size: how many rows a batch of the validation and the test has.
     Neither size changes a result.
     """
 
@@ -116,7 +117,6 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         """Load the data of the experiment."""
 
     def _array_data(self, config: N, loaded: LoadedData[A]) -> ArrayData:
-        """Return the loaded data with the sizes of their batches."""
         size = self.eval_batch_size and max(config.batch_size, self.eval_batch_size)
         return ArrayData(
             loaded.train,
@@ -167,7 +167,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         run.keep(WEIGHTS, serialize_tensors(result.module.network.state_dict()))
         with run.phase("predictions"):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
-            keep_test_predictions(run, config.predictions, predictions, loaded.describe)
+            save_test_predictions(run, config.predictions, predictions, loaded.describe)
         test_metrics = predictions.test_metrics if predictions else {}
         train_labels = loaded.train.targets.numpy()
         return Results(
@@ -233,6 +233,6 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
 
 
 def _first_input(rows: BatchDataset) -> Tensor:
-    """Return a batch of one row, from which the summary of a network's layers is made."""
+    """Make a batch of one row, from which the summary of a network's layers is made."""
     inputs, _ = rows[np.arange(1)]
     return inputs if isinstance(inputs, Tensor) else torch.zeros(1, inputs.matrix.shape[1])

@@ -16,17 +16,17 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from dlrun.data import photographs
-from dlrun.data.contents import hash_contents
-from dlrun.data.dataset_types import DataOrigin
+from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.data.download import is_offline, with_published_name
+from dlrun.data.file_hashes import hash_contents
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.comparable_with_published import changes_that_affect_results
-from dlrun.experiments.implementation import Implementation
+from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.photographs import BOOK_PHOTOGRAPHS, PhotographsConfig, PublishedLabels
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.networks import BUNDLED, pretrained
-from dlrun.networks.layers import describe_layers
+from dlrun.networks.layer_summary import describe_layers
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.plots import draw_contact_sheet
 from dlrun.runs.csv_tables import to_csv
@@ -50,13 +50,13 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
     """Finds the most probable labels of each photograph with a pretrained network."""
 
     def check(self, config: PhotographsConfig) -> None:
-        """Raise ConfigError if there is no such model, or no such weights."""
+        """Raise ConfigError if the model or its weights do not exist."""
         pretrained.check_pretrained(config.model)
         if is_offline():
             pretrained.download_weights(config.model, Screen())
 
     def run(self, config: PhotographsConfig, run: LiveRun) -> Results:
-        """Classify the photographs; one that cannot be read becomes a row with its error."""
+        """Classify the photographs. An unreadable photograph becomes a row with its error."""
         screen = run.screen
         files, origin = config.find_photographs(run.data_dir)
         with temporary_library_settings(1), run.phase("model"):
@@ -105,11 +105,10 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
         )
 
     def network(self, run: Run, config: PhotographsConfig) -> nn.Module:
-        """Return the pretrained network with the weights from the file that the run used."""
+        """Load the pretrained network with the weights from the file that the run used."""
         return _load_again(config).network
 
     def predictor(self, run: Run, config: PhotographsConfig) -> ImagePredictor:
-        """Return a predictor for further photographs."""
         return _predictor(config, _load_again(config), "cpu")
 
     def draw(self, run: Run, config: PhotographsConfig) -> DrawnFigures:
@@ -131,7 +130,7 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
     def lab_setup(
         self, config: PhotographsConfig, data_dir: Path, screen: Screen
     ) -> dict[str, object]:
-        """Return nothing to change, or the bundled network if the lab's cannot be downloaded."""
+        """Download the lab's network, or choose the bundled one if that is impossible."""
         config.book_photographs(data_dir)  # raises DataError if one is missing
         try:
             pretrained.download_weights(config.model, screen)
@@ -152,9 +151,9 @@ def _classify_photographs(
     model: PretrainedNetwork,
     device: str,
 ) -> list[Photograph]:
-    """Return each photograph with its most probable labels; a resumed run skips finished batches.
+    """Find the most probable labels of each photograph. A resumed run skips finished batches.
 
-    At least the first SHOWN that can be read get a thumbnail.
+    At least the first SHOWN photographs that can be read get a thumbnail.
     """
     starts = range(0, len(files), config.batch_size)
     checkpoint = run.begin_steps(None, hash_contents(files, run.data_dir))
@@ -190,7 +189,7 @@ def _classify_photographs(
 
 
 def _pack_thumbnails(classified: Sequence[Photograph]) -> bytes:
-    """Return the first photographs' thumbnails as the bytes of an .npz file of JPEG files."""
+    """Pack the first photographs' thumbnails into the bytes of an .npz file of JPEG files."""
     jpegs = [photo.thumbnail for photo in classified if photo.thumbnail is not None][:SHOWN]
     stream = io.BytesIO()
     np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
@@ -198,7 +197,6 @@ def _pack_thumbnails(classified: Sequence[Photograph]) -> bytes:
 
 
 def _predictor(config: PhotographsConfig, model: PretrainedNetwork, device: str) -> ImagePredictor:
-    """Return a predictor of photographs' labels by a network on a device."""
     compute = pretrained.make_classifier(model, device, config.precision)
     transform = pretrained.photograph_transform(model.transform, squash=config.transform.squash)
 
@@ -209,7 +207,7 @@ def _predictor(config: PhotographsConfig, model: PretrainedNetwork, device: str)
 
 
 def _load_again(config: PhotographsConfig) -> PretrainedNetwork:
-    """Load the network of a finished run, if it is still there."""
+    """Load the network of a finished run, if the files of the network are still there."""
     pretrained.check_pretrained(config.model)
     return pretrained.load_pretrained(config.model)
 
@@ -219,7 +217,7 @@ def _labels_table(
     published: Mapping[str, Mapping[str, float]],
     packaged: Mapping[str, str],
 ) -> Table:
-    """Return a table of the first photographs' labels, beside those in the book."""
+    """Show the first photographs' labels in a table, beside those in the book."""
     first = {
         with_published_name(Path(file), packaged): labels
         for file, labels in list(predictions.items())[:SHOWN]

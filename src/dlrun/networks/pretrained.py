@@ -65,7 +65,10 @@ def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
 
 
 def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
-    """Load a checked config's network from weights on the disk; raise DataError if they misfit."""
+    """Load a checked config's network from weights on the disk.
+
+    Raises DataError if the weights do not fit the network.
+    """
     weights_by_name = _published_weights(config)
     weights = weights_by_name.get(config.weights)
     path = Path(config.weights)
@@ -95,7 +98,7 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
 
 
 def _published_weights(config: PretrainedModelConfig) -> dict[str, Any]:
-    """Return a model's published weights by name; None are those in the package of BUNDLED."""
+    """Find a model's published weights by name. None stands for those in the package of BUNDLED."""
     if config.name == BUNDLED:
         return {"DEFAULT": None}
     choices = torchvision.models.get_model_weights(config.name)
@@ -103,7 +106,7 @@ def _published_weights(config: PretrainedModelConfig) -> dict[str, Any]:
 
 
 def _cache() -> Path:
-    """Return the folder where torchvision looks for weights files."""
+    """Find the folder where torchvision looks for weights files."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
@@ -112,7 +115,8 @@ def make_classifier(
 ) -> Callable[[Tensor], Tensor]:
     """Move a pretrained network to a device, and return its function of class probabilities.
 
-    (batch, channels, height, width) -> (batch, classes) on the CPU; it raises DataError for NaN.
+    The function maps (batch, channels, height, width) to (batch, classes) on the CPU. The function
+    raises DataError for NaN.
     """
     layout = torch.channels_last if device in CHANNELS_LAST_DEVICES else torch.contiguous_format
     model.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
@@ -135,9 +139,9 @@ def make_classifier(
 
 
 def photograph_transform(standard: ImageClassification, *, squash: bool) -> Transform:
-    """Return the transform from photograph to network input: the weights' own, or ISLP's.
+    """Return the transform from photograph to network input: that of the weights, or ISLP's.
 
-    The book's lab (`squash`) resizes to a square whatever the sides' ratio.
+    ISLP's transform (`squash`) resizes to a square whatever the ratio of the sides.
     """
 
     def to_input(image: Image.Image) -> Tensor:

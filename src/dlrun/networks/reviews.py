@@ -18,13 +18,13 @@ from dlrun.experiments.text_common import (
     make_split_of_reviews,
     review_describer,
 )
-from dlrun.kernels.bag_linear import BagLinear, Bags
+from dlrun.kernels.bag_linear import BagLinear, BagOfWordsBatch
 from dlrun.kernels.lstm import LSTMLastState
 from dlrun.networks.dense import DenseNetwork
 from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
-from dlrun.training.data import BagBatches, BatchDataset, TensorBatches
+from dlrun.training.array_batches import BagBatches, BatchDataset, TensorBatches
 
 N = TypeVar("N", bound=DenseTextConfig | LSTMConfig)
 
@@ -35,7 +35,7 @@ class TextNetworkImplementation(NetworkImplementation[N, TextAssets], Generic[N]
     assets_class = TextAssets
 
     def load(self, config: N, data_dir: Path, screen: Screen) -> LoadedData[TextAssets]:
-        """Load the texts; the seed selects the training texts held out for validation."""
+        """Load the texts. The seed selects the training texts held out for validation."""
         reviews: Reviews = self.load_data(config, data_dir, screen)
         fitted, held_out = split_off_validation(
             config.data.validation, reviews.train, reviews.test, config.split_seed, screen
@@ -53,14 +53,13 @@ class TextNetworkImplementation(NetworkImplementation[N, TextAssets], Generic[N]
 
     @abstractmethod
     def batches(self, config: N, texts: ReviewPart, rows: RowIndices) -> BatchDataset:
-        """Return the network's inputs, and the labels, of the rows with these indices."""
+        """Make the network's inputs, and the labels, of the rows with these indices."""
 
     @abstractmethod
-    def inputs(self, config: N, texts: RaggedWordIds, width: int) -> Tensor | Bags:
-        """Return the network's inputs of new texts; width: the number of word ids."""
+    def inputs(self, config: N, texts: RaggedWordIds, width: int) -> Tensor | BagOfWordsBatch:
+        """Make the network's inputs of new texts; `width` is the number of word ids."""
 
     def predictor(self, run: Run, config: N) -> TextPredictor:
-        """Return a predictor for texts."""
         assets = self.assets(run)
         infer = self.inference(run, config)
         return TextPredictor(assets, lambda texts: infer(self.inputs(config, texts, assets.width)))
@@ -73,27 +72,26 @@ class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
     eval_batch_size = 4096  # 0.3 MB for each layer of 16
 
     def batches(self, config: DenseTextConfig, texts: ReviewPart, rows: RowIndices) -> BagBatches:
-        """Return bags of words, and the labels, of the rows with these indices."""
         return BagBatches(texts.bags, texts.labels, rows)
 
     def build(self, config: DenseTextConfig, assets: TextAssets) -> DenseNetwork:
-        """Build the untrained dense network; two classes have one logit."""
         hidden = config.model.hidden
         outputs = 1 if len(assets.labels) == 2 else len(assets.labels)
         # As nn.Linear, without the dense matrix of the bags.
         first = BagLinear(assets.width, hidden[0])
         return DenseNetwork(assets.width, hidden, [], outputs, first)
 
-    def inputs(self, config: DenseTextConfig, texts: RaggedWordIds, width: int) -> Bags:
-        """Return the bags of words of new texts."""
-        return Bags(texts.bag_of_words(width), np.arange(len(texts)))
+    def inputs(self, config: DenseTextConfig, texts: RaggedWordIds, width: int) -> BagOfWordsBatch:
+        return BagOfWordsBatch(texts.bag_of_words(width), np.arange(len(texts)))
 
 
 class LSTMClassifier(nn.Module):
     """Classifies a text by an LSTM over its word ids, which are padded in front with 0.
 
-    words: how many different word ids exist. embedding, hidden: sizes of an embedding vector and
-    of the state. threads: see `LSTMLastState`.
+    words: how many different word ids exist.
+    embedding: the size of an embedding vector.
+    hidden: the size of the state.
+    threads: see `LSTMLastState`.
     """
 
     def __init__(
@@ -106,7 +104,7 @@ class LSTMClassifier(nn.Module):
         self.last_state = LSTMLastState(threads)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Return the logits of reviews, (batch,), or (batch, classes) for more than two classes."""
+        """Compute the logits (batch,) of texts, or (batch, classes) for more than two classes."""
         logits: Tensor = self.output(self.last_state(self.lstm, self.embedding, ids))
         return logits.squeeze(-1)
 
@@ -115,21 +113,18 @@ class LSTMImplementation(TextNetworkImplementation[LSTMConfig]):
     """Trains an LSTM to classify texts, which it reads word by word."""
 
     def batches(self, config: LSTMConfig, texts: ReviewPart, rows: RowIndices) -> TensorBatches:
-        """Return the last word ids, and the labels, of the rows with these indices."""
         length = config.data.max_length
         return TensorBatches(texts.ids.padded(length, rows), texts.labels[rows])
 
     def build(self, config: LSTMConfig, assets: TextAssets) -> LSTMClassifier:
-        """Build the untrained LSTM network."""
         model = config.model
         threads = None if config.threads == "auto" else config.threads
         classes = len(assets.labels)
         return LSTMClassifier(assets.width, model.embedding, model.hidden, classes, threads)
 
     def torch_threads(self, config: LSTMConfig, threads: int) -> int:
-        """Return 1: the LSTM kernels run threads of their own, and torch's would only wait."""
+        # The LSTM kernels run threads of their own, and torch's would only wait.
         return 1
 
     def inputs(self, config: LSTMConfig, texts: RaggedWordIds, width: int) -> Tensor:
-        """Return the last word ids of new texts."""
         return torch.from_numpy(texts.padded(config.data.max_length).astype(np.int32))

@@ -20,7 +20,7 @@ from dlrun.networks.network_implementation import LoadedData, NetworkImplementat
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
-from dlrun.training.data import TensorBatches
+from dlrun.training.array_batches import TensorBatches
 from dlrun.training.objective import TrainingObjective, regression
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.data.dataset_types import GENERATED
+from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.metrics import TESTED, format_interval, format_metric
 from dlrun.reports.comparison import Sections, warning_tags_of_group
 from dlrun.reports.highlights import count_labels_as_in_book

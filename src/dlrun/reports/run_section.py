@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from dlrun.config.yaml_loader import Values, format_override
-from dlrun.data.dataset_types import GENERATED
+from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.resuming import resume_command
 from dlrun.experiments.saved_runs import changed_settings

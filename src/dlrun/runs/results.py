@@ -8,7 +8,7 @@ from rich.console import RenderableType
 
 from dlrun.config.sections import RangeOfRuns
 from dlrun.config.yaml_loader import Values
-from dlrun.data.dataset_types import DataOrigin
+from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.data.split import Split
 from dlrun.errors import DlrunError
 from dlrun.runs.record import ClassSummary

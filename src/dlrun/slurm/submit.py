@@ -83,7 +83,7 @@ def submit_run(
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code."""
     screen = options.console()
     require_slurm()
-    config = checks.check_new_run(experiment, options, is_local=False)
+    config = checks.checked_config_of_new_run(experiment, options, is_local=False)
     if config is None:  # a dry run
         return 0
     run = make_waiting_run(experiment, config, options)

@@ -23,7 +23,7 @@ from dlrun.system.console import format_position
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.seeded_loaders import epoch_seed, seed_generators
 from dlrun.training.stage_metrics import PREDICTED_ROWS, join_predictions
-from dlrun.training.user_module import predictions_of_batch, values_by_column
+from dlrun.training.user_module_outputs import predictions_of_batch, values_by_column
 from dlrun.training.workarounds import begin_next_epoch_when_resumed
 
 
@@ -52,7 +52,7 @@ class EpochRecorder(pl.Callback):
         self._predicted: list[Tensor | None] = []  # of each batch of the test
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs besides the state that Lightning saves."""
+        """Hand Lightning what a resumed run needs besides the state that Lightning saves."""
         return {
             "is_stopped": self.is_stopped,
             "best_weights": self.best_weights,
@@ -75,23 +75,22 @@ class EpochRecorder(pl.Callback):
         begin_next_epoch_when_resumed(checkpoint)
 
     def test_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return what the module has logged in its test, by column."""
+        """Collect what the module has logged in its test, by column."""
         return values_by_column(trainer.callback_metrics)
 
     def test_predictions(self) -> NDArray[np.float64] | None:
-        """Return true and predicted values of the test, see `join_predictions`."""
+        """Join the true and predicted values of the test: see `join_predictions`."""
         return join_predictions(self._predicted)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers, and restore what was logged before a resume.
 
-        Schedulers and callbacks may follow it, and Lightning does not save it.
+        Schedulers and callbacks may follow what was logged, which Lightning does not save.
         """
         self.live_run.stop.install_handlers()
         trainer.callback_metrics.update(self._logged_before)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers."""
         self.live_run.stop.install_handlers()
 
     on_predict_start = on_test_start
@@ -117,7 +116,6 @@ class EpochRecorder(pl.Callback):
         self.live_run.stop.raise_if_received()
 
     def on_validation_batch_end(self, *hook: object) -> None:
-        """Stop the validation if a signal was received."""
         self.live_run.stop.raise_if_received()
 
     def on_test_batch_end(
@@ -145,7 +143,7 @@ class EpochRecorder(pl.Callback):
                 trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record the last epoch."""
+        """Record the last epoch, which no other epoch follows."""
         self._record_epoch(trainer)
 
     def _record_epoch(self, trainer: pl.Trainer) -> None:
@@ -171,7 +169,7 @@ class EpochRecorder(pl.Callback):
         self.live_run.finish_step(row, line, self.checkpoint.content)
 
     def _epoch_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Return what the module has logged in the epoch that has ended, by column.
+        """Collect what the module has logged in the epoch that has ended, by column.
 
         Lightning keeps the values of earlier epochs: a module may log some in few epochs only.
         """
@@ -184,7 +182,7 @@ class EpochRecorder(pl.Callback):
         return trainer.strategy.broadcast(metrics)
 
     def _metric_columns(self, metrics: Collection[str]) -> list[str]:
-        """Return the names of all metrics of the run so far, in the order of metrics.csv."""
+        """Name all metrics of the run so far, in the order of metrics.csv."""
         if self.columns:
             return [name for name in self.columns if name not in (STEP, SECONDS)]
         rows = self.live_run.rows

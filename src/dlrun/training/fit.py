@@ -27,17 +27,21 @@ from dlrun.system.accelerator import (
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
-from dlrun.training.data import ArrayData
-from dlrun.training.device_check import GradientProbe, StopAfterFirstGradients, compare_with_cpu
+from dlrun.training.array_batches import ArrayData
+from dlrun.training.compare_device_with_cpu import (
+    GradientProbe,
+    StopAfterFirstGradients,
+    compare_with_cpu,
+)
 from dlrun.training.epoch_recorder import EpochRecorder, check_metrics_finite
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
-from dlrun.training.lightning_module import LightningNetwork, NetworkData
+from dlrun.training.lightning_network import LightningNetwork, NetworkData
 from dlrun.training.objective import TrainingObjective, choose_training_loss
 from dlrun.training.processes import FurtherProcesses
 from dlrun.training.seeded_loaders import SeededLoaders
 from dlrun.training.stage_metrics import epoch_columns, join_predictions, predict_rows
 from dlrun.training.trainer import make_trainer
-from dlrun.training.user_module import logged_names_by_column
+from dlrun.training.user_module_outputs import logged_names_by_column
 
 M = TypeVar("M", bound=pl.LightningModule)
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
@@ -90,7 +94,7 @@ class Training(Generic[M]):
         objective: TrainingObjective,
         data_digest: str,
     ) -> "Training[LightningNetwork]":
-        """Return the training of a network of dlrun on data held in memory.
+        """Make the training of a network of dlrun on data held in memory.
 
         The network obeys most keys of the section `trainer` by itself, since a call of its
         training_step gets several batches.
@@ -123,7 +127,7 @@ class Training(Generic[M]):
         make_data: Callable[[], pl.LightningDataModule],
         make_callbacks: Callable[[], Sequence[pl.Callback]] = tuple,
     ) -> "Training[pl.LightningModule]":
-        """Return the training of a user's own module, whose metrics are what it logs."""
+        """Make the training of a user's own module, whose metrics are what the module logs."""
         section = config.trainer
         by_make_trainer = {"max_epochs", "deterministic", "precision", "devices", "strategy"}
 
@@ -190,7 +194,7 @@ class Training(Generic[M]):
         return TrainingResult(module.cpu(), metrics, predictions, weights_epoch, stopped_epoch)
 
     def compare(self, device: str) -> DeviceComparison:
-        """Return how far a device is from the CPU for one batch of a network of dlrun."""
+        """Measure how far a device is from the CPU for one batch of a network of dlrun."""
         precision = self.config.trainer.precision
         if self.not_compared:
             return DeviceComparison(precision, not_compared=self.not_compared)
@@ -229,7 +233,7 @@ class Training(Generic[M]):
             raise ConfigError(f"{key}: {why}")
 
     def _build_seeded(self, draw: int = 0) -> tuple[M, pl.LightningDataModule]:
-        """Return the module and its data; what `setup` draws does not depend on the module."""
+        """Build the module and its data. What `setup` draws does not depend on the module."""
         self._seed(draw)
         module, data = self.make_module(), self.make_data()
         self._seed(draw)
@@ -242,7 +246,7 @@ class Training(Generic[M]):
     def _make_run_trainer(
         self, device: str, recorder: EpochRecorder, devices: int, *further: pl.Callback
     ) -> pl.Trainer:
-        """Return the Trainer of the run, with the callbacks of an experiment of one's own."""
+        """Make the Trainer of the run, with the callbacks of an experiment of another package."""
         return make_trainer(
             self.config,
             device,
@@ -287,7 +291,10 @@ class Training(Generic[M]):
         data: pl.LightningDataModule,
         recorder: EpochRecorder,
     ) -> dict[str, float]:
-        """Test a module, and let it predict the test's rows, if it can; return the metrics."""
+        """Test a module, and let the module predict the rows of the test, if it can.
+
+        The result is the metrics of the test.
+        """
         if not (is_overridden("test_step", module) and is_overridden("test_dataloader", data)):
             return {}
         self._seed()  # a resumed run may have trained less before
@@ -310,9 +317,9 @@ class Training(Generic[M]):
 
 
 def divergence_warning(rows: Sequence[Mapping[str, float]]) -> str | None:
-    """Return a warning if the last training loss is NaN, huge or many times the first, else None.
+    """Warn if the last training loss is NaN, huge or many times the first.
 
-    rows: those of metrics.csv.
+    rows: the rows of metrics.csv.
     """
     losses = [row["train_loss"] for row in rows if "train_loss" in row] or [0.0]
     first = losses[0]
@@ -328,9 +335,9 @@ def divergence_warning(rows: Sequence[Mapping[str, float]]) -> str | None:
 def predict_test_set(
     network: nn.Module, objective: TrainingObjective, data: ArrayData, config: NetworkConfig
 ) -> NDArray[np.float64] | None:
-    """Return a trained network's predictions of the test set, made on the CPU.
+    """Predict the test set by a trained network on the CPU, in the precision of its run.
 
-    They are made in the precision of its run, and have the form of `predict_rows`.
+    The predictions have the form of `predict_rows`.
     """
     plugin = make_trainer(config, "cpu").precision_plugin
     network = plugin.convert_module(network)

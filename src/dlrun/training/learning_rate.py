@@ -23,18 +23,18 @@ class LearningRateSchedule:
 
     @property
     def lr(self) -> float:
-        """Return the learning rate of the epoch, of the first group of parameters."""
+        """Give the learning rate of the epoch, which the first group of parameters has."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     def begin_epoch(self, index: int) -> None:
-        """Set the rate of an epoch (from 0) of the warm-up, or of the first one after it."""
+        """Set the rate of an epoch (from 0) of the warm-up, or of the first epoch after it."""
         if index <= self._warmup:
             share = (index + 1) / (self._warmup + 1)
             for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
                 group["lr"] = share * rate
 
     def end_epoch(self, index: int, valid_loss: float | None) -> None:
-        """After the warm-up, set the rate of the next epoch, by plateau if it was validated."""
+        """After the warm-up, set the rate of the next epoch. Plateau needs a validated epoch."""
         if index < self._warmup:
             return
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -47,7 +47,7 @@ class LearningRateSchedule:
 def make_scheduler(
     config: SchedulerConfig, optimizer: Optimizer, epochs: int
 ) -> LRScheduler | None:
-    """Return torch's learning-rate scheduler that a config names, or None if it names none."""
+    """Make torch's learning-rate scheduler that a config names, or none."""
     arguments = config.model_dump(exclude={"name", "warmup_epochs"}, exclude_none=True)
     match config.name:
         case "none":

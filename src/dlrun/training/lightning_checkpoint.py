@@ -17,8 +17,9 @@ HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 class LightningCheckpoint(TorchCheckpointIO):
     """Saves and loads the checkpoint of a run for Lightning: in memory, without pickled objects.
 
-    path: of dlrun's checkpoint file, whose state is `content`: the bytes of the last epoch, none of
-    a new run. Any other path, such as a ModelCheckpoint's, is an ordinary file of Lightning.
+    path: the path of dlrun's checkpoint file. Any other path, such as a ModelCheckpoint's, is an
+    ordinary file of Lightning.
+    content: the state in dlrun's checkpoint file, the bytes of the last epoch. A new run has none.
     """
 
     def __init__(self, path: Path, content: bytes) -> None:
@@ -48,11 +49,11 @@ class LightningCheckpoint(TorchCheckpointIO):
         self._is_checked = True
 
     def load_checkpoint(self, path: str | Path, *options: Any, **more: Any) -> Any:
-        """Return the checkpoint of the run, or read another one from its file."""
+        """Read the checkpoint of the run from memory, or another checkpoint from its file."""
         if Path(path) != self.path:
             return super().load_checkpoint(path, *options, **more)
         return self.read()
 
     def read(self) -> Any:
-        """Return the checkpoint of the run; raise DlrunError if it has objects of a class."""
+        """Read the checkpoint of the run; raise DlrunError if it has objects of a class."""
         return read_tensors(self.path, self.content)

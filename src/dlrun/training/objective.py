@@ -15,7 +15,7 @@ from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerCo
 from dlrun.config.yaml_loader import Values
 from dlrun.data.scaling import is_constant
 from dlrun.errors import ConfigError
-from dlrun.kernels.rmsprop import OnePassRMSprop, fits_one_pass
+from dlrun.kernels.rmsprop import OnePassRMSprop, can_use_one_pass_rmsprop
 
 MakeOptimizer = Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
@@ -33,7 +33,7 @@ def make_optimizer(
     match config.name:
         case "rmsprop":
             is_plain = not (config.momentum or config.weight_decay)
-            if is_plain and all(map(fits_one_pass, trained)):
+            if is_plain and all(map(can_use_one_pass_rmsprop, trained)):
                 return OnePassRMSprop(trained, **config.arguments)
             return torch.optim.RMSprop(trained, **config.arguments)
         case "adam":
@@ -102,23 +102,21 @@ def _binary_probabilities(logits: Tensor) -> Tensor:
 
 
 def accuracy(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
-    """Return the share of rows whose predicted class is the true one."""
     from torchmetrics.functional.classification import multiclass_accuracy  # slow
 
     return multiclass_accuracy(predicted, targets, classes, average="micro", validate_args=False)
 
 
 def mean_absolute_error(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean absolute error."""
     from torchmetrics import functional  # slow
 
     return functional.mean_absolute_error(predicted, targets)
 
 
 def r2(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Return R²; NaN if the targets are equal, as a single one is: there is no variance.
+    """Compute R², or NaN if the targets are equal, as a single target is: they do not vary.
 
-    It is computed in float64, on the CPU, since sums in float32 cancel if the mean is large.
+    R² is computed in float64, on the CPU, since sums in float32 cancel if the mean is large.
     r2_score of torchmetrics treats targets with a tiny variance as equal.
     """
     predicted, targets = predicted.cpu().double(), targets.cpu().double()
@@ -129,7 +127,7 @@ def r2(predicted: Tensor, targets: Tensor) -> Tensor:
 
 
 def _make_cross_entropy(classes: int, options: LossConfig, targets: Tensor) -> Loss:
-    """Return the cross-entropy with label smoothing and class weights, also of one logit.
+    """Make the cross-entropy with label smoothing and class weights, also for one logit.
 
     With weights, the rows of each class weigh the same together; the mean weight of a row is 1.
     """
@@ -151,7 +149,7 @@ def _make_cross_entropy(classes: int, options: LossConfig, targets: Tensor) -> L
 def choose_training_loss(
     config: NetworkConfig, objective: TrainingObjective, targets: Tensor
 ) -> Loss:
-    """Return the training loss with a config's options; raise ConfigError if they do not apply."""
+    """Put a config's options into the training loss; raise ConfigError if they do not apply."""
     options = config.loss
     keys = [f"loss.{key}" for key, value in options if value]
     if not keys:

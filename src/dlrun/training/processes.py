@@ -69,7 +69,7 @@ class FurtherProcesses(pl.Callback):
         sys.argv = self._arguments
 
     def _explained(self, error: Exception, processes: int) -> BaseException:
-        """Return the error of a fit as the user is to see it."""
+        """Explain the error of a fit for the user."""
         is_lost = re.search(LOST, str(error)) is not None
         if isinstance(self.live_run, JoinedRun) and is_lost:
             return SystemExit(1)  # the first process says why it has ended

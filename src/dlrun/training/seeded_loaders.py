@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 
 def epoch_seed(seed: int, epoch: int, *stream: int) -> int:
-    """Return a seed that depends only on the run's seed, the epoch and `stream`."""
+    """Draw a seed that depends only on the run's seed, the epoch and `stream`."""
     return int(np.random.SeedSequence((seed, epoch, *stream)).generate_state(1)[0])
 
 
@@ -44,7 +44,7 @@ class SeededLoaders(pl.Callback):
         data.train_dataloader = lambda: self._seeded_loaders(make_loaders(), trainer)
 
     def _seeded_loaders(self, loaders: object, trainer: pl.Trainer) -> CombinedLoader:
-        """Return the loader or loaders of a data module, each seeded by epoch."""
+        """Seed each loader of a data module by epoch."""
         combined = loaders
         if not isinstance(combined, CombinedLoader):
             combined = CombinedLoader(loaders, "max_size_cycle")  # as Lightning does
@@ -56,10 +56,10 @@ class SeededLoaders(pl.Callback):
         return combined
 
     def _seeded(self, loader: Any, trainer: pl.Trainer, place: int) -> Any:
-        """Return a loader whose order depends only on the seed and the epoch.
+        """Make the order of a loader depend only on the seed and the epoch.
 
         A DataLoader stays one, of a class made for it: Lightning may make it again with another
-        sampler. Any other iterable is wrapped. place: its number among those of the training data.
+        sampler. Any other iterable is wrapped. place: the number of the loader in the training.
         """
         order = EpochOrder(self.seed, trainer, place)
         if not isinstance(loader, DataLoader):
@@ -91,7 +91,7 @@ class EpochOrder:
     ) -> Iterator[object]:
         """Yield the batches; the generators are seeded when one of the first two is asked for.
 
-        The second one may be fetched in advance, before or after the hooks of an epoch's start.
+        The second batch may be fetched in advance, before or after the hooks of an epoch's start.
         """
         epoch = self.trainer.current_epoch
         self._pass = self._pass + 1 if epoch == self._epoch else 0

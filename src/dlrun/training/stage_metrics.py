@@ -45,7 +45,7 @@ class StageMetrics:
         ]
 
     def finish(self) -> dict[str, float]:
-        """Return the metrics, as `valid_loss`, without an R² of equal targets; reset them."""
+        """Compute the metrics, as `valid_loss`, and begin anew. R² of equal targets is left out."""
         losses, predicted, targets = zip(*self._batches, strict=True)
         self._batches.clear()
         weights = losses[0].new_tensor([len(batch) for batch in targets], dtype=torch.float)
@@ -58,9 +58,10 @@ class StageMetrics:
 
 
 def predict_rows(objective: TrainingObjective, outputs: Tensor, targets: Tensor) -> Tensor | None:
-    """Return true and predicted classes and probabilities (3, rows), or values (2, rows).
+    """Stack true and predicted classes and probabilities (3, rows), or values (2, rows).
 
-    outputs (batch, ...), and classes or values (batch, ...); None if they are not one for each row.
+    The outputs are (batch, ...); the targets are classes or values (batch, ...). Without one class
+    or value for each row there is nothing to stack, and the result is None.
     """
     outputs = outputs.detach().cpu()  # MPS has no float64
     predicted = objective.predict(outputs)
@@ -74,14 +75,14 @@ def predict_rows(objective: TrainingObjective, outputs: Tensor, targets: Tensor)
 
 
 def join_predictions(batches: Sequence[Tensor | None]) -> NDArray[np.float64] | None:
-    """Return the predictions of all batches in their order; None if not all have any."""
+    """Join the predictions of all batches in their order; None if a batch has none."""
     rows = [batch for batch in batches if batch is not None]
     is_whole = rows and len(rows) == len(batches)
     return torch.cat(rows, dim=1).numpy() if is_whole else None
 
 
 def epoch_columns(objective: TrainingObjective, *, with_lr: bool = False) -> list[str]:
-    """Return the column names of metrics.csv for a network, which has one row per epoch."""
+    """Name the columns of metrics.csv for a network. The table has one row per epoch."""
     names = ["loss", *objective.metrics]
     metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in names]
     return [STEP, *metrics, *([LR] if with_lr else []), SECONDS]

@@ -27,9 +27,12 @@ def make_trainer(
     plugins: Sequence[CheckpointIO] = (),
     **trainer_arguments: Any,
 ) -> pl.Trainer:
-    """Return a Trainer that prints nothing, and writes only what a Checkpoint does.
+    """Make a Trainer that prints nothing, and writes only what a Checkpoint does.
 
-    one_batch: an epoch of one. precision: if not the config's. trainer_arguments: further ones.
+    one_batch: whether an epoch has one batch.
+    precision: the precision, if the config's is not meant.
+    trainer_arguments: further arguments of Lightning's Trainer.
+
     Raises AcceleratorError for a device, and ConfigError for values, that Lightning does not take.
     """
     if device not in AcceleratorRegistry.available_accelerators():

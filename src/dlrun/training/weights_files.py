@@ -16,7 +16,7 @@ from dlrun.system.files import open_regular_file
 
 
 def serialize_tensors(state: Mapping[str, object]) -> bytes:
-    """Return tensors as the bytes of a file, as torch.save writes it."""
+    """Write tensors into the bytes of a file, as torch.save does."""
     stream = io.BytesIO()
     torch.save(state, stream)
     return stream.getvalue()

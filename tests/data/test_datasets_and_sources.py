@@ -12,7 +12,7 @@ import pytest
 
 from dlrun.api import Run
 from dlrun.data import dataset_catalog
-from dlrun.data.dataset_types import DataOrigin, Dataset, ReadContext, Source
+from dlrun.data.datasets_and_sources import DataOrigin, Dataset, ReadContext, Source
 from dlrun.data.small_images import make_images
 from dlrun.experiments import digits
 from dlrun.experiments.registry import find_experiment
@@ -43,7 +43,7 @@ def digests(tmp_path: Path, monkeypatch: Patch) -> Iterator[list[str]]:
     md5 = [hashlib.md5(content).hexdigest() for content in files.values()]
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     mnist = dataset_catalog.MNIST.sources[0]
-    remote = dataset_catalog.idx_files(f"http://127.0.0.1:{server.server_port}", md5)
+    remote = dataset_catalog.mnist_files(f"http://127.0.0.1:{server.server_port}", md5)
     options = {"files": remote, "labels": CLOTHES}
     sources = (*dataset_catalog.MNIST.sources, Source("clothes", "Clothes", mnist.read, **options))
     declare(monkeypatch, replace(dataset_catalog.MNIST, sources=sources))

@@ -15,8 +15,8 @@ from dlrun.config.data_sections import (
     count_held_out_rows,
 )
 from dlrun.data import user_data
-from dlrun.data.contents import hash_file
 from dlrun.data.download import download_file, packaged_paths
+from dlrun.data.file_hashes import hash_file
 from dlrun.data.text_files import DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.system.console import Screen
@@ -32,10 +32,11 @@ GENERATED = "sample"  # the name of every source of generated data
 class DataOrigin:
     """Says where a run's data are from, in words for the terminal and for the figures.
 
-    text: the same for all runs on the same data, however a seed or a fold divides them. is_book:
-    whether they are the book's data: only then the book's numbers judge the run. is_generated:
-    whether a seed generates the rows. files_digest: of a user's own files, the hash of all that is
-    in them, used or not; otherwise empty.
+    text: the same for all runs on the same data, however a seed or a fold divides them.
+    is_book: whether they are the book's data: only then the book's numbers judge the run.
+    is_generated: whether a seed generates the rows.
+    files_digest: of a user's own files, the hash of all that is in them, used or not; otherwise
+    empty.
     """
 
     text: str
@@ -56,7 +57,7 @@ class RemoteFile:
     packaged: str | None = None  # its path in a package that may be installed
 
     def find_path(self, archive: Path | None, folder: Path) -> Path:
-        """Return the path of the file on this machine, or in the data folder if it is missing.
+        """Find the file on this machine; its path in the data folder if it is missing.
 
         archive: the user's own copy of the file, or the folder with the gzipped files.
         """
@@ -69,7 +70,7 @@ class RemoteFile:
         return next((place for place in places if place.is_file()), path)
 
     def hash_of(self, path: Path) -> str:
-        """Return the hash to compare with `digest`. Raises DataError if the path is unreadable.
+        """Compute the hash to compare with `digest`. Raises DataError if the path is unreadable.
 
         The hash of a damaged gzip file is that of the file itself.
         """
@@ -102,8 +103,9 @@ class ReadContext(Generic[Config_co]):
 class Source:
     """Describes a source of data: its reader, its files, and whether it is ISLP's.
 
-    name: the value of `data.source`. title: what its data are, as figures and pages say it. labels:
-    the names of its classes, if its files do not have them.
+    name: the value of `data.source`.
+    title: what its data are, as figures and pages say it.
+    labels: the names of its classes, if its files do not have them.
     """
 
     name: str
@@ -118,9 +120,12 @@ class Source:
 class Dataset:
     """Describes a data set: its sources, and how to read them.
 
-    `config` is always the config's section `data`. name: also of its folder in the data folder.
+    In the methods `config` is always the config's section `data`.
+
+    name: the name of the data set, and of its folder in the data folder.
     make: reads the files, and returns an object with `train` and `test`, whose length is that of
-    their rows, and `origin`. sample_rows: the key that says how many training rows are generated.
+    their rows, and `origin`.
+    sample_rows: the key that says how many training rows are generated.
     """
 
     name: str
@@ -129,14 +134,14 @@ class Dataset:
     sample_rows: str | None = None
 
     def source(self, config: DataConfig) -> Source:
-        """Return the source that a config names; the user's own data have only one."""
+        """Find the source that a config names. The user's own data have only one source."""
         if isinstance(config, UserDataConfig):
             return self.sources[0]
         assert isinstance(config, DataSourceConfig)  # the only other kind
         return next(source for source in self.sources if source.name == config.source)
 
     def files(self, config: DataConfig, data_dir: Path) -> list[tuple[RemoteFile, Path]]:
-        """Return the published files that a config needs, each with its path on this machine.
+        """Find the published files that a config needs, each with its path on this machine.
 
         Those of a further source, which may have the same names, are in a folder of their own.
         """
@@ -147,7 +152,7 @@ class Dataset:
         return [(file, file.find_path(archive, folder)) for file in source.files]
 
     def paths(self, config: DataConfig, data_dir: Path) -> list[Path]:
-        """Return the paths of the files and folders that a config needs."""
+        """Find the files and folders that a config needs."""
         if isinstance(config, UserDataConfig):
             return user_data.user_data_paths(config)
         return [path for _, path in self.files(config, data_dir)]
@@ -179,13 +184,13 @@ class Dataset:
         collector.raise_all()
 
     def load(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> Any:
-        """Return the data that a config names, made by `make`. Raises as `obtain_files`."""
+        """Make the data that a config names. Raises the errors of `obtain_files`."""
         return self.make(self.obtain_files(config, data_dir, seed, screen))
 
     def obtain_files(
         self, config: Config, data_dir: Path, seed: int, screen: Screen
     ) -> ReadContext[Config]:
-        """Return the files of a config's source, downloaded if they are missing.
+        """Find the files of a config's source, and download those that are missing.
 
         Raises DataError, or DownloadError if the download fails.
         """

@@ -93,12 +93,12 @@ class LlvmArray:
 
 
 def count_constant(number: int) -> Value:
-    """Return an LLVM constant of the integer type of loop counters."""
+    """Make an LLVM constant of the integer type of loop counters."""
     return ir.Constant(COUNT, number)
 
 
 def broadcast(builder: Builder, number: Value, lanes: int) -> Value:
-    """Return an LLVM vector of `lanes` elements, each of which is the same number."""
+    """Make an LLVM vector of `lanes` elements, each of which is the same number."""
     unset = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
     first = builder.insert_element(unset, number, ir.Constant(INT32, 0))
     zeros = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)
@@ -106,7 +106,7 @@ def broadcast(builder: Builder, number: Value, lanes: int) -> Value:
 
 
 def call_intrinsic(builder: Builder, name: str, *vectors: Value) -> Value:
-    """Return the result of an LLVM intrinsic function for vectors, such as `sqrt` or `fma`."""
+    """Call an LLVM intrinsic function for vectors, such as `sqrt` or `fma`."""
     kind = vectors[0].type
     signature = ir.FunctionType(kind, [kind] * len(vectors))
     full = f"llvm.{name}.v{kind.count}f32"

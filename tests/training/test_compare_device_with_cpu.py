@@ -19,7 +19,7 @@ from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.system.accelerator import DeviceComparison
 from dlrun.system.library_settings import temporary_library_settings
-from dlrun.training.device_check import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
+from dlrun.training.compare_device_with_cpu import BOUND_FACTOR, DRAWS, EPSILONS, compare_with_cpu
 from dlrun.training.fit import Training
 from tests.conftest import NETWORKS, ROOT, Dlrun, Ended, python, smoke
 from tests.experiments.use import latest, results

@@ -13,14 +13,14 @@ LOGGED_STAGE = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 
 
 def values_by_column(logged: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return the values that a module logged, by their columns of metrics.csv."""
+    """Convert the values that a module logged, by their columns of metrics.csv."""
     return {column: float(logged[name]) for column, name in logged_names_by_column(logged).items()}
 
 
 def logged_names_by_column(logged: Collection[str]) -> dict[str, str]:
     """Map dlrun's column names to the names that a module logged: `valid_loss` to `val/loss`.
 
-    Of a value that was logged by update and by epoch, only the one of the epoch is kept. Raises
+    If a value was logged by update and by epoch, only the value of the epoch is kept. Raises
     DlrunError if two names are one column.
     """
     names: dict[str, str] = {}
@@ -37,12 +37,14 @@ def logged_names_by_column(logged: Collection[str]) -> dict[str, str]:
 
 
 def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:
-    """Return the true targets of a batch with what a module predicts of them, or None.
+    """Stack the true targets of a batch with what a module predicts of them.
 
     outputs: scores or probabilities of classes (rows, classes), whose targets are whole numbers; or
-    values (rows,) or (rows, 1). batch: a pair of inputs and targets. Returns true and predicted
-    classes and probabilities (3, rows), or true and predicted values (2, rows); None if the batch
-    or the outputs are of another kind.
+    values (rows,) or (rows, 1).
+    batch: a pair of inputs and targets.
+
+    Returns true and predicted classes and probabilities (3, rows), or true and predicted values
+    (2, rows); None if the batch or the outputs are of another kind.
     """
     targets = batch[1] if isinstance(batch, list | tuple) and len(batch) == 2 else None
     if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dlrun.config.network_sections import BatchLimit
 from dlrun.data.array_cache import Array
 from dlrun.data.splits import RowIndices
-from dlrun.kernels.bag_linear import Bags
+from dlrun.kernels.bag_linear import BagOfWordsBatch
 
 Loader = DataLoader[Any]
 
@@ -57,7 +57,8 @@ class TensorBatches:
 class BagBatches:
     """Returns batches of bags of words by row indices, from the rows of a sparse matrix.
 
-    targets: of all rows of the matrix. binary: whether its values are 0 and 1.
+    targets: the targets of all rows of the matrix.
+    binary: whether the matrix has only the values 0 and 1.
     """
 
     def __init__(
@@ -76,19 +77,17 @@ class BagBatches:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, indices: RowIndices) -> tuple[Bags, Tensor]:
-        bags = Bags(self.bags, self.rows[indices], binary=self.binary)
+    def __getitem__(self, indices: RowIndices) -> tuple[BagOfWordsBatch, Tensor]:
+        bags = BagOfWordsBatch(self.bags, self.rows[indices], binary=self.binary)
         return bags, self.targets[torch.from_numpy(indices)]
 
     def first(self, rows: int) -> Self:
-        """Return the first rows alone."""
         part = copy.copy(self)
         part.rows = self.rows[:rows]
         part.targets = self.targets[:rows]
         return part
 
     def arrays(self) -> list[Array]:
-        """Return the arrays of the bags of words and of the targets."""
         bags = self.bags[self.rows]
         values = [] if self.binary else [bags.data]
         return [bags.indices, bags.indptr, *values, self.targets.numpy()]
@@ -101,8 +100,8 @@ BatchDataset: TypeAlias = TensorBatches | BagBatches
 class EpochBatches(Sampler[RowIndices]):
     """Yields batches of row indices in an order that depends only on the seed and the epoch.
 
-    Without a seed the rows keep their order. limit: how many of the batches are used. Of several
-    processes each yields its share of every batch that has a row for each.
+    Without a seed the rows keep their order. limit: how many of the batches are used. If several
+    processes train, each yields its share of every batch that has a row for each.
     """
 
     size: int
@@ -114,7 +113,7 @@ class EpochBatches(Sampler[RowIndices]):
     processes: int = 1
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, which decides the order; Lightning calls this before each epoch."""
+        """Set the epoch, which decides the order. Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -131,7 +130,7 @@ class EpochBatches(Sampler[RowIndices]):
 
 
 def count_batches(rows: int, batch_size: int, limit: BatchLimit) -> int:
-    """Return how many batches are made of so many rows; a share of them is one batch at least."""
+    """Count the batches that are made of so many rows. A share of them is at least one batch."""
     batches = math.ceil(rows / batch_size)
     if limit is None:
         return batches
@@ -141,7 +140,7 @@ def count_batches(rows: int, batch_size: int, limit: BatchLimit) -> int:
 
 
 def limit_rows(rows: BatchDataset, batch_size: int, limit: BatchLimit) -> BatchDataset:
-    """Return the rows of the first batches, as many as a limit of the validation or test says."""
+    """Keep the rows of as many first batches as a limit of the validation or the test says."""
     if limit is None:
         return rows
     return rows.first(batch_size * count_batches(len(rows), batch_size, limit))
@@ -151,9 +150,11 @@ def limit_rows(rows: BatchDataset, batch_size: int, limit: BatchLimit) -> BatchD
 class ArrayData:
     """Holds training, validation and test data in memory, and makes batches from them.
 
-    batch_size: rows of an update. seed: of their order. group_size: how many batches one call of
-    training_step gets. eval_batch_size: rows of a batch of the validation and the test;
-    `batch_size` if None. train_limit: how many batches an epoch has.
+    batch_size: how many rows an update has.
+    seed: what decides the order of the training rows.
+    group_size: how many batches one call of training_step gets.
+    eval_batch_size: how many rows a batch of the validation and the test has; `batch_size` if None.
+    train_limit: how many batches an epoch has.
     """
 
     train: BatchDataset
@@ -167,9 +168,9 @@ class ArrayData:
     train_limit: BatchLimit = None
 
     def training_batches(self, process: int = 0, processes: int = 1) -> Loader:
-        """Return lists of `group_size` training batches, in a new order every epoch.
+        """Make lists of `group_size` training batches, in a new order every epoch.
 
-        Of several processes each has its share of every batch.
+        If several processes train, each has its share of every batch.
         """
         batches = EpochBatches(
             len(self.train),
@@ -182,14 +183,13 @@ class ArrayData:
         return self._make_loader(self.train, batches, self.group_size)
 
     def evaluation_batches(self, rows: BatchDataset) -> Loader:
-        """Return the batches of the validation or test data, in order."""
         size = self.eval_batch_size or self.batch_size
         return self._make_loader(rows, EpochBatches(len(rows), size, None))
 
     def _make_loader(
         self, rows: BatchDataset, batches: EpochBatches, group_size: int | None = None
     ) -> Loader:
-        """Return a loader of batches, or of lists of `group_size` batches."""
+        """Make a loader of batches, or of lists of `group_size` batches."""
         return DataLoader(
             cast(Dataset[Any], rows),
             sampler=batches,

@@ -36,7 +36,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from dlrun.config.network_sections import Precision
 from dlrun.errors import first_line
 from dlrun.system.accelerator import DeviceComparison
-from dlrun.training.lightning_module import LightningNetwork
+from dlrun.training.lightning_network import LightningNetwork
 
 Measurements = dict[str, Tensor]  # the loss and the gradients, by the names that a message shows
 MeasureBatch = Callable[[str, "GradientProbe"], Measurements]  # on the named device
@@ -96,7 +96,7 @@ class GradientProbe(pl.Callback):
 def _measure_at_scale(
     loss: Tensor, weights: dict[str, nn.Parameter], trainer_scale: float, trial_scale: float
 ) -> Measurements:
-    """Return a loss and its gradients in float64, computed with a scale that is then divided out.
+    """Measure a loss and its gradients in float64, at a scale that is then divided out.
 
     trainer_scale: the scale that the trainer has put into the loss.
     """
@@ -113,7 +113,7 @@ def _measure_at_scale(
 def compare_with_cpu(
     device: str, precision: Precision, fit_batch: Callable[[str, Precision, GradientProbe], object]
 ) -> DeviceComparison:
-    """Return how far the loss and the gradients of a batch on a device are from the CPU's.
+    """Measure how far the loss and the gradients of a batch on a device are from the CPU's.
 
     fit_batch: fits one batch on a device, in a precision, with a probe.
     """
@@ -140,7 +140,7 @@ def compare_with_cpu(
 def _compare_draw(
     draw: int, device: str, number_format: str, measure: MeasureBatch
 ) -> DeviceComparison:
-    """Return how far a device is from the CPU for one draw of the initial weights.
+    """Measure how far a device is from the CPU for one draw of the initial weights.
 
     Raises ValueError if the CPU's own numbers are not finite, or change with random numbers.
     """
@@ -161,7 +161,7 @@ def _compare_draw(
 def _largest_error(
     measured: Measurements, cpu_measurements: Measurements, epsilon: float
 ) -> tuple[float, str]:
-    """Return the largest relative error of a loss or gradient, infinite for NaN, and its name."""
+    """Find the largest relative error of a loss or gradient, infinite for NaN, and its name."""
     norms = {name: float(value.norm()) for name, value in cpu_measurements.items()}
     norm_of_all = math.hypot(*(norm for name, norm in norms.items() if name != "loss"))
     errors = []

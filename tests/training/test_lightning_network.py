@@ -18,8 +18,8 @@ from dlrun.kernels.bag_linear import BagLinear
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.networks.dense import DenseNetwork
 from dlrun.system.library_settings import temporary_library_settings
-from dlrun.training.data import ArrayData, EpochBatches, TensorBatches
-from dlrun.training.lightning_module import LightningNetwork
+from dlrun.training.array_batches import ArrayData, EpochBatches, TensorBatches
+from dlrun.training.lightning_network import LightningNetwork
 from dlrun.training.objective import (
     TrainingObjective,
     choose_training_loss,

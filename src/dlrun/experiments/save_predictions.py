@@ -1,4 +1,4 @@
-"""Keep the predictions of a run's test set in the run's folder, if the config asks for them."""
+"""Save the predictions of a run's test set in the run's folder, if the config asks for them."""
 
 from dlrun.config.sections import WantedPredictions
 from dlrun.runs.folder import MISTAKES, PREDICTIONS
@@ -9,7 +9,7 @@ from dlrun.system.console import to_json
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 
 
-def keep_test_predictions(
+def save_test_predictions(
     run: LiveRun,
     wanted: WantedPredictions,
     predictions: Predictions | None,

@@ -6,7 +6,7 @@ import torch
 from scipy import sparse
 
 from dlrun.plugin import DataOrigin, LoadedData, NetworkAssets
-from dlrun.training.data import ArrayData, BagBatches, EpochBatches, TensorBatches
+from dlrun.training.array_batches import ArrayData, BagBatches, EpochBatches, TensorBatches
 
 
 def epoch(batches: EpochBatches, number: int) -> list[list[int]]:

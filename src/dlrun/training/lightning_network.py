@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from dlrun.config.network_sections import NetworkConfig
 from dlrun.metrics import VALID
 from dlrun.runs.metrics_csv import LR
-from dlrun.training.data import ArrayData, Loader
+from dlrun.training.array_batches import ArrayData, Loader
 from dlrun.training.learning_rate import LearningRateSchedule
 from dlrun.training.objective import Loss, TrainingObjective
 from dlrun.training.stage_metrics import PREDICTED_ROWS, StageMetrics, predict_rows
@@ -134,14 +134,14 @@ class LightningNetwork(pl.LightningModule):
     def _log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log metrics of an epoch where `self.log` puts them, so that callbacks find them there.
 
-        `self.log` takes .6 ms for each of them: for the four of an epoch half as long as the whole
-        epoch of a small network.
+        `self.log` takes .6 ms for each metric. For the four metrics of an epoch that is half as
+        long as the whole epoch of a small network.
         """
         values = {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
         self.trainer.callback_metrics.update(values)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return the optimizer that the objective makes from the config, and its scheduler."""
+        """Make the optimizer that the config names, and the schedule of its rate."""
         config = self.config
         optimizer = self.objective.make_optimizer(config.optimizer, self.network.parameters())
         if config.scheduler.changes_rate:
@@ -160,14 +160,12 @@ class NetworkData(pl.LightningDataModule):
         self._data = data
 
     def train_dataloader(self) -> Loader:
-        """Return the lists of training batches of this process."""
+        """Make the lists of training batches of this process."""
         assert self.trainer is not None
         return self._data.training_batches(self.trainer.global_rank, self.trainer.world_size)
 
     def val_dataloader(self) -> Loader:
-        """Return the batches of the validation."""
         return self._data.evaluation_batches(self._data.valid)
 
     def test_dataloader(self) -> Loader:
-        """Return the batches of the test."""
         return self._data.evaluation_batches(self._data.test)

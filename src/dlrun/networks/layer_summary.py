@@ -1,10 +1,10 @@
-"""Describe the layers of a network in words."""
+"""Describe the layers of a network, and its number of parameters, in a table."""
 
 from torch import Tensor, nn
 
 
 def describe_layers(network: nn.Module, example: Tensor) -> tuple[str, int]:
-    """Return a table of a network's layers for an example input, and the number of parameters."""
+    """Show a network's layers for an example input in a table, and count the parameters."""
     from torchinfo import summary  # slow
 
     columns = ("input_size", "output_size", "num_params")

@@ -1,7 +1,4 @@
-"""Hash the contents of files.
-
-The hash of many files is remembered as long as their sizes and times stay the same.
-"""
+"""Hash the contents of files, and remember the hash as long as sizes and times stay the same."""
 
 import contextlib
 import hashlib
@@ -18,7 +15,7 @@ CLOCK_SECONDS = 2.0  # two changes of a file so shortly after each other may get
 
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file's content; raise DataError if it cannot be read."""
+    """Hash a file's content; raise DataError if the file cannot be read."""
     try:
         return file_digest(path, algorithm)
     except OSError as error:
@@ -26,11 +23,11 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
 
 
 def hash_contents(files: Sequence[Path], data_dir: Path, root: Path | None = None) -> str:
-    """Return a hash of the names and contents of files; the names are relative to `root`.
+    """Hash the names and contents of files; the names are relative to `root`.
 
-    The data folder remembers it by the files' paths, sizes, times and times of change. So later
-    calls read the files only if one of these is another. (A program can set a file's time, but not
-    its time of change; Windows has none.)
+    The data folder remembers the hash by the files' paths, sizes, times and times of change. So
+    later calls read the files only if any of these has changed. (A program can set a file's time,
+    but not its time of change; Windows has none.)
     """
     started = time.time()
     remembered = data_dir / FOLDER / fingerprint_files(files)
@@ -49,7 +46,7 @@ def hash_contents(files: Sequence[Path], data_dir: Path, root: Path | None = Non
 
 
 def _hash_or_error(file: Path) -> str:
-    """Return the hash of a file's content, or the error: an unreadable file is no row."""
+    """Hash a file's content, or give its error: an unreadable file is no row."""
     try:
         return file_digest(file)
     except OSError as error:
@@ -57,7 +54,7 @@ def _hash_or_error(file: Path) -> str:
 
 
 def _time_of_change(file: Path) -> float:
-    """Return when a file was last changed, in seconds; infinity if it is gone."""
+    """Find when a file was last changed, in seconds; infinity if the file is gone."""
     try:
         status = file.stat()
     except OSError:
