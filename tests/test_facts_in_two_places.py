@@ -39,7 +39,7 @@ from dlrun.data.photographs import FORMATS, SUFFIXES
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import NEUTRAL
 from dlrun.metrics import KNOWN
-from dlrun.reports.result_rows import group_row
+from dlrun.reports.result_rows import ResultRow
 from dlrun.runs.groups import group_runs
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
@@ -191,7 +191,7 @@ def test_each_column_of_a_table_has_cells(tmp_path: Path) -> None:
     columns = {column.name for column in RUN_COLUMNS}
     assert run_row(run, RunNotes(), {}).keys() == columns and columns >= {*SHOWN}
     (group,) = group_runs([run])
-    cells = group_row(group, group.spreads["test_loss"]).keys()
+    cells = ResultRow.of_group(group, group.spreads["test_loss"]).as_object().keys()
     assert {column.name for column in GROUP_COLUMNS} <= cells
     assert {*RESULT_COLUMNS} - {"is_best"} <= cells
 

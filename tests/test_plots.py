@@ -94,3 +94,16 @@ def test_plain_text_is_short_printable_and_no_formula() -> None:
     assert escape_figure_text("a$b\x1b\n", 10) == r"a\$b??"
     assert escape_figure_text("x" * 11, 10) == "x" * 9 + "…"
     assert escape_figure_text("x" * 10, 10) == "x" * 10
+
+
+def test_no_word_of_a_title_stands_alone() -> None:
+    data = "Hitters (Hitters.csv), 88 of 263 rows for the test, split by seed 1"
+    values = np.array([1.0, 2.0])
+    title = f"hitters-linear, seed 0, run 20261202T194427Z-reproduce-hitters-linear-1\n{data}"
+    figure = plots.draw_true_and_predicted(values, values, "y", title=title)
+    shown = figure.get_suptitle().split("\n")
+    assert " ".join(shown) == title.replace("\n", " ") and all(" " in line for line in shown)
+    assert plots.wrap_evenly("a title of which the last word is one alone", 40) == [
+        "a title of which the", "last word is one alone",
+    ]  # fmt: skip
+    assert plots.wrap_evenly("x" * 50, 40) == ["x" * 40, "x" * 10]

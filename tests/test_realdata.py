@@ -215,6 +215,7 @@ def test_demo_reproduction_and_page_have_the_lasso_of_both_editions(
     notebook = [(row["notebook"], row["notebook_is"]) for row in rows]
     assert notebook == [(235.6754837, "equal"), (None, None)]
     runs = [Run.open(tmp_path / folder) for part in parts for folder in part["runs"]]
-    shown_rows = overview(sections(*runs)).rows
-    published = [(row["published"].striptags(), row["position"]) for row in shown_rows]
+    shown_rows = overview(sections(*runs)).table.rows
+    cells = [row.cells for row in shown_rows]
+    published = [(row["published"].striptags(), row["position"]) for row in cells]
     assert published == [("235.6755 notebook", "equal"), ("257.2382 book", "equal")]

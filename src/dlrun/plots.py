@@ -21,7 +21,7 @@ with outside_working_folder():
     from matplotlib.ticker import MaxNLocator
 
 ColumnsByName = Mapping[str, Sequence[float]]  # of a CSV file
-Values = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
 COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
@@ -29,13 +29,17 @@ SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 PANELS_PER_ROW = 3
 DPI = 120
 COMPRESSION = 2  # zlib's level: four times as fast as 6 for photographs, and 14 % larger
-LETTER_WIDTH, LINE_HEIGHT = 0.1, 0.18  # inches, of a title
-EPOCH_SPLITS = ("train", "valid")  # which have a value for each epoch
-MOST_LABELLED = 8  # coefficients of a path that are named
+# Inches, of a title. Its letters have .076 on average, and wide ones need more.
+LETTER_WIDTH = 0.085
+LINE_HEIGHT = 0.18
+EPOCH_SPLITS = ("train", "valid")  # they have a value for each epoch
+MOST_LABELLED = 8  # so many coefficients of a path are named
 # Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
 # for each takes far longer.
 CARDS_PER_ROW = 3
-CARD_WIDTH, PHOTOGRAPH_HEIGHT, GAP = 4.0, 2.5, 0.08
+CARD_WIDTH = 4.0
+PHOTOGRAPH_HEIGHT = 2.5
+GAP = 0.08
 
 
 class Figure(matplotlib.figure.Figure):
@@ -81,9 +85,20 @@ def _create_panel_grid(
 def _add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
     """Add a title above a figure, wrapped to its width; the figure grows by the title's lines."""
     width = int(figure.get_figwidth() / LETTER_WIDTH)
-    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, width)]
+    lines = [part for line in title.split("\n") for part in wrap_evenly(line, width)]
     figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * len(lines))
     figure.suptitle("\n".join(escape_figure_text(line, width) for line in lines), fontsize=11)
+
+
+def wrap_evenly(text: str, width: int) -> list[str]:
+    """Wrap a text into as few lines as possible, of which none has a single word if another can."""
+    lines = textwrap.wrap(text, width, break_on_hyphens=False)
+    longest_word = max(map(len, text.split()), default=width)
+    for narrower in range(longest_word, width):
+        narrower_lines = textwrap.wrap(text, narrower, break_on_hyphens=False)
+        if len(narrower_lines) == len(lines):
+            return narrower_lines
+    return lines
 
 
 def escape_figure_text(text: str, length: int) -> str:
@@ -172,7 +187,7 @@ def draw_accuracy_along_lasso_path(
 
 @_matplotlib_defaults()
 def draw_true_and_predicted(
-    true: Values, predicted: Values, target_name: str, *, title: str
+    true: FloatArray, predicted: FloatArray, target_name: str, *, title: str
 ) -> Figure:
     """Draw the prediction of each test row against its true value, and the line of equality."""
     figure, (axes,) = _create_panel_grid(1, 5.5, 4.9, title=title)
@@ -185,7 +200,7 @@ def draw_true_and_predicted(
 
 @_matplotlib_defaults()
 def draw_predicted_series(
-    true: Values, predicted: Values, target_name: str, note: str, *, title: str
+    true: FloatArray, predicted: FloatArray, target_name: str, note: str, *, title: str
 ) -> Figure:
     """Draw true and predicted values of test rows as time series, with a note above the plot."""
     figure, (axes,) = _create_panel_grid(1, 11, 4, title=title)
@@ -202,7 +217,7 @@ def draw_predicted_series(
 def draw_penalty_path(
     table: ColumnsByName,
     metric: str,
-    coefficients: Values,
+    coefficients: FloatArray,
     names: Sequence[str],
     chosen_index: int,
     *,
@@ -237,7 +252,8 @@ def draw_contact_sheet(
     """Draw photographs, each with its name above and its labels and probabilities below."""
     columns = min(CARDS_PER_ROW, len(thumbnails))
     card_height = PHOTOGRAPH_HEIGHT + LINE_HEIGHT * (2 + max(map(len, predictions.values())))
-    width, height = CARD_WIDTH * columns, card_height * math.ceil(len(thumbnails) / columns)
+    width = CARD_WIDTH * columns
+    height = card_height * math.ceil(len(thumbnails) / columns)
     figure = Figure(figsize=(width, height))
     _add_figure_title(figure, title)
     whole = figure.get_figheight()  # includes the lines of the title

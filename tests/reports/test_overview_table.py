@@ -54,7 +54,7 @@ def test_a_weakness_is_a_tag(
         found = overview(sections(run(tmp_path, str(place), **values)))
         others = {warning_tags.ONE_SEED} if "status" not in values else set()
         assert set(found.warning_tags) == {*others, *([tag] if is_weak else [])}
-        assert (warning_tags_as_html([tag]) in found.rows[0]["tags"]) == is_weak
+        assert (warning_tags_as_html([tag]) in str(found.table.rows[0].cells["tags"])) == is_weak
 
 
 def test_seeds_damage_and_a_loss_that_grows(tmp_path: Path) -> None:
@@ -79,7 +79,12 @@ def test_the_best_are_first_and_generated_data_last(tmp_path: Path) -> None:
     ]
     made = run(tmp_path, "made", source="sample", metrics={"test_mae": 0.0}, data="sample")
     found = overview(sections(*runs, made))
-    assert [row["value"] for row in found.rows] == ["18.0000", "19.0000", "20.0000", "0.0000"]
+    assert [row.cells["value"] for row in found.table.rows] == [
+        "18.0000",
+        "19.0000",
+        "20.0000",
+        "0.0000",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,9 +107,10 @@ def test_a_result_beside_the_books_number(
         about |= {"reference": {name: {metric: value} for name, value in published.items()}}
         runs.append(run(tmp_path, str(seed), seed=seed, **about))
     found = overview(sections(*runs))
-    (row,) = found.rows
-    assert row["position"] == place and row["count"] == str(seeds)
-    label = row["picture"].label
+    (row,) = found.table.rows
+    assert row.cells["position"] == place and row.cells["count"] == str(seeds)
+    assert row.picture is not None
+    label = row.picture.label
     assert all(f"{value}" in label for value in published.values() if len(published) == 1)
     assert ("range of runs" in label) == (seeds == 5) and (place or "") in label
 
@@ -113,8 +119,9 @@ def test_a_published_number_and_its_mark_name_their_edition(tmp_path: Path) -> N
     """A number of the notebook is not shown as the book's; without one nothing is explained."""
     numbers = {"notebook": {"test_mae": 0.25}}
     shown = overview(sections(run(tmp_path, metrics={"test_mae": 0.5}, reference=numbers)))
-    assert "0.25" in shown.rows[0]["published"] and "notebook" in shown.rows[0]["published"]
-    assert "book" not in [column.heading for column in shown.columns]
+    published = str(shown.table.rows[0].cells["published"])
+    assert "0.25" in published and "notebook" in published
+    assert "book" not in [column.heading for column in shown.table.columns]
     assert {"book", "notebook"} < {*shown.legend}
     own = overview(sections(run(tmp_path, "own", metrics={"test_mae": 0.5})))
     assert own.legend and not {*own.legend} & {"book", "notebook"}
@@ -127,7 +134,9 @@ def test_the_order_is_the_books(tmp_path: Path) -> None:
     )
     found = overview(sections(late, run(tmp_path, "r", "own"), early))
     names = ["early", "late", "own"]
-    assert all(name in row["config"] for name, row in zip(names, found.rows, strict=True))
+    assert all(
+        name in str(row.cells["config"]) for name, row in zip(names, found.table.rows, strict=True)
+    )
 
 
 def test_validation_rows_that_are_the_test_rows_are_named(tmp_path: Path) -> None:

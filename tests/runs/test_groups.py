@@ -11,7 +11,7 @@ import scipy.stats
 from dlrun.experiments import registry
 from dlrun.metrics import describe_metric
 from dlrun.reports.page import report_rows
-from dlrun.reports.result_rows import group_row, place_beside_interval
+from dlrun.reports.result_rows import ResultRow, place_beside_interval
 from dlrun.runs.compare import (
     Comparison,
     average_in_blocks,
@@ -115,7 +115,7 @@ def test_groups_are_ranked_over_the_rows_that_all_have_tested(tmp_path: Path) ->
         [0.3],
     ]
     assert ranked[1][0].settings == {"data.test_share": 0.5, "optimizer.lr": 0.3}
-    rows = [(row["settings"]["optimizer.lr"], row["mean"]) for row in report_rows(runs)]
+    rows = [(row.settings["optimizer.lr"], row.mean) for row in report_rows(runs)]
     assert rows == [(0.2, 2.0), (0.1, 2.0), (0.3, 0.5)]
 
 
@@ -139,13 +139,13 @@ def test_intervals_end_where_possible_values_end() -> None:
 def test_the_books_place_needs_five_seeds(tmp_path: Path, published: float, expected: str) -> None:
     reference = {"book": {"test_mae": published}}
     group = a_group(tmp_path, MAE, reference=reference)
-    row = group_row(group, group.spreads["test_mae"])
-    assert (row["book_is"], row["note"]) == (expected, "")
+    row = ResultRow.of_group(group, group.spreads["test_mae"])
+    assert (row.positions["book"], row.note) == (expected, "")
     few = a_group(tmp_path / "few", MAE[:3], reference=reference)
-    row = group_row(few, few.spreads["test_mae"])
-    assert (row["book_is"], row["note"]) == (None, "too few seeds to say (3 of 5)")
+    row = ResultRow.of_group(few, few.spreads["test_mae"])
+    assert (row.positions["book"], row.note) == (None, "too few seeds to say (3 of 5)")
     other = a_group(tmp_path / "other", MAE, reference=reference, reference_differs="x")
-    assert group_row(other, other.spreads["test_mae"])["book"] is None
+    assert ResultRow.of_group(other, other.spreads["test_mae"]).published == {}
 
 
 def test_a_published_number_is_rounded() -> None:
@@ -157,11 +157,12 @@ def test_a_published_number_is_rounded() -> None:
 def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:
     for value, place in ((235.04, "equal"), (235.06, "below"), (234.9, "above")):
         group = a_fit(tmp_path / place, value)
-        row = group_row(group, group.spreads["test_mae"])
-        assert (row["book_is"], row["note"]) == (place, "")
+        row = ResultRow.of_group(group, group.spreads["test_mae"])
+        assert (row.positions["book"], row.note) == (place, "")
     data = registry.shipped_config("hitters-linear").layer.values["data"]
     split = a_fit(tmp_path, 235.0, data=data | {"split_seed": None})
-    assert group_row(split, split.spreads["test_mae"])["note"] == "too few seeds to say (1 of 5)"
+    row = ResultRow.of_group(split, split.spreads["test_mae"])
+    assert row.note == "too few seeds to say (1 of 5)"
 
 
 @pytest.mark.parametrize(
@@ -281,9 +282,9 @@ def test_runs_that_depend_on_no_seed_count_once(tmp_path: Path) -> None:
         for seed in range(7)
     ]
     (group,) = group_runs(runs)
-    row = group_row(group, group.spreads["test_mae"])
-    assert (row["count"], row["mean"], row["sd"], row["interval_of_mean"]) == (1, 0.1, None, None)
-    assert len(row["runs"]) == 7 and not row["note"]
+    row = ResultRow.of_group(group, group.spreads["test_mae"])
+    assert (row.count, row.mean, row.sd, row.interval_of_mean) == (1, 0.1, None, None)
+    assert len(row.runs) == 7 and not row.note
     change_record(runs[3].folder, metrics={})
     (group,) = group_runs([Run.open(run.folder) for run in runs])
     assert not group.spreads and group.median_run is not None

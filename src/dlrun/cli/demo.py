@@ -2,7 +2,7 @@
 
 import contextlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,17 +10,19 @@ from rich.text import Text
 
 from dlrun.cli import options as opt
 from dlrun.config.data_sections import UserDataExperimentConfig
-from dlrun.config.sections import EPOCHS, ExperimentConfig
-from dlrun.config.yaml_loader import ConfigLayer, Values, config_layer_from_setting
+from dlrun.config.sections import EPOCHS
+from dlrun.config.yaml_loader import config_layer_from_setting
 from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.data.download import forbid_downloads, packaged_paths
 from dlrun.errors import ConfigError, DlrunError, as_known_error, name_and_first_line
+from dlrun.experiments.experiment import AnyExperiment, Experiment
 from dlrun.experiments.registry import (
     experiments_with_published_numbers,
     find_experiment,
     shipped_config,
 )
 from dlrun.experiments.running import run_experiment
+from dlrun.experiments.shipped_config import ShippedConfig
 from dlrun.metrics import TESTED, format_metric
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.reports.published_rows import published_rows
@@ -40,10 +42,32 @@ GENERATED_DATA = "(generated): on data that dlrun made, which say nothing about 
 
 
 @dataclass(frozen=True)
+class _NamedExperiment:
+    """Holds an experiment that the demo was asked for; `found` is an error if it is broken."""
+
+    shipped: ShippedConfig
+    found: AnyExperiment | DlrunError
+
+    @classmethod
+    def of_name(cls, name: str) -> "_NamedExperiment":
+        """Raise ConfigError for an unknown experiment, and for one on the user's own data."""
+        shipped = shipped_config(name)
+        try:
+            experiment = find_experiment(name)
+        except DlrunError as error:  # its package is broken, as its run will say
+            return cls(shipped, error)
+        if issubclass(experiment.config, UserDataExperimentConfig):
+            section: Any = experiment.config.model_fields["data"].annotation
+            problem = f"demo: {name} is for data of your own"
+            raise ConfigError(problem, f"name them, as in `dlrun {name} {section.example}`")
+        return cls(shipped, experiment)
+
+
+@dataclass(frozen=True)
 class _Fit:
     """Holds an experiment or a variant that the demo runs."""
 
-    name: str
+    named: _NamedExperiment
     title: str
     options: RunOptions
     is_real: bool
@@ -60,29 +84,33 @@ class _EndedFit:
     @property
     def cells(self) -> list[str]:
         """Published numbers stand only beside real data."""
-        name = self.fit.name
+        name = self.fit.named.shipped.name
         variant = self.fit.title.removeprefix(name)
         title = f" {variant}" if variant else name
         if self.run is None:
             return [title, "", "failed", "", ""]
         record = self.run.record
         metric = main_metric(record) or next(iter(record.metrics), "")
-        row: Values = {"metric": metric, "mean": record.metrics.get(metric)}
-        if self.fit.is_real:
-            rows = published_rows([self.run], {})
-            row = next((other for other in rows if other["metric"] == metric), (rows or [row])[0])
+        value = record.metrics.get(metric)
+        published: Mapping[str, float] = {}
+        if self.fit.is_real and (rows := published_rows([self.run], {})):
+            row = next((row for row in rows if row.metric == metric), rows[0])
+            metric = row.metric
+            value = row.mean
+            published = row.published
         note = " (*)" if self.fit.is_real and record.reference_differs else ""
         if not self.fit.is_real and record.source == GENERATED:
             note = " (generated)"
-        published = [format_metric(row.get(edition)) for edition in EDITIONS]
-        here = format_metric(row["mean"]) + note
-        return [title, row["metric"].removeprefix(TESTED), here, *published]
+        numbers = [format_metric(published.get(edition)) for edition in EDITIONS]
+        return [title, metric.removeprefix(TESTED), format_metric(value) + note, *numbers]
 
 
 def _execute(fit: _Fit, screen: Screen) -> _EndedFit:
     """Run a fit; if it fails, show the reason."""
     try:
-        _, folder = run_experiment(find_experiment(fit.name), fit.options)
+        if isinstance(fit.named.found, DlrunError):
+            raise fit.named.found
+        _, folder = run_experiment(fit.named.found, fit.options)
         assert folder is not None  # not a dry run
         return _EndedFit(fit, Run.open(folder))
     except Exception as error:  # also a bug, which hides no other experiment
@@ -115,10 +143,9 @@ def run_demo(
         screen=Screen(quiet=True, shows_results=False),
     )
     names = experiments or experiments_with_published_numbers()
-    for name in names:
-        _check_is_not_on_own_data(name)
+    named = [_NamedExperiment.of_name(name) for name in names]
     with forbid_downloads():
-        fits = [fit for name in names for fit in _plan_fits(name, options, muted)]
+        fits = [fit for experiment in named for fit in _plan_fits(experiment, options, muted)]
         ended_fits: list[_EndedFit] = []
         for number, fit in enumerate(fits, start=1):
             screen.note(f"[{format_position(number, len(fits))}] {fit.title}")
@@ -139,42 +166,33 @@ def run_demo(
     return 0 if len(runs) == len(fits) else 1
 
 
-def _check_is_not_on_own_data(name: str) -> None:
-    """Raise ConfigError for an experiment on the user's own data, of which the demo has none."""
-    schema: type[ExperimentConfig] = ExperimentConfig
-    with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
-        schema = find_experiment(name).config
-    if issubclass(schema, UserDataExperimentConfig):
-        section: Any = schema.model_fields["data"].annotation
-        example = section.example
-        problem = f"demo: {name} is for data of your own"
-        raise ConfigError(problem, f"name them, as in `dlrun {name} {example}`")
+def _plan_fits(named: _NamedExperiment, options: RunOptions, screen: Screen) -> list[_Fit]:
+    """Plan the fits of an experiment and its variants.
 
-
-def _plan_fits(name: str, options: RunOptions, screen: Screen) -> list[_Fit]:
-    """An experiment on generated data has no fit if no small config is shipped with it."""
-    prepared_tasks: list[PreparedTask] = []
-    epochs: list[ConfigLayer] = []
-    with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
-        experiment = find_experiment(name)
-        if experiment.real_in_demo:
-            data = DataSearch(options, screen)
-            prepared_tasks = [
-                data.prepare(task) for task in tasks_of_experiment(experiment, [0], options)
-            ]
-            if experiment.epochs_in_demo:
-                epochs = [config_layer_from_setting(EPOCHS, experiment.epochs_in_demo, "demo")]
-    if prepared_tasks and not prepared_tasks[0].missing:
-        fits = []
-        for prepared in prepared_tasks:
-            values = [*prepared.run_options.values, *epochs]
-            run_options = replace(prepared.run_options, values=values)
-            fits.append(_Fit(name, prepared.task.title, run_options, is_real=True))
-        return fits
-    overlays = shipped_config(name).overlays("smoke", "demo")
+    On generated data there is none without a small config.
+    """
+    tasks: list[PreparedTask] = []
+    if isinstance(named.found, Experiment) and named.found.real_in_demo:
+        data = DataSearch(options, screen)
+        with contextlib.suppress(DlrunError):  # its package is broken, as its run will say
+            tasks = [data.prepare(task) for task in tasks_of_experiment(named.found, [0], options)]
+    lacks_data = bool(tasks and tasks[0].missing)
+    if tasks and not lacks_data:
+        return [_real_fit(named, task) for task in tasks]
+    overlays = named.shipped.overlays("smoke", "demo")
+    if not overlays:
+        return []
     small = replace(options, config=overlays)
-    lacks_data = bool(prepared_tasks and prepared_tasks[0].missing)
-    return [_Fit(name, name, small, is_real=False, lacks_data=lacks_data)] if overlays else []
+    return [_Fit(named, named.shipped.name, small, is_real=False, lacks_data=lacks_data)]
+
+
+def _real_fit(named: _NamedExperiment, prepared: PreparedTask) -> _Fit:
+    """On real data the demo may run fewer epochs than the book."""
+    options = prepared.run_options
+    if epochs := prepared.task.experiment.epochs_in_demo:
+        fewer = config_layer_from_setting(EPOCHS, epochs, "demo")
+        options = replace(options, values=[*options.values, fewer])
+    return _Fit(named, prepared.task.title, options, is_real=True)
 
 
 def _remarks(ended_fits: Sequence[_EndedFit]) -> list[str]:

@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,6 @@ import numpy as np
 
 from dlrun.cli import options as opt
 from dlrun.cli.prediction_inputs import PredictionInput, is_existing_path, read_inputs
-from dlrun.config.yaml_loader import Values
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.experiments.saved_runs import predictor_of, test_again
@@ -25,11 +25,10 @@ from dlrun.runs.predictions_csv import (
     read_predictions,
 )
 from dlrun.runs.run import Run
-from dlrun.system.console import Screen, cut, pluralize, to_json
+from dlrun.system.console import LINE_WIDTH, Screen, cut, pluralize, to_json
 from dlrun.system.files import open_new_file, write_file_atomically
 
 BATCH_INPUTS = 256
-LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 
 
@@ -118,9 +117,12 @@ def _predict_in_batches(
     """Yield each input with its prediction."""
     while batch := list(itertools.islice(entries, BATCH_INPUTS)):
         values = [entry.value for entry in batch if entry.error is None]
-        predictions = iter(predictor.predict(values) if values else ())
+        predictions = iter(predictor.predict(values) if values else [])
         for entry in batch:
-            yield entry, next(predictions) if entry.error is None else Prediction(error=entry.error)
+            if entry.error is None:
+                yield entry, next(predictions)
+            else:
+                yield entry, Prediction(error=entry.error)
 
 
 def _to_lines(entry: PredictionInput, prediction: Prediction, reads: str) -> list[str]:
@@ -141,9 +143,9 @@ def _to_lines(entry: PredictionInput, prediction: Prediction, reads: str) -> lis
     return [f"{head}  {_shorten_to_line(entry.name, LINE_WIDTH - len(head) - 2)}"]
 
 
-def _to_object(row: int, entry: PredictionInput, prediction: Prediction) -> Values:
-    """Return a prediction as an object, without the keys that it has no value for."""
-    fields: Values = {"row": row, **entry.row_names}
+def _to_object(row: int, entry: PredictionInput, prediction: Prediction) -> dict[str, object]:
+    """The object of the JSON output lacks the keys for which the prediction has no value."""
+    fields: dict[str, object] = {"row": row, **entry.row_names}
     fields["input"] = _shorten_to_line(entry.name, INPUT_LENGTH)
     if prediction.labels:
         fields |= {"label": prediction.label, "probability": prediction.probability}
@@ -153,7 +155,7 @@ def _to_object(row: int, entry: PredictionInput, prediction: Prediction) -> Valu
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _table_cells(fields: Values, name: str, reads: str) -> Values:
+def _table_cells(fields: Mapping[str, object], name: str, reads: str) -> dict[str, object]:
     """Floats have nine digits, and the error of a text names the text's file."""
     cells = {"predicted": fields.get("label"), **fields}  # the class, unless it is a value
     if name and reads == "text" and fields.get("error"):
@@ -188,37 +190,56 @@ def _predict_test_set(
     names = tested.names if isinstance(tested, PredictedClasses) else ()
     saved = read_predictions(run, names)
     repeated = parse_predictions(table, names)  # as the table has rounded them
-    result: Values = {**tested.test_metrics, "test_rows": len(tested), "different_rows": None}
+    comparison = None
     if saved and repeated:
-        result |= _count_differences(saved, repeated)
-    rows = pluralize(len(tested), "row")
-    metrics = ", ".join(f"{name} {format_metric(value)}" for name, value in tested.metrics.items())
-    lines = [f"test {metrics} ({rows})", _describe_comparison(run, result)]
-    screen.print_lines(to_json(result).splitlines() if json else lines)
-    return 1 if result["different_rows"] else 0
-
-
-def _count_differences(saved: Predictions, repeated: Predictions) -> Values:
-    """Return how many repeated test predictions differ from a run's own, and by how much."""
-    is_different = saved.true != repeated.true
-    classes = {}
-    if isinstance(saved, PredictedClasses) and isinstance(repeated, PredictedClasses):
-        is_different |= saved.predicted != repeated.predicted
-        classes = {"different_classes": int(is_different.sum())}
-        gaps = np.abs(saved.probability - repeated.probability)
+        comparison = _TestComparison.of_predictions(saved, repeated)
+    if json:
+        counts = {"different_rows": None} if comparison is None else comparison.as_object()
+        values = {**tested.test_metrics, "test_rows": len(tested), **counts}
+        screen.print_lines(to_json(values).splitlines())
     else:
-        gaps = np.abs(saved.predicted - repeated.predicted)
-    different = int((is_different | (gaps > repeated.near)).sum())
-    return {"different_rows": different, **classes, "largest_difference": float(gaps.max())}
+        rows = pluralize(len(tested), "row")
+        numbers = [f"{name} {format_metric(value)}" for name, value in tested.metrics.items()]
+        screen.print_lines([f"test {', '.join(numbers)} ({rows})", _describe(comparison, run)])
+    return 1 if comparison is not None and comparison.different_rows else 0
 
 
-def _describe_comparison(run: Run, result: Values) -> str:
-    """Return in words whether the repeated test predictions are the run's own."""
-    different = result["different_rows"]
-    if different is None:
+@dataclass(frozen=True)
+class _TestComparison:
+    """Says in how many rows repeated test predictions differ from a run's own, and by how much.
+
+    different_classes: None if values are predicted. largest_difference: of probabilities or values.
+    """
+
+    different_rows: int
+    different_classes: int | None
+    largest_difference: float
+
+    @classmethod
+    def of_predictions(cls, saved: Predictions, repeated: Predictions) -> "_TestComparison":
+        is_different = saved.true != repeated.true
+        different_classes = None
+        if isinstance(saved, PredictedClasses) and isinstance(repeated, PredictedClasses):
+            is_different |= saved.predicted != repeated.predicted
+            different_classes = int(is_different.sum())
+            gaps = np.abs(saved.probability - repeated.probability)
+        else:
+            gaps = np.abs(saved.predicted - repeated.predicted)
+        different_rows = int((is_different | (gaps > repeated.near)).sum())
+        return cls(different_rows, different_classes, float(gaps.max()))
+
+    def as_object(self) -> dict[str, object]:
+        """The object is a part of the JSON output."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+def _describe(comparison: _TestComparison | None, run: Run) -> str:
+    """comparison: None if the run kept no predictions."""
+    if comparison is None:
         return f"{run.name} kept no {PREDICTIONS} to compare with"
-    if not different:
+    if not comparison.different_rows:
         return f"row for row as in the run's {PREDICTIONS}"
     used = run.record.accelerator.used if run.record.accelerator else "cpu"
-    apart = f"up to {result['largest_difference']:.2g} apart (the run computed on {used})"
-    return f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: {apart}"
+    apart = f"up to {comparison.largest_difference:.2g} apart (the run computed on {used})"
+    rows = pluralize(comparison.different_rows, "row")
+    return f"{rows} not as in the run's {PREDICTIONS}: {apart}"

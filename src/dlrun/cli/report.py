@@ -50,7 +50,8 @@ def write_report(
     for problem in (*content.warnings, *problems):
         screen.warn(printable(problem))
     if json:
-        screen.print_json({"page": str(out), "rows": report_rows(content.runs)})
+        rows = [row.as_object() for row in report_rows(content.runs)]
+        screen.print_json({"page": str(out), "rows": rows})
         return
     screen.show(Text(f"{out}: {pluralize(len(content.runs), 'run')}, {size / 1e6:.2f} MB"))
 

@@ -1,10 +1,11 @@
 """`dlrun runs check`: read runs back, and report damaged files and copies of runs."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import describe_damage, open_runs, print_result_table, readable_runs
-from dlrun.config.yaml_loader import Values
 from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import DAMAGED, OTHER_VERSION, ScannedRun, UnreadableRun
@@ -30,35 +31,61 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     dlrun runs check imdb-dense/latest --json
     """
     screen = Screen(shows_results=not json)
-    rows = list[Values]()
     opened = open_runs(runs, resolve_runs_dir(runs_dir))
     copies = find_copies(map(CopyOrder.of_run, readable_runs(opened)))
-    for name, run in opened:
-        row = {"run": name, "folder": str(run.folder), "state": run.state}
-        rows.append(row | _check_run(run, copies.get(run.folder)))
+    checked = [_CheckedRun.of_run(name, run, copies.get(run.folder)) for name, run in opened]
+    rows = [each.as_row() for each in checked]
     if json:
         screen.print_json(rows)
-    print_result_table(CHECKED, rows, [row["problems"] for row in rows], screen)
-    counts = Counter(row["result"] for row in rows)
-    text = f"{pluralize(len(rows), 'run')}, {counts[DAMAGED]} damaged"
-    text += f", {len(copies)} copied" if copies else ""
+    print_result_table(CHECKED, rows, [each.problems for each in checked], screen)
+    counts = Counter(each.result for each in checked)
+    text = f"{pluralize(len(checked), 'run')}, {counts[DAMAGED]} damaged"
+    if copies:
+        text += f", {len(copies)} copied"
     others = counts[OTHER_VERSION]
-    text += f", {others} of another version" if others else ""
+    if others:
+        text += f", {others} of another version"
     screen.note(text)
     return 1 if counts[DAMAGED] or copies or others else 0
 
 
-def _check_run(run: ScannedRun, copy: str | None) -> Values:
-    """Return what was found in a run's folder. copy: of which run it is a copy, in words."""
-    if isinstance(run, UnreadableRun):
-        return {"experiment": None, "files": 0, "result": run.state, "problems": [run.problem]}
-    problems = describe_damage(run)
-    result = "copy" if copy else "whole"
-    if problems:
-        result = DAMAGED
-    return {
-        "experiment": run.record.experiment,
-        "files": len(run.record.files),
-        "result": result,
-        "problems": [*problems, copy] if copy else problems,
-    }
+@dataclass(frozen=True)
+class _CheckedRun:
+    """Says what was found in a run's folder.
+
+    files: how many the record names. result: `whole`, `copy`, `damaged` or `other version`.
+    """
+
+    name: str
+    run: ScannedRun
+    files: int
+    result: str
+    problems: Sequence[str]
+
+    @classmethod
+    def of_run(cls, name: str, run: ScannedRun, copy: str | None) -> "_CheckedRun":
+        """copy: of which run it is a copy, in words."""
+        if isinstance(run, UnreadableRun):
+            return cls(name, run, 0, run.state, [run.problem])
+        problems = describe_damage(run)
+        result = "whole"
+        if copy:
+            result = "copy"
+        if problems:
+            result = DAMAGED
+        if copy:
+            problems = [*problems, copy]
+        return cls(name, run, len(run.record.files), result, problems)
+
+    def as_row(self) -> dict[str, object]:
+        """The row is that of the table, and of the JSON output."""
+        record = None if isinstance(self.run, UnreadableRun) else self.run.record
+        return {
+            "run": self.name,
+            "folder": str(self.run.folder),
+            "state": self.run.state,
+            "experiment": record and record.experiment,
+            "files": self.files,
+            "result": self.result,
+            "problems": self.problems,
+        }

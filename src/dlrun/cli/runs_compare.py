@@ -8,13 +8,14 @@ from typing import Annotated
 from dlrun import stats
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import EMPTY
-from dlrun.config.yaml_loader import Values, format_setting
+from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError
 from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric, format_metric
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.descriptions import describe_data
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.groups import Group, group_runs
+from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.run import Run
 from dlrun.runs.tables import SECONDS
 from dlrun.system.console import (
@@ -41,11 +42,11 @@ class _Row:
     @property
     def cells(self) -> list[str]:
         texts = [EMPTY if value is None else self.format(value) for value in self.values]
-        marks = [" *"[best] for best in self.best] or [""] * len(texts)
-        return [
-            cut(printable(shorten_paths(text)), LONGEST) + mark
-            for text, mark in zip(texts, marks, strict=True)
-        ]
+        texts = [cut(printable(shorten_paths(text)), LONGEST) for text in texts]
+        if not self.best:
+            return texts
+        marks = ["*" if is_best else " " for is_best in self.best]
+        return [text + mark for text, mark in zip(texts, marks, strict=True)]
 
 
 def compare(
@@ -63,7 +64,8 @@ def compare(
     dlrun runs compare ab12 ff75 --json
     """
     screen = Screen()
-    opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
+    by_folder = {run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}
+    opened = list(by_folder.values())
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
     rows = _differing_rows([_compared_values(run) for run in opened])
@@ -77,7 +79,7 @@ def compare(
         )
         return
     heads = [run_name_without_time(run.folder) for run in opened]
-    if len({*heads}) < len(heads):
+    if len(set(heads)) < len(heads):
         heads = [run.name for run in opened]
     table = [["run", *heads], *([row.key, *row.cells] for row in rows)]
     screen.show("\n".join(format_text_table(table)))
@@ -107,10 +109,10 @@ class _ComparedConfig:
         return self.comparison.describe(self.name, self.first_name)
 
     def as_object(self) -> dict[str, object]:
-        result = (
-            {"why_not": self.why_not} if self.comparison is None else self.comparison.as_object()
-        )
-        return {"config": self.name, "with": self.first_name, **result}
+        compared = {"config": self.name, "with": self.first_name}
+        if self.comparison is None:
+            return {**compared, "why_not": self.why_not}
+        return {**compared, **self.comparison.as_object()}
 
 
 def _compare_configs(groups: Sequence[Group]) -> list[_ComparedConfig]:
@@ -132,33 +134,17 @@ def _compare_configs(groups: Sequence[Group]) -> list[_ComparedConfig]:
     return compared
 
 
-def _compared_values(run: Run) -> Values:
+def _compared_values(run: Run) -> Mapping[str, object]:
     """Metrics are compared apart from these values."""
-    about = run_provenance(run)
-    machine = {f"machine: {name}": value for name, value in about["machine"].items()}
-    named = {
+    provenance = RunProvenance.of_run(run)
+    return {
         "experiment": run.record.experiment,
         "state": run.state,
         "data": describe_data(run.record),
-    }
-    return named | run.settings | about["code"] | about["packages"] | machine
-
-
-def run_provenance(run: Run) -> dict[str, Values]:
-    """Return the code, packages, machine and data of a run; None for what was not recorded."""
-    environment = run.environment
-    record = run.record
-    return {
-        "code": {"dlrun": environment.dlrun, "digest": environment.code},
-        "packages": {"python": environment.python, **environment.packages},
-        "machine": {
-            "system": environment.platform,
-            "processor": environment.processor,
-            "cores": environment.threads,
-            "threads": record.threads,
-            "accelerator": record.accelerator.used if record.accelerator else None,
-        },
-        "data": {"origin": record.data, "digest": record.data_digest},
+        **run.settings,
+        **provenance.code,
+        **provenance.packages,
+        **{f"machine: {name}": value for name, value in provenance.machine.items()},
     }
 
 
@@ -166,7 +152,7 @@ def _differing_rows(runs: Sequence[Mapping[str, object]]) -> list[_Row]:
     """Only a key whose values are not equal in all runs has a row."""
     keys = dict.fromkeys(key for values in runs for key in values)
     rows = [_Row(key, [values.get(key) for values in runs]) for key in keys]
-    return [row for row in rows if len({*map(repr, row.values)}) > 1]
+    return [row for row in rows if len(set(map(repr, row.values))) > 1]
 
 
 def _metric_rows(runs: Sequence[Run]) -> list[_Row]:

@@ -3,11 +3,12 @@
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import EMPTY, notes_or_warning, scan_runs_or_fail
@@ -65,7 +66,46 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }  # fmt: skip
 CONDITION = re.compile(rf"\s*([\w.-]+?)\s*({'|'.join(OPERATORS)})\s*(.*\S)\s*", re.DOTALL)
 
-Row = dict[str, Any]  # RUN_COLUMNS, metrics, directions; values of config and record by dotted key
+
+@dataclass(frozen=True)
+class _ListedRun:
+    """Holds what the list knows of a run.
+
+    cells: those of RUN_COLUMNS, by name. settings: of the config, by dotted keys. record: the other
+    fields of the record, by dotted keys. Both are empty unless they are asked for.
+    """
+
+    cells: Mapping[str, Any]
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    directions: Directions = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    record: Mapping[str, object] = field(default_factory=dict)
+    is_copy: bool = False
+
+    @classmethod
+    def of_run(cls, run: Run, screen: Screen, *, reads_config: bool) -> Self:
+        """reads_config: whether to read the config and the whole record too, which is slow."""
+        differs: dict[str, object] = {}
+        with contextlib.suppress(ConfigError):  # the experiment is not installed
+            differs = changed_settings(run)
+        cells = run_row(run, notes_or_warning(run, screen), differs)
+        listed = cls(cells, run.record.metrics, run.record.directions)
+        if not reads_config:
+            return listed
+        record = yaml_loader.flatten_keys(run.record.model_dump(exclude={"config"}))
+        return replace(listed, settings=run.settings, record=record)
+
+    @cached_property
+    def values(self) -> dict[str, object]:
+        """Each value that a user can ask for has its key."""
+        own = {"config": self.settings, "metrics": self.metrics, "directions": self.directions}
+        return {**self.record, **self.settings, **self.cells, **own}
+
+    def with_copy(self, copy: str | None) -> Self:
+        """copy: of which run it is a copy, in words."""
+        if copy is None:
+            return self
+        return replace(self, cells={**self.cells, "problem": copy}, is_copy=True)
 
 
 def list_runs(
@@ -96,7 +136,7 @@ def list_runs(
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     runs = scan_runs_or_fail(folder, experiment)
     states = status or [*State]
-    rows, expected_runs = _matching_rows(
+    rows, run_count = _matching_rows(
         runs, states, conditions, named_keys, screen, reads_config=reads_config
     )
     if sort:
@@ -104,14 +144,15 @@ def list_runs(
     rows = rows[:limit]
     if json:
         keys = [*COLUMNS, "metrics", "config"]
-        screen.print_json([{key: row.get(key) for key in keys} for row in rows])
+        screen.print_json([{key: row.values.get(key) for key in keys} for row in rows])
     elif csv:
         keys = list(COLUMNS) + ([sort] if sort and sort not in COLUMNS else [])
-        screen.print_raw(table_csv(keys, rows).decode().replace("\r\n", "\n"))
+        table = table_csv(keys, [row.values for row in rows])
+        screen.print_raw(table.decode().replace("\r\n", "\n"))
     else:
         _print_table(rows, sort or "", screen)
-    if len(rows) < expected_runs:
-        screen.note(f"{len(rows)} of {pluralize(expected_runs, 'run')}")
+    if len(rows) < run_count:
+        screen.note(f"{len(rows)} of {pluralize(run_count, 'run')}")
 
 
 def _matching_rows(
@@ -122,67 +163,40 @@ def _matching_rows(
     screen: Screen,
     *,
     reads_config: bool,
-) -> tuple[list[Row], int]:
+) -> tuple[list[_ListedRun], int]:
     """Find the rows of runs in some states that meet all conditions, and count all runs.
 
     Only matching rows stay in memory: there may be 10,000 runs. Raises ConfigError if no run has
     one of the named keys.
     """
-    rows = list[Row]()
+    rows = list[_ListedRun]()
     known_keys = set[str]()
     copy_orders = list[CopyOrder]()
-    expected_runs = 0
+    run_count = 0
     for run in runs:
-        expected_runs += 1
+        run_count += 1
         if isinstance(run, UnreadableRun):
-            row = _row_of_unreadable(run)
+            row = _ListedRun(unreadable_run_row(run))
         else:
-            row = _searchable_row(run, screen, reads_config=reads_config)
+            row = _ListedRun.of_run(run, screen, reads_config=reads_config)
             copy_orders.append(CopyOrder.of_run(run))
-        known_keys |= row.keys()
+        known_keys |= row.values.keys()
         # All are evaluated: an invalid comparison is an error even if another one is not met.
-        outcomes = [condition.meets(row) for condition in conditions]
-        if all(outcomes) and row["state"] in states:
+        outcomes = [condition.meets(row.values) for condition in conditions]
+        if all(outcomes) and run.state in states:
             rows.append(row)
     _check_keys(named_keys, known_keys)
     copies = find_copies(copy_orders)
-    for row in rows:
-        copy = copies.get(Path(row["folder"]))
-        row["is_copy"] = copy is not None
-        row["problem"] = copy or row["problem"]
-    return rows, expected_runs
+    return [row.with_copy(copies.get(Path(row.cells["folder"]))) for row in rows], run_count
 
 
 def _check_keys(named: Collection[str], known: Collection[str]) -> None:
     """Raise ConfigError if no run has a key that the user has named; it is probably mistyped."""
-    for key in sorted({*named} - {*known}):
+    for key in sorted(set(named) - set(known)):
         ending_so = sorted(name for name in known if name.endswith(f".{key}"))
         suggestion = f"; did you mean {ending_so[0]!r}?" if ending_so else did_you_mean(key, known)
         hint = "keys are those of `dlrun runs list --json`, of the configs and of results.json"
         raise ConfigError(f"no run has a key {key!r}{suggestion}", hint)
-
-
-def _searchable_row(run: Run, screen: Screen, *, reads_config: bool) -> Row:
-    """Return the values of a run; `reads_config`: also of its config and record, more slowly."""
-    record = run.record
-    row: Row = {}
-    notes = notes_or_warning(run, screen)
-    differs: Row = {}
-    with contextlib.suppress(ConfigError):  # the experiment is not installed
-        differs = changed_settings(run)
-    if reads_config:
-        row = yaml_loader.flatten_keys(record.model_dump(exclude={"config"})) | run.settings
-    return row | {
-        **run_row(run, notes, differs),
-        "config": run.settings if reads_config else {},
-        "metrics": record.metrics,
-        "directions": record.directions,
-    }
-
-
-def _row_of_unreadable(run: UnreadableRun) -> Row:
-    """Return the values of a run without a record: it has no config and no metric."""
-    return {**unreadable_run_row(run), "config": {}, "metrics": {}, "directions": {}}
 
 
 class _Condition:
@@ -203,96 +217,105 @@ class _Condition:
         if self.key == "tags" and self.sign not in ("=", "==", "!="):
             raise ConfigError(f"--where {text!r}: a run has a tag or not", "use = or !=")
 
-    def meets(self, row: Row) -> bool:
+    def meets(self, values: Mapping[str, object]) -> bool:
         """A run that lacks the key does not meet the condition.
 
         Raises ConfigError if the two values cannot be ordered, such as a number and a text.
         """
-        run_value: Any = row.get(self.key)
+        run_value: Any = values.get(self.key)
         if self.key == "tags":
             return (self.value_text in run_value) == (self.sign != "!=")
         # It is a text as typed if the run holds that text: the name 123 needs no quotes.
         wanted = run_value if run_value == self.value_text else self.value
         try:
-            comparable = [*run_value] if isinstance(run_value, tuple) else run_value
-            return self.key in row and OPERATORS[self.sign](comparable, wanted)
+            comparable = list(run_value) if isinstance(run_value, tuple) else run_value
+            return self.key in values and OPERATORS[self.sign](comparable, wanted)
         except TypeError:
             if run_value is None:
                 return False
-            values = f"{run_value!r} in a run, which cannot be compared with {wanted!r}"
+            problem = f"{run_value!r} in a run, which cannot be compared with {wanted!r}"
             hint = "compare numbers with numbers (without a unit), texts with texts"
-            raise ConfigError(f"--where {self.text!r}: {self.key} is {values}", hint) from None
+            raise ConfigError(f"--where {self.text!r}: {self.key} is {problem}", hint) from None
 
 
-def _sort_runs(rows: list[Row], sort_key: str, screen: Screen) -> list[Row]:
+def _sort_runs(rows: list[_ListedRun], sort_key: str, screen: Screen) -> list[_ListedRun]:
     """Sort runs by a key: numbers from the largest, then texts from A to Z.
 
     The best value of a metric comes first. A metric whose direction is not known ranks no runs,
     which a warning says. Runs without a value come after the others, and copies of runs last.
     """
     # A metric has one direction, also if older runs do not declare it.
-    directions = agreed_directions(row["directions"] for row in rows)
+    directions = agreed_directions(row.directions for row in rows)
     is_metric = sort_key == "value" or sort_key.startswith("metrics.")
     if is_metric:
-        ranked = [row for row in rows if row.get(sort_key) is not None]
+        ranked = [row for row in rows if row.values.get(sort_key) is not None]
         metrics = {_metric_of_row(row, sort_key, directions) for row in ranked}
         if unknown := sorted(metric.not_ranked for metric in metrics if not metric.sign):
             screen.warn(unknown[0])
-            return sorted(rows, key=lambda row: row["is_copy"])
+            return sorted(rows, key=lambda row: row.is_copy)
 
     # The order: rows with numbers, rows with texts, rows without a value; last all copies.
-    def rank(row: Row) -> tuple[bool, bool, bool, float, str]:
-        value = row.get(sort_key)
+    def rank(row: _ListedRun) -> tuple[bool, bool, bool, float, str]:
+        value = row.values.get(sort_key)
         if isinstance(value, int | float):
             sign = _metric_of_row(row, sort_key, directions).sign if is_metric else 1
-            return row["is_copy"], False, False, -sign * value, ""
-        return row["is_copy"], value is None, True, 0, str(value)
+            return row.is_copy, False, False, -sign * value, ""
+        return row.is_copy, value is None, True, 0, str(value)
 
     return sorted(rows, key=rank)
 
 
-def _metric_of_row(row: Row, sort_key: str, directions: Directions) -> Metric:
+def _metric_of_row(row: _ListedRun, sort_key: str, directions: Directions) -> Metric:
     """The key `value` stands for the run's test metric."""
-    name = row["metric"] if sort_key == "value" else sort_key.removeprefix("metrics.")
-    return describe_metric(str(name), directions)
+    name = sort_key.removeprefix("metrics.")
+    if sort_key == "value":
+        name = row.cells["metric"]
+    return describe_metric(name, directions)
 
 
-def _print_table(rows: Sequence[Row], sort_key: str, screen: Screen) -> None:
-    """Print a table of runs."""
-    on_terminal = screen.out.is_terminal
-    metrics = {row["metric"] for row in rows} - {None}
+def _print_table(rows: Sequence[_ListedRun], sort_key: str, screen: Screen) -> None:
+    metrics = {row.cells["metric"] for row in rows} - {None}
     common_metric = metrics.pop().removeprefix(TESTED) if len(metrics) == 1 else None
-    shown = [_displayed_row(row, common_metric, on_terminal=on_terminal) for row in rows]
+    is_cut = screen.out.is_terminal
+    shown = [_displayed_values(row, common_metric, cuts_name=is_cut) for row in rows]
     columns = _columns_to_show(rows, sort_key, common_metric)
     screen.print_lines(table_lines(columns, shown, screen, empty=EMPTY))
 
 
-def _displayed_row(row: Row, common_metric: str | None, *, on_terminal: bool) -> Row:
+def _displayed_values(
+    row: _ListedRun, common_metric: str | None, *, cuts_name: bool
+) -> dict[str, object]:
     """If the runs have several metrics, each value stands behind the name of its metric."""
-    value = row["value"]
+    cells = row.cells
+    value = cells["value"]
     if value is not None:
-        name_of_metric = "" if common_metric else f"{row['metric'].removeprefix(TESTED)}="
+        name_of_metric = "" if common_metric else f"{cells['metric'].removeprefix(TESTED)}="
         value = f"{name_of_metric}{format_metric(value)}"
-    name = row["name"]
-    if on_terminal:  # without its time, a name finds the run too
+    name = cells["name"]
+    if cuts_name:  # without its time, a name finds the run too
         parent, slash, own_name = name.rpartition("/")
         name = cut(f"{parent}{slash}{run_name_without_time(Path(own_name))}", LONGEST_NAME)
-    return row | {"name": name, "value": value, "differs": row["problem"] or row["differs"]}
+    differs = cells["problem"] or cells["differs"]
+    return {**row.values, "name": name, "value": value, "differs": differs}
 
 
-def _columns_to_show(rows: Sequence[Row], sort_key: str, common_metric: str | None) -> list[Column]:
+def _columns_to_show(
+    rows: Sequence[_ListedRun], sort_key: str, common_metric: str | None
+) -> list[Column]:
     """Leave out the columns that have nothing to say.
 
     Tags and notes have columns if a run has any; the experiment has one if there are several. The
     key that sorts has one too, unless the metric column shows it.
     """
-    unused = [name for name in ("tags", "note") if not any(row[name] for row in rows)]
-    if len({row["experiment"] for row in rows}) == 1:
+    unused = [name for name in ("tags", "note") if not any(row.cells[name] for row in rows)]
+    if len({row.cells["experiment"] for row in rows}) == 1:
         unused.append("experiment")
     columns = COLUMNS | {"value": replace(COLUMNS["value"], title=common_metric or "metric")}
     names = [name for name in SHOWN if name not in unused]
     value_column_shows_key = all(
-        f"metrics.{row['metric']}" == sort_key for row in rows if row.get(sort_key) is not None
+        f"metrics.{row.cells['metric']}" == sort_key
+        for row in rows
+        if row.values.get(sort_key) is not None
     )
     if sort_key and sort_key not in names and not value_column_shows_key:
         names.insert(names.index("value"), sort_key)

@@ -2,17 +2,15 @@
 
 import hashlib
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import describe_damage, open_runs, print_result_table, readable_runs
-from dlrun.cli.runs_compare import run_provenance
 from dlrun.config.sections import DATA_PLACES, RUNTIME_KEYS
 from dlrun.config.yaml_loader import (
     ConfigLayer,
-    Values,
     config_layer_from_values,
     flatten_keys,
     flatten_keys_except,
@@ -29,6 +27,7 @@ from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.folder import CONFIG, ENVIRONMENT
 from dlrun.runs.metrics_csv import SECONDS
 from dlrun.runs.options import RunOptions, resolve_runs_dir
+from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import DAMAGED, Run, ScannedRun, UnreadableRun
 from dlrun.runs.tables import Column
@@ -66,33 +65,39 @@ def verify_runs(
     screen = Screen(quiet=quiet, shows_results=not json)
     opened = open_runs(runs, resolve_runs_dir(runs_dir))
     copies = find_copies(map(CopyOrder.of_run, readable_runs(opened)))
-    rows: list[Values] = []
+    verified: list[Verification] = []
+    rows: list[dict[str, object]] = []
     try:
         for number, (name, run) in enumerate(opened, start=1):
-            verified = _verify_run(run, data_dir).of_copy(copies.get(run.folder))
-            row = verified.as_row(name)
-            screen.note(f"{format_position(number, len(opened))} {name}: {row['result']}")
-            rows.append(row)
+            verification = _verify_run(run, data_dir).of_copy(copies.get(run.folder))
+            screen.note(f"{format_position(number, len(opened))} {name}: {verification.result}")
+            verified.append(verification)
+            rows.append(verification.as_row(name))
     finally:  # also after Ctrl-C
         if rows:
-            print_result_table(COLUMNS, rows, [_describe_result(row) for row in rows], screen)
+            reasons = [verification.reasons for verification in verified]
+            print_result_table(COLUMNS, rows, reasons, screen)
     if json:
         screen.print_json(rows)
-    return int(any(row["result"] != IDENTICAL for row in rows))
+    are_identical = all(verification.result == IDENTICAL for verification in verified)
+    return 0 if are_identical else 1
 
 
-def _describe_result(row: Values) -> list[str]:
-    lines = [row["why"]] if row["why"] else []
-    for difference in row["differences"][:SHOWN]:
-        stated = cut(format_setting(difference["stated"]), LONGEST)
-        repeated = cut(format_setting(difference["repeated"]), LONGEST)
-        lines.append(f"{difference['name']}: {stated} stated, {repeated} repeated")
-    if row["differences"]:
-        more = len(row["differences"]) - SHOWN
-        lines += [f"and {more} more, see --json"] if more > 0 else []
-        causes = ", ".join(row["causes"]) or "none of code, packages, machine and data"
-        lines.append(f"recorded as different: {causes}")
-    return lines
+@dataclass(frozen=True)
+class Difference:
+    """Holds what a run and its repetition state of a field of the record, or of a file.
+
+    The value of a file is its digest.
+    """
+
+    name: str
+    stated: object
+    repeated: object
+
+    def __str__(self) -> str:
+        stated = cut(format_setting(self.stated), LONGEST)
+        repeated = cut(format_setting(self.repeated), LONGEST)
+        return f"{self.name}: {stated} stated, {repeated} repeated"
 
 
 @dataclass(frozen=True)
@@ -100,16 +105,15 @@ class Verification:
     """Says what came out of the repetition of a run.
 
     result: identical or different; if the run was not repeated, its state (such as damaged) or
-    `not repeated`, and `why`. repeated: the repetition's value of the run's main metric.
-    differences: the name, the stated and the repeated value of fields of the record, and of files,
-    whose values are digests. causes: which of code, packages, machine, data differ.
+    `not repeated`, and `why`. repeated: the repetition's value of the run's main metric. causes:
+    which of code, packages, machine and data differ.
     """
 
     run: ScannedRun
     result: str
     why: str | None = None
     repeated: float | None = None
-    differences: Sequence[Values] = ()
+    differences: Sequence[Difference] = ()
     causes: Sequence[str] = ()
 
     def of_copy(self, copy: str | None) -> "Verification":
@@ -119,7 +123,21 @@ class Verification:
         why = "; ".join(filter(None, (copy, self.why)))
         return replace(self, why=why, result="copy" if self.result == IDENTICAL else self.result)
 
-    def as_row(self, name: str) -> Values:
+    @property
+    def reasons(self) -> list[str]:
+        """Each line is a reason why the run is not simply identical to its repetition."""
+        lines = [self.why] if self.why else []
+        lines += map(str, self.differences[:SHOWN])
+        if self.differences:
+            more = len(self.differences) - SHOWN
+            if more > 0:
+                lines.append(f"and {more} more, see --json")
+            causes = ", ".join(self.causes) or "none of code, packages, machine and data"
+            lines.append(f"recorded as different: {causes}")
+        return lines
+
+    def as_row(self, name: str) -> dict[str, object]:
+        """The row is that of the table, and of the JSON output."""
         record = None if isinstance(self.run, UnreadableRun) else self.run.record
         metric = (record and main_metric(record)) or ""
         return {
@@ -131,7 +149,7 @@ class Verification:
             "repeated": self.repeated,
             "result": self.result,
             "why": self.why,
-            "differences": list(self.differences),
+            "differences": [vars(difference) for difference in self.differences],
             "causes": list(self.causes),
         }
 
@@ -158,11 +176,11 @@ def _verify_run(run: ScannedRun, data_dir: Path | None) -> Verification:
 def _repeat_and_compare(run: Run, data_dir: Path | None) -> Verification:
     """Repeat a run in a temporary folder, and compare the two."""
     # In place of the run's own values; neither changes a number.
-    replaced: Values = {"threads": run.record.threads or 1, "logger": []}
+    replaced: dict[str, object] = {"threads": run.record.threads or 1, "logger": []}
     ignored = KEYS_THAT_MAY_DIFFER | replaced.keys()
     # Before the repetition, which may take hours.
     original = _comparable_values(run, ignored)
-    provenance = run_provenance(run)
+    provenance = RunProvenance.of_run(run)
     stop = StopRequest()
     with stop.handle_signals(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as runs:
         options = RunOptions(
@@ -177,10 +195,9 @@ def _repeat_and_compare(run: Run, data_dir: Path | None) -> Verification:
             assert folder is not None  # not a dry run
             repetition = Run.open(folder)
             differences = _find_differences(original, _comparable_values(repetition, ignored))
-            again = run_provenance(repetition)
+            causes = provenance.differences(RunProvenance.of_run(repetition))
         finally:
             stop.ignore_signals()  # no signal interrupts the removal
-    causes = [key for key in provenance if provenance[key] != again[key]]
     return Verification(
         run,
         "different" if differences else IDENTICAL,
@@ -190,14 +207,14 @@ def _repeat_and_compare(run: Run, data_dir: Path | None) -> Verification:
     )
 
 
-def _layers_of_repetition(run: Run, replaced: Values) -> list[ConfigLayer]:
+def _layers_of_repetition(run: Run, replaced: Mapping[str, object]) -> list[ConfigLayer]:
     """The published numbers are the shipped ones, and not the run's."""
     values = {key: value for key, value in run.record.config.items() if key != "reference"}
     own = config_layer_from_values(values, str(run.folder / CONFIG))
     return [own, config_layer_from_values(replaced, "dlrun verify")]
 
 
-def _comparable_values(run: Run, ignored: Collection[str]) -> Values:
+def _comparable_values(run: Run, ignored: Collection[str]) -> dict[str, object]:
     """Collect a run's metrics, the other fields of its record, and digests of its files.
 
     The keys are dotted. What may differ is left out, and so are the `ignored` keys of the config.
@@ -232,14 +249,13 @@ def _comparable_content(run: Run, name: str, content: bytes, ignored: Collection
     ]
 
 
-def _find_differences(original: Values, repeated: Values) -> list[Values]:
+def _find_differences(
+    original: Mapping[str, object], repeated: Mapping[str, object]
+) -> list[Difference]:
     """A value differs if only one run states it, or if its text differs: 1 is not 1.0."""
-    return [
-        {
-            "name": key.removeprefix("metrics.").removeprefix("files."),
-            "stated": original.get(key),
-            "repeated": repeated.get(key),
-        }
-        for key in original | repeated
-        if repr(original.get(key, ...)) != repr(repeated.get(key, ...))
-    ]
+    differences = []
+    for key in dict.fromkeys([*original, *repeated]):
+        if repr(original.get(key, ...)) != repr(repeated.get(key, ...)):
+            name = key.removeprefix("metrics.").removeprefix("files.")
+            differences.append(Difference(name, original.get(key), repeated.get(key)))
+    return differences

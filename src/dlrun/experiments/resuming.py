@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,12 @@ from dlrun.experiments.running import run_in_folder, run_in_new_folder
 from dlrun.experiments.saved_runs import config_of, experiment_of
 from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
 from dlrun.runs.find import find_run
-from dlrun.runs.folder import SWEEPS, OutputFolder, check_runs_folder_writable
+from dlrun.runs.folder import (
+    SWEEPS,
+    OutputFolder,
+    check_runs_folder_writable,
+    resume_sweep_command,
+)
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.shown_results import print_results_json
@@ -118,8 +122,7 @@ def _note_nothing_to_resume(run: Run, options: RunOptions) -> None:
     hint = f"; {more} continues it in a new run" if more else ""
     if sweep := run.record.sweep:
         folder = run.folder.parents[1] / SWEEPS / sweep.name
-        resume = shlex.join(["dlrun", "sweep", "--resume", str(folder)])
-        hint = f"; `{resume}` continues its sweep"
+        hint = f"; `{resume_sweep_command(folder)}` continues its sweep"
     screen = options.console()
     screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
     if options.json:

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dlrun.config.data_sections import FOLD
-from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.reports import svg_charts
-from dlrun.reports.result_rows import describe_data_of_group, group_row
+from dlrun.reports.page_table import PageRow, PageTable
+from dlrun.reports.result_rows import ResultRow, describe_data_of_group
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.svg_charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
 from dlrun.runs.groups import Group, Repeat, name_by_varied_settings
 from dlrun.runs.same_rows import rank_on_same_test_rows
-from dlrun.runs.tables import GROUP_COLUMNS, Column, used_columns
+from dlrun.runs.tables import GROUP_COLUMNS
 
 MAX_CURVES = 5  # of a chart, each in a colour; the others are not drawn
 FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
@@ -52,8 +53,7 @@ class DataSetComparison(NamedTuple):
     """Holds a report's comparison of the runs on one data set: a row per config, and curves."""
 
     data: str
-    columns: list[Column]
-    rows: list[Values]
+    table: PageTable
     charts: list[Chart]
 
 
@@ -66,17 +66,21 @@ def compare_by_data(groups: Sequence[Group], sections: Sections) -> list[DataSet
             rows = [row for group in groups_on_data for row in _rows_of_group(group, sections)]
             drawn = _charts_of_metrics(groups_on_data, sections)
             data = describe_data_of_group(groups_on_data[0])
-            compared.append(DataSetComparison(data, used_columns(GROUP_COLUMNS, rows), rows, drawn))
+            table = PageTable.with_used_columns(GROUP_COLUMNS, rows)
+            compared.append(DataSetComparison(data, table, drawn))
     return compared
 
 
-def _rows_of_group(group: Group, sections: Sections) -> list[Values]:
+def _rows_of_group(group: Group, sections: Sections) -> list[PageRow]:
     """Each test metric of a config has a row; a single run has a row of its main metric alone."""
     spreads = group.test_spreads[:1] if len(group.counted) == 1 else group.test_spreads
-    # Published numbers are grey if the runs cannot be compared with them.
-    about = {"config": group.name, "is_quiet": bool(group.record.reference_differs)}
     with_published = sections[group.runs[0].folder].with_published
-    return [group_row(group, spread, with_published=with_published) | about for spread in spreads]
+    rows = []
+    for spread in spreads:
+        result = ResultRow.of_group(group, spread, with_published=with_published)
+        cells = result.as_object() | {"config": group.name}
+        rows.append(PageRow(cells, is_quiet=bool(group.record.reference_differs)))
+    return rows
 
 
 def _charts_of_metrics(groups: Sequence[Group], sections: Sections) -> list[Chart]:

@@ -1,7 +1,7 @@
 """Parse the highlights of a run for its report: mistakes, telling words, first photographs."""
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from dlrun.system.files import read_arrays
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
 MAX_TEXT = 800  # characters of a mistake's text
-RUN_KEY = "mean"  # of the run itself, because tables show its count in the column `mean`
 
 ScoredNames = list[tuple[str, float]]  # labels with probabilities, or words with weights
 
@@ -109,21 +108,36 @@ def add_pictures(photographs: Sequence[ClassifiedPhotograph], thumbnails: bytes)
         photograph.picture = f"data:image/jpeg;base64,{content}"
 
 
-def count_labels_as_in_book(photographs: Sequence[ClassifiedPhotograph]) -> dict[str, int]:
-    """Count the photographs for which each edition, and the run, has the book's first label.
+@dataclass(frozen=True)
+class LabelCounts:
+    """Counts the photographs whose most probable label is the book's.
 
-    Such as {"photographs": 6, "book": 6, "notebook": 5, "mean": 4}: the book has labelled 6 of
-    them; `mean` is the run. Empty if the book has labelled none.
+    photographs: how many the book has labelled. run: for how many of them the run has the book's
+    label. published: for how many an edition has it, by edition.
     """
-    counts = dict.fromkeys(("photographs", *EDITIONS, RUN_KEY), 0)
-    for photograph in photographs:
-        labels_by_origin = photograph.published | {RUN_KEY: photograph.labels}
-        first = {origin: labels[0][0] for origin, labels in labels_by_origin.items() if labels}
-        if "book" in first:
-            counts["photographs"] += 1
-            for origin in (*EDITIONS, RUN_KEY):
-                counts[origin] += first.get(origin) == first["book"]
-    return counts if counts["photographs"] else {}
+
+    photographs: int
+    run: int
+    published: Mapping[str, int]
+
+
+def count_labels_as_in_book(photographs: Sequence[ClassifiedPhotograph]) -> LabelCounts | None:
+    """None means that the book has labelled no photograph."""
+    labelled = [photograph for photograph in photographs if photograph.published.get("book")]
+    if not labelled:
+        return None
+    in_run = 0
+    in_editions = dict.fromkeys(EDITIONS, 0)
+    for photograph in labelled:
+        label, _ = photograph.published["book"][0]
+        in_run += _is_first(label, photograph.labels)
+        for edition in EDITIONS:
+            in_editions[edition] += _is_first(label, photograph.published.get(edition, []))
+    return LabelCounts(len(labelled), in_run, in_editions)
+
+
+def _is_first(label: str, labels: ScoredNames) -> bool:
+    return bool(labels) and labels[0][0] == label
 
 
 def _rows_below_header(content: bytes, start: str) -> list[list[str]]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.metrics import TESTED, format_interval, format_metric
 from dlrun.reports.comparison import Sections, warning_tags_of_group
 from dlrun.reports.highlights import count_labels_as_in_book
+from dlrun.reports.page_table import PageRow, PageTable
 from dlrun.reports.result_rows import interval_of_test_set, judge_published_number, published_values
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.svg_charts import Strip
@@ -19,7 +20,7 @@ from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
 from dlrun.runs.groups import FEWEST, Group, Spread
 from dlrun.runs.published import EDITIONS
 from dlrun.runs.same_rows import rank_on_same_test_rows
-from dlrun.runs.tables import Column, used_columns
+from dlrun.runs.tables import Column
 
 LEGEND = {
     "mean": "here",
@@ -30,7 +31,7 @@ COLUMNS = (
     Column("config", "experiment"),
     Column("metric", "test metric"),
     Column("value", "here", is_number=True),
-    Column("picture", "range of runs", format=str),
+    Column("picture", "range of runs"),
     Column("published", is_number=True),
     Column("position", "the published number is"),
     Column("count", "seeds", is_number=True),
@@ -42,12 +43,8 @@ COLUMNS = (
 class Overview:
     """Holds a report's first table, with a row for each config, and its warning tags."""
 
-    rows: list[Values]
+    table: PageTable
     warning_tags: list[WarningTag]
-
-    @property
-    def columns(self) -> list[Column]:
-        return used_columns(COLUMNS, self.rows)
 
     @property
     def legend(self) -> Mapping[str, str]:
@@ -55,7 +52,7 @@ class Overview:
 
         The editions are explained only if a published number is drawn.
         """
-        pictures = [row["picture"] for row in self.rows if row.get("picture")]
+        pictures = [row.picture for row in self.table.rows if row.picture is not None]
         if not pictures:
             return {}
         if not any(picture.ticks for picture in pictures):
@@ -77,8 +74,8 @@ def _place_in_book(sections: Sequence[RunSection]) -> tuple[float, ...]:
 
 def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview:
     """Each config has a row, in the order of the book ISLP."""
-    experiments = sections_by_experiment([*sections.values()])
-    rows: list[Values] = []
+    experiments = sections_by_experiment(list(sections.values()))
+    rows: list[PageRow] = []
     for number, name in enumerate(experiments, start=1):
         of_experiment = [group for group in groups if group.record.experiment == name]
         ranked = itertools.chain(*rank_on_same_test_rows(of_experiment))
@@ -86,47 +83,42 @@ def make_overview_table(groups: Sequence[Group], sections: Sections) -> Overview
             link = Markup('<a href="#experiment-{}">{}</a>').format(number, name)
             if settings := format_settings_briefly(group.settings):
                 link += Markup(' <span class="quiet">{}</span>').format(settings)
-            rows.append({"config": link} | _row_of_group(group, sections))
+            rows.append(_row_of_group(link, group, sections))
     tags = dict.fromkeys(tag for section in sections.values() for tag in section.warning_tags)
     for group in groups:
         tags |= dict.fromkeys(warning_tags_of_group(group, sections))
-    return Overview(rows, [*tags])
+    return Overview(PageTable.with_used_columns(COLUMNS, rows), list(tags))
 
 
-def _row_of_group(group: Group, sections: Sections) -> Values:
-    """Return what the table says of a config, besides its name."""
+def _row_of_group(link: Markup, group: Group, sections: Sections) -> PageRow:
+    """link: the config's name, which leads to the runs of its experiment."""
     section = sections[(group.median_run or group.runs[0]).folder]
+    is_quiet = bool(group.record.reference_differs)
     spread = group.main_spread or group.validation_spread
     count = len(spread.values) if spread else len(group.counted)
-    row = {
+    cells: dict[str, object] = {
+        "config": link,
         "count": f"{count} folds" if group.fold_count else f"{count}",
         "tags": warning_tags_as_html(warning_tags_of_group(group, sections)),
-        "is_quiet": bool(group.record.reference_differs),
     }
-    if spread is not None:
-        return row | _cells_of_metric(group, spread, with_published=section.with_published)
-    if labels := count_labels_as_in_book(section.photographs):
-        value = f"{labels['mean']} of {labels['photographs']}"
-        return row | {"metric": "labels as the book's", "value": value}
-    return row
-
-
-def _cells_of_metric(group: Group, spread: Spread, *, with_published: bool) -> Values:
-    """Return the cells on a metric of a config: its mean here, a published number, a picture."""
+    if spread is None:
+        if labels := count_labels_as_in_book(section.photographs):
+            cells["metric"] = "labels as the book's"
+            cells["value"] = f"{labels.run} of {labels.photographs}"
+        return PageRow(cells, is_quiet)
     metric = spread.metric.name
-    editions = published_values(group, metric, with_published=with_published)
+    editions = published_values(group, metric, with_published=section.with_published)
     edition, published = next(iter(editions.items()), ("", None))
     position = judge_published_number(group, spread, edition)
-    row: Values = {
-        "metric": metric.removeprefix(TESTED).replace("_", " "),
-        "value": format_metric(spread.mean),
-        "picture": _picture_of_metric(group, spread, edition, published, position),
-        "position": position,
-    }
+    picture = _picture_of_metric(group, spread, edition, published, position)
+    cells["metric"] = metric.removeprefix(TESTED).replace("_", " ")
+    cells["value"] = format_metric(spread.mean)
+    cells["picture"] = picture.label
+    cells["position"] = position
     if published is not None:
         rounded = min(repr(published), format_metric(published), key=len)
-        row["published"] = Markup('{} <span class="quiet">{}</span>').format(rounded, edition)
-    return row
+        cells["published"] = Markup('{} <span class="quiet">{}</span>').format(rounded, edition)
+    return PageRow(cells, is_quiet, picture)
 
 
 def _picture_of_metric(

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from dlrun.config.yaml_loader import Values, format_setting
+from dlrun.config.yaml_loader import format_setting
 from dlrun.metrics import format_metric
 from dlrun.reports import comparison, svg_charts
 from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
-from dlrun.reports.result_rows import group_row
+from dlrun.reports.page_table import PageRow, PageTable
+from dlrun.reports.result_rows import ResultRow
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.svg_charts import Chart
 from dlrun.reports.warning_tags import warning_tags_as_html
@@ -28,7 +29,7 @@ from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
 from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.shown_results import add_accuracy_of_largest_class, remarks_on_metrics
-from dlrun.runs.tables import RUN_COLUMNS, Column, Row, run_row, used_columns
+from dlrun.runs.tables import RUN_COLUMNS, Column, run_row
 from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
 
@@ -88,8 +89,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         overview=make_overview_table(groups, by_folder),
         experiments=sections_by_experiment(sections),
         compared=comparison.compare_by_data(groups, by_folder),
-        columns=used_columns(COLUMNS, rows),
-        rows=rows,
+        all_runs=PageTable.with_used_columns(COLUMNS, rows),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
     ).encode()
@@ -97,17 +97,16 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     return len(page), [problem for section in sections for problem in section.problems]
 
 
-def report_rows(runs: Sequence[Run]) -> list[Values]:
+def report_rows(runs: Sequence[Run]) -> list[ResultRow]:
     """Make a row for each config and test metric, as `dlrun report --json` prints the rows.
 
     Of the configs that test the same rows, the best comes first.
     """
     ranked = itertools.chain(*rank_on_same_test_rows(group_runs(runs)))
-    return [group_row(group, spread) for group in ranked for spread in group.test_spreads]
+    return [ResultRow.of_group(group, spread) for group in ranked for spread in group.test_spreads]
 
 
-def _row_of_run(section: RunSection) -> Row:
-    """Return a run's row of the table of all runs."""
+def _row_of_run(section: RunSection) -> PageRow:
     number = section.number
     metric = main_metric(section.record) or ""
     tags = [tag for tag in section.warning_tags if tag.name != section.state]
@@ -115,7 +114,7 @@ def _row_of_run(section: RunSection) -> Row:
         Markup("<span>{}={}</span>").format(key, cut(format_setting(value), 60))
         for key, value in (section.changed_settings or {}).items()
     )
-    return {
+    cells = {
         **run_row(section.run, section.notes, section.changed_settings or {}),
         "number": number,
         "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
@@ -123,8 +122,8 @@ def _row_of_run(section: RunSection) -> Row:
         "interval_of_test_set": section.accuracy_interval,
         "book": section.published.get("book", {}).get(metric),
         "differs": Markup(" ").join(differs),
-        "is_quiet": bool(section.not_compared),
     }
+    return PageRow(cells, is_quiet=bool(section.not_compared), run_number=number)
 
 
 def _render(**values: object) -> str:

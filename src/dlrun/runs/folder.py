@@ -45,6 +45,12 @@ PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
 Row = Mapping[str, float]
 
 
+def resume_sweep_command(name: Path | str, data_dir: Path | None = None) -> str:
+    """The sweep is named by its folder, or by its name if the runs folder is the default one."""
+    data_option = ["--data-dir", str(data_dir)] if data_dir else []
+    return shlex.join(["dlrun", "sweep", "--resume", str(name), *data_option])
+
+
 class RunFolderName(NamedTuple):
     """Holds the UTC time in the name of a run's folder, to the second, and the rest of the name.
 
@@ -95,8 +101,7 @@ class OutputFolder:
             raise ConfigError(f"--name {LATEST}: means the newest sweep", "choose another")
         path = runs_dir / SWEEPS / name
         if (path / PLAN).exists():
-            resume = shlex.join(["dlrun", "sweep", "--resume", str(path)])
-            hint = f"`{resume}` continues it; or choose another --name"
+            hint = f"`{resume_sweep_command(path)}` continues it; or choose another --name"
             raise ConfigError(f"{path}: a sweep of that name exists", hint)
         _make_durable_folder(path, runs_dir)
         return cls(path)

@@ -13,7 +13,7 @@ from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import ConfigError, os_error_remedy
 from dlrun.metrics import shorten_metric
 from dlrun.reports.page import PageContent, write_report_page
-from dlrun.reports.result_rows import group_row
+from dlrun.reports.result_rows import ResultRow
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.folder import OutputFolder
@@ -63,7 +63,7 @@ class SweepResults:
         self.rows = [
             {
                 **group.settings,
-                **group_row(group, spread),
+                **ResultRow.of_group(group, spread).as_object(),
                 "planned": group.planned,
                 "is_best": group is self.best,
             }
@@ -171,7 +171,7 @@ class SweepResults:
             row: Values = {"config": format_settings_briefly(group.settings)}
             validation = group.validation_spread
             if shown := group.main_spread or validation:
-                row = group_row(group, shown) | row
+                row = ResultRow.of_group(group, shown).as_object() | row
                 titles["mean"] = shorten_metric(shown.metric.name)
             if validation and group.main_spread:
                 row["validated"] = validation.mean

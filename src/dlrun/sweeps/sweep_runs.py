@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from dlrun.errors import DlrunError
 from dlrun.runs.checksummed_json import to_checksummed_json
 from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.find import run_name_without_time, runs_newest_first
-from dlrun.runs.folder import CONFIG, PLAN, OutputFolder
+from dlrun.runs.folder import CONFIG, PLAN, OutputFolder, resume_sweep_command
 from dlrun.runs.new_run import make_waiting_run
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
@@ -37,9 +36,8 @@ class Sweep:
     @property
     def resume_command(self) -> str:
         is_found_by_name = self.runs_dir == resolve_runs_dir()
-        name = self.plan.name if is_found_by_name else str(self.folder)
-        data_option = ["--data-dir", str(self.data_dir)] if self.data_dir else []
-        return shlex.join(["dlrun", "sweep", "--resume", name, *data_option])
+        name = self.plan.name if is_found_by_name else self.folder
+        return resume_sweep_command(name, self.data_dir)
 
     def write_plan(self) -> None:
         """Write the plan into the sweep's folder, if it has changed; the caller holds the lock."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dlrun.config.yaml_loader import Values, name_with_settings
-from dlrun.reports.published_rows import published_rows
+from dlrun.config.yaml_loader import name_with_settings
+from dlrun.reports.published_rows import PublishedRow, published_rows
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.groups import Group, group_runs
 from dlrun.runs.run import Run
@@ -50,8 +50,8 @@ class Outcome:
         return group_runs(self.runs.values())[0]
 
     @cached_property
-    def rows(self) -> list[Values]:
-        """Each published metric has a row; without runs there are none."""
+    def rows(self) -> list[PublishedRow]:
+        """Return a row for each published metric; none without runs."""
         return published_rows(list(self.runs.values()), self.task.variant)
 
 

@@ -83,7 +83,7 @@ class ReproductionReport:
 
     def show(self, screen: Screen, data_dir: Path) -> None:
         """Print the table of the numbers, sentences about them, and the path of the page."""
-        all_rows = [row for outcome in self.outcomes for row in outcome.rows]
+        all_rows = [row.as_object() for outcome in self.outcomes for row in outcome.rows]
         head, *table = table_lines(COLUMNS, all_rows, screen)
         lines = _with_titles(table, self.outcomes)
         for text in (LEGEND, *self.sentences_on_baselines, *self.remarks):
@@ -131,7 +131,7 @@ def _with_titles(table: Sequence[str], outcomes: Sequence[Outcome]) -> list[str]
         if outcome.rows:
             runs = pluralize(len(outcome.runs), "run")
             title = f"{outcome.task.title}, {runs} of {outcome.median_seconds:.1f} s"
-            note = outcome.rows[0].get("note")
+            note = outcome.rows[0].note
             lines.append(f"{title}; {note}" if note else title)
             lines += itertools.islice(next_lines, len(outcome.rows))
     return lines
@@ -148,6 +148,6 @@ def _outcome_as_object(outcome: Outcome, baseline: BaselineComparison | None) ->
         "runs": [str(run.folder) for run in outcome.runs.values()],
         "not_comparable": outcome.why_not_comparable or None,
         "seconds": outcome.median_seconds,
-        "rows": outcome.rows,
+        "rows": [row.as_object() for row in outcome.rows],
         "baseline": None if comparison is None else comparison.as_object(),
     }
