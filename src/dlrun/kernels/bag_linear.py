@@ -49,7 +49,8 @@ class BagOfWordsBatch:
     def __init__(
         self, matrix: sparse.csr_matrix, row_indices: NDArray[np.int64], *, binary: bool = True
     ) -> None:
-        self.matrix, self.row_indices = matrix, np.ascontiguousarray(row_indices, np.int64)
+        self.matrix = matrix
+        self.row_indices = np.ascontiguousarray(row_indices, np.int64)
         self.binary = binary
         if len(row_indices) and not 0 <= row_indices.min() <= row_indices.max() < matrix.shape[0]:
             raise IndexError(
@@ -138,7 +139,8 @@ class _BagSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, weight: Tensor, bags: BagOfWordsBatch | BagOfWordsTensors) -> Tensor:
-        ctx.bags, ctx.width = bags, len(weight)
+        ctx.bags = bags
+        ctx.width = len(weight)
         if isinstance(bags, BagOfWordsTensors):
             return _sum_bags(weight, bags.ids, bags.starts, bags.values)
         sums = weight.new_empty(len(bags), weight.shape[1])
@@ -147,7 +149,8 @@ class _BagSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None]:
-        bags, gradient = ctx.bags, gradients[0].contiguous()  # (batch, out_features)
+        bags = ctx.bags
+        gradient = gradients[0].contiguous()  # (batch, out_features)
         if isinstance(bags, BagOfWordsTensors):
             return _sum_bags(gradient, bags.holders, bags.id_starts, bags.held_values), None
         sums = gradient.new_zeros(ctx.width, gradient.shape[1])
@@ -177,15 +180,18 @@ def _compile_sums(outputs: int, by_id: bool) -> Callable[..., None]:
 
         def write_bag(bag: Value) -> None:
             row = row_indices[bag]
-            bounds = starts[row], starts[builder.add(row, count_constant(1))]
+            start = starts[row]
+            stop = starts[builder.add(row, count_constant(1))]
             if by_id:
                 numbers_of_bag = numbers[bag]
-                write_loop(builder, *bounds, lambda k: add_to_sum_of_id(k, numbers_of_bag))
+                write_loop(builder, start, stop, lambda k: add_to_sum_of_id(k, numbers_of_bag))
             else:
                 zeros = ir.Constant(ir.VectorType(llvm_loops.FLOAT, outputs), None)
-                sums[bag] = write_loop(
-                    builder, *bounds, lambda k, total: builder.fadd(total, numbers[ids[k]]), zeros
-                )
+
+                def add_numbers_of_id(k: Value, total: Value) -> Value:
+                    return builder.fadd(total, numbers[ids[k]])
+
+                sums[bag] = write_loop(builder, start, stop, add_numbers_of_id, zeros)
 
         write_loop(builder, count_constant(0), count, write_bag)
 

@@ -69,8 +69,10 @@ class _ComputeInParts(torch.autograd.Function):
 
 def _map_with_one_thread_each(work: Callable[[Any], T], items: Sequence[object]) -> list[T]:
     """Call work(item) for each item in as many threads, which each keep torch's modes."""
-    infers, threads = torch.is_inference_mode_enabled(), torch.get_num_threads()
-    casts, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    threads = torch.get_num_threads()
+    infers = torch.is_inference_mode_enabled()
+    casts = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu")
     results: dict[int, T] = {}
 
     def compute(index: int) -> None:
@@ -92,7 +94,8 @@ def _map_with_one_thread_each(work: Callable[[Any], T], items: Sequence[object])
 
 def call_in_threads(work: Callable[[int], None], count: int, threads: int) -> None:
     """Call work(0) to work(count - 1) in several threads; a free thread takes the next call."""
-    left, helpers = iter(range(count)), min(threads, count) - 1
+    left = iter(range(count))
+    helpers = min(threads, count) - 1
 
     def take() -> None:
         for index in left:

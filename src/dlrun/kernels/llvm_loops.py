@@ -13,7 +13,10 @@ from llvmlite import binding, ir
 COUNT = ir.IntType(64)
 INT32 = ir.IntType(32)
 FLOAT = ir.FloatType()
-COUNTS, INT32S, FLOATS = COUNT.as_pointer(), INT32.as_pointer(), FLOAT.as_pointer()  # addresses
+# Addresses of arrays of such numbers.
+COUNTS = COUNT.as_pointer()
+INT32S = INT32.as_pointer()
+FLOATS = FLOAT.as_pointer()
 
 # llvmlite has no types of its own.
 Builder: TypeAlias = Any  # an ir.IRBuilder, which writes one instruction after another
@@ -49,8 +52,10 @@ def write_loop(
 
     Without an initial value the body is called with the index alone.
     """
-    before, head = builder.block, builder.append_basic_block("head")
-    inside, after = builder.append_basic_block("body"), builder.append_basic_block("after")
+    before = builder.block
+    head = builder.append_basic_block("head")
+    inside = builder.append_basic_block("body")
+    after = builder.append_basic_block("after")
     builder.branch(head)
     builder.position_at_end(head)
     index = builder.phi(COUNT)
@@ -73,7 +78,9 @@ class LlvmArray:
     """Writes LLVM code that loads and stores an array's numbers, singly or as vectors."""
 
     def __init__(self, builder: Builder, address: Value, lanes: int = 0) -> None:
-        self._builder, self._address, self._lanes = builder, address, lanes
+        self._builder = builder
+        self._address = address
+        self._lanes = lanes
 
     def __getitem__(self, index: Value) -> Value:
         element = self._builder.load(self._place(index), align=4)

@@ -55,7 +55,7 @@ class LSTMLastState:
             return _last_states_by_torch(lstm, embedding, ids)
         from dlrun.kernels import lstm_numba  # slow
 
-        numbers, hidden = ids.numpy(), lstm.hidden_size
+        numbers = ids.numpy()
         if numbers.min() < 0 or numbers.max() >= embedding.num_embeddings:
             raise IndexError(f"ids must be 0 .. {embedding.num_embeddings - 1}")
         parameters = _padded_parameters(lstm, embedding, lstm_numba.L)
@@ -63,7 +63,7 @@ class LSTMLastState:
         threads = self.threads or torch.get_num_threads()
         batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, threads, self._memories)
         last = apply_autograd_function(_LastStates, lstm_numba, batch, *parameters)
-        return last[:, :hidden]
+        return last[:, : lstm.hidden_size]
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
         """Decide whether the numba kernels, not nn.LSTM, compute a batch of word ids.
@@ -88,10 +88,12 @@ def _last_states_by_torch(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -
 
 def _padded_parameters(lstm: nn.LSTM, embedding: nn.Embedding, lanes: int) -> list[Tensor]:
     """Pad the embedding, weight_ih, weight_hh and the bias with zeros for each gate."""
-    more_hidden, more_inputs = -lstm.hidden_size % lanes, -embedding.embedding_dim % lanes
+    more_hidden = -lstm.hidden_size % lanes
+    more_inputs = -embedding.embedding_dim % lanes
     vectors: Tensor = embedding.weight
     weights: dict[str, Tensor] = dict(lstm.named_parameters())
-    from_input, from_state = weights["weight_ih_l0"], weights["weight_hh_l0"]
+    from_input = weights["weight_ih_l0"]
+    from_state = weights["weight_hh_l0"]
     bias = (weights["bias_ih_l0"] + weights["bias_hh_l0"])[:, None]
     if more_hidden or more_inputs:
 
@@ -99,8 +101,10 @@ def _padded_parameters(lstm: nn.LSTM, embedding: nn.Embedding, lanes: int) -> li
             gates = weight.view(4, -1, weight.shape[1])
             return F.pad(gates, (0, more_columns, 0, more_hidden)).flatten(0, 1)
 
-        vectors, bias = F.pad(vectors, (0, more_inputs)), pad(bias, 0)
-        from_input, from_state = pad(from_input, more_inputs), pad(from_state, more_hidden)
+        vectors = F.pad(vectors, (0, more_inputs))
+        bias = pad(bias, 0)
+        from_input = pad(from_input, more_inputs)
+        from_state = pad(from_state, more_hidden)
     return [vectors, from_input, from_state, bias.T]
 
 
@@ -122,14 +126,18 @@ class _Batch:
     ) -> None:
         reviews, time = ids.shape
         given = ids != 0
-        self.ids, self.keep_all_steps, self.threads = ids, keep_all_steps, threads
+        self.ids = ids
+        self.keep_all_steps = keep_all_steps
+        self.threads = threads
         self.starts = np.where(given.any(1), given.argmax(1), time)
         # Deal out the reviews, the longest first, so that the chunks have about the same length.
-        order, count = np.argsort(self.starts, kind="stable"), min(CHUNKS, reviews)
+        order = np.argsort(self.starts, kind="stable")
+        count = min(CHUNKS, reviews)
         turn, seat = np.divmod(np.arange(reviews), count)
         dealt = np.where(turn % 2, count - 1 - seat, seat)
         self.chunks = [order[dealt == chunk] for chunk in range(count)]
-        self.memories, self.memory = memories, memories.pop() if memories else {}
+        self.memories = memories
+        self.memory = memories.pop() if memories else {}
 
     def array(self, name: str, *shape: int) -> NDArray[np.float32]:
         """Get an uninitialised array, in the same memory at each call with this name."""
@@ -152,13 +160,12 @@ class _LastStates(torch.autograd.Function):
         weight_hh: Tensor,
         bias: Tensor,
     ) -> Tensor:
-        words, hidden = len(embedding), weight_hh.shape[1]
-        vectors, biases = embedding.numpy(), bias.numpy()
-        from_input, from_state = (
-            weight.t().contiguous().numpy() for weight in (weight_ih, weight_hh)
-        )
+        words = len(embedding)
+        hidden = weight_hh.shape[1]
+        from_input = weight_ih.t().contiguous().numpy()
+        from_state = weight_hh.t().contiguous().numpy()
         projected = batch.array("projected", words, 4 * hidden)
-        for_parts = CHUNKS, vectors, from_input, biases, projected
+        for_parts = CHUNKS, embedding.numpy(), from_input, bias.numpy(), projected
         call_in_threads(lambda part: kernels.project_words(part, *for_parts), CHUNKS, batch.threads)
         # The states of the review that is all padding come first, then those of the others.
         longest = int(batch.starts.max())
@@ -195,7 +202,8 @@ class _LastStates(torch.autograd.Function):
             raise RuntimeError("a second backward needs a second forward: retain_graph has no use")
         kernels, batch, reviews, pads, lstm = ctx.forward_pass
         embedding, weight_ih, weight_hh = (tensor.numpy() for tensor in ctx.saved_tensors)
-        (words, width), hidden = embedding.shape, weight_hh.shape[1]
+        words, width = embedding.shape
+        hidden = weight_hh.shape[1]
 
         def state_gradients(rows: int) -> Any:
             shape = rows, hidden
@@ -210,7 +218,8 @@ class _LastStates(torch.autograd.Function):
             np.cumsum(sizes) - sizes,
         )
         d_hidden = _aligned_zeros(len(sizes), hidden, 4 * hidden)
-        firsts, none = state_gradients(len(batch.ids)), state_gradients(0)
+        firsts = state_gradients(len(batch.ids))
+        none = state_gradients(0)
         firsts.states[:] = gradients[0].numpy()
         for_chunks = reviews, weight_hh, lstm, firsts, none, word_sums, d_hidden
         call_in_threads(
@@ -218,15 +227,16 @@ class _LastStates(torch.autograd.Function):
             len(sizes),
             batch.threads,
         )
-        # Each review has the gradient of the state in which it begins: one of the all-pad review's.
+        # Each review has the gradient of its first state, which is a state of the all-pad review.
         by_start = state_gradients(pads.ids.shape[1] + 1)
         for total, rows in zip(by_start, firsts, strict=True):
             np.add.at(total, batch.starts, rows)
         kernels.lstm_backward(
             0, ONLY_REVIEW, pads, weight_hh, lstm, state_gradients(1), by_start, word_sums, d_hidden
         )
-        d_embedding, d_bias = _aligned_zeros(words, width), _aligned_zeros(CHUNKS, 4 * hidden)
+        d_embedding = _aligned_zeros(words, width)
         d_input = _aligned_zeros(CHUNKS, width, 4 * hidden)
+        d_bias = _aligned_zeros(CHUNKS, 4 * hidden)
         for_parts = word_sums, embedding, weight_ih, d_embedding, d_input, d_bias
         call_in_threads(
             lambda part: kernels.gather_word_gradients(part, *for_parts), CHUNKS, batch.threads

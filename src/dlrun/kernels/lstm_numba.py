@@ -51,7 +51,7 @@ f32 = np.float32
 
 
 class LSTMBatch(NamedTuple):
-    """Holds word ids of a batch of reviews, and the row of each one's states in LSTMStates."""
+    """Holds word ids of a batch of reviews, and the row of each review's states in LSTMStates."""
 
     ids: Integers  # (reviews, time), padded in front with 0
     starts: Indices  # (reviews,): time of the first word, so the number of pads before it
@@ -129,17 +129,23 @@ def multiply_row(
     inputs, outputs = W.shape
     for u in range(0, outputs, 4 * L):
         at_initial = row_initial * outputs + u
-        s0, s1 = vload(initial, at_initial), vload(initial, at_initial + L)
-        s2, s3 = vload(initial, at_initial + 2 * L), vload(initial, at_initial + 3 * L)
+        s0 = vload(initial, at_initial)
+        s1 = vload(initial, at_initial + L)
+        s2 = vload(initial, at_initial + 2 * L)
+        s3 = vload(initial, at_initial + 3 * L)
         at_w = u
         for k in range(inputs):
             xk = broadcast(x[row_in, k])
-            s0, s1 = fma(xk, vload(W, at_w), s0), fma(xk, vload(W, at_w + L), s1)
-            s2, s3 = fma(xk, vload(W, at_w + 2 * L), s2), fma(xk, vload(W, at_w + 3 * L), s3)
+            s0 = fma(xk, vload(W, at_w), s0)
+            s1 = fma(xk, vload(W, at_w + L), s1)
+            s2 = fma(xk, vload(W, at_w + 2 * L), s2)
+            s3 = fma(xk, vload(W, at_w + 3 * L), s3)
             at_w += outputs
         at_y = row_out * outputs + u
-        vstore(y, at_y, s0), vstore(y, at_y + L, s1)
-        vstore(y, at_y + 2 * L, s2), vstore(y, at_y + 3 * L, s3)
+        vstore(y, at_y, s0)
+        vstore(y, at_y + L, s1)
+        vstore(y, at_y + 2 * L, s2)
+        vstore(y, at_y + 3 * L, s3)
 
 
 @jit_inner
@@ -149,10 +155,11 @@ def multiply_gate_gradients(dg: Floats, row_in: int, W_T: Floats, y: Floats, row
     W_T is (4 * hidden, outputs), outputs a multiple of LANES. Each gate has a sum of its own.
     """
     inputs, outputs = W_T.shape
-    hidden, per_gate = inputs // 4, inputs // 4 * outputs  # units, and weights of a gate
+    hidden = inputs // 4
+    per_gate = hidden * outputs  # weights of a gate
     zero = broadcast(f32(0))
     for u in range(0, outputs, L):
-        s0, s1, s2, s3 = zero, zero, zero, zero
+        s0 = s1 = s2 = s3 = zero
         for k in range(hidden):
             at_w = k * outputs + u
             s0 = fma(broadcast(dg[row_in, k]), vload(W_T, at_w), s0)
@@ -175,15 +182,24 @@ def add_weight_gradients(
         for u in range(0, outputs, 2 * L):
             at_w = (share * inputs + k) * outputs + u
             at_next = at_w + outputs  # the weights of input k + 1
-            s0, s1 = vload(dW, at_w), vload(dW, at_w + L)
-            s2, s3 = vload(dW, at_next), vload(dW, at_next + L)
+            s0 = vload(dW, at_w)
+            s1 = vload(dW, at_w + L)
+            s2 = vload(dW, at_next)
+            s3 = vload(dW, at_next + L)
             for step in range(steps):
-                xk, xl = broadcast(x[x_row + step, k]), broadcast(x[x_row + step, k + 1])
+                xk = broadcast(x[x_row + step, k])
+                x_next = broadcast(x[x_row + step, k + 1])
                 at_g = (dg_row + step) * outputs + u
-                g0, g1 = vload(dg, at_g), vload(dg, at_g + L)
-                s0, s1, s2, s3 = fma(xk, g0, s0), fma(xk, g1, s1), fma(xl, g0, s2), fma(xl, g1, s3)
-            vstore(dW, at_w, s0), vstore(dW, at_w + L, s1)
-            vstore(dW, at_next, s2), vstore(dW, at_next + L, s3)
+                g0 = vload(dg, at_g)
+                g1 = vload(dg, at_g + L)
+                s0 = fma(xk, g0, s0)
+                s1 = fma(xk, g1, s1)
+                s2 = fma(x_next, g0, s2)
+                s3 = fma(x_next, g1, s3)
+            vstore(dW, at_w, s0)
+            vstore(dW, at_w + L, s1)
+            vstore(dW, at_next, s2)
+            vstore(dW, at_next + L, s3)
 
 
 @jit_kernel
@@ -203,28 +219,40 @@ def lstm_forward(
     """Compute the LSTM's hidden states for a chunk of the reviews in a batch, skipping padding.
 
     Row s of `lstm` must hold the state after s pads, as a call with a review that is all padding
-    leaves it: a review with s pads begins with a copy of it. reviews: their indices in the batch.
-    projected (words, 4 hidden), W (hidden, 4 hidden). last (reviews, hidden): gets the last states.
+    leaves it: a review with s pads begins with a copy of that state.
+
+    reviews: the indices of the chunk's reviews in the batch.
+    projected: (words, 4 hidden). W: (hidden, 4 hidden).
+    last: (reviews, hidden); gets the last states.
     """
     ids, starts, first_rows, keep_all_steps = batch
     gates, cells, states = lstm
     hidden, outputs = W.shape
     for r in reviews:
         before = first_rows[r]
-        cells[before], states[before] = cells[starts[r]], states[starts[r]]
+        cells[before] = cells[starts[r]]
+        states[before] = states[starts[r]]
         for t in range(starts[r], ids.shape[1]):
             step = t - starts[r] + 1
             row = first_rows[r] + (step if keep_all_steps else step % 2)
             multiply_row(projected, int(ids[r, t]), states, before, W, gates, row)
             for u in range(0, hidden, L):
-                at_i, at_c = row * outputs + u, row * hidden + u
-                at_f, at_z, at_o = at_i + hidden, at_i + 2 * hidden, at_i + 3 * hidden
-                i, f = sigmoid(vload(gates, at_i)), sigmoid(vload(gates, at_f))
-                z, o = tanh(vload(gates, at_z)), sigmoid(vload(gates, at_o))
-                vstore(gates, at_i, i), vstore(gates, at_f, f)
-                vstore(gates, at_z, z), vstore(gates, at_o, o)
+                at_i = row * outputs + u
+                at_f = at_i + hidden
+                at_z = at_i + 2 * hidden
+                at_o = at_i + 3 * hidden
+                at_c = row * hidden + u
+                i = sigmoid(vload(gates, at_i))
+                f = sigmoid(vload(gates, at_f))
+                z = tanh(vload(gates, at_z))
+                o = sigmoid(vload(gates, at_o))
+                vstore(gates, at_i, i)
+                vstore(gates, at_f, f)
+                vstore(gates, at_z, z)
+                vstore(gates, at_o, o)
                 new_c = fma(f, vload(cells, before * hidden + u), i * z)
-                vstore(cells, at_c, new_c), vstore(states, at_c, o * tanh(new_c))
+                vstore(cells, at_c, new_c)
+                vstore(states, at_c, o * tanh(new_c))
             before = row
         last[r] = states[before]
 
@@ -236,9 +264,15 @@ def differentiate_gates(lstm: LSTMStates, row: int, gradients: StateGradients, r
     hidden = cells.shape[1]
     one = broadcast(f32(1))
     for u in range(0, hidden, L):
-        at_i, at_d = row * 4 * hidden + u, r * hidden + u
-        at_f, at_z, at_o = at_i + hidden, at_i + 2 * hidden, at_i + 3 * hidden
-        i, f, z, o = vload(gates, at_i), vload(gates, at_f), vload(gates, at_z), vload(gates, at_o)
+        at_i = row * 4 * hidden + u
+        at_f = at_i + hidden
+        at_z = at_i + 2 * hidden
+        at_o = at_i + 3 * hidden
+        at_d = r * hidden + u
+        i = vload(gates, at_i)
+        f = vload(gates, at_f)
+        z = vload(gates, at_z)
+        o = vload(gates, at_o)
         tanh_c = tanh(vload(cells, row * hidden + u))
         dh = vload(gradients.states, at_d)
         dc = fma(dh * o, one - tanh_c * tanh_c, vload(gradients.cells, at_d))
@@ -252,14 +286,16 @@ def differentiate_gates(lstm: LSTMStates, row: int, gradients: StateGradients, r
 @jit_inner
 def add_to_word_sum(dg: Floats, row_in: int, word: int, chunk: int, word_sums: WordSums) -> None:
     """Add one row of gate gradients (rows, 4 hidden) to the sum over a word's occurrences."""
-    outputs, row = dg.shape[1], word_sums.row_of_word[chunk, word]
+    outputs = dg.shape[1]
+    row = word_sums.row_of_word[chunk, word]
     is_first = row < 0
     if is_first:
         row = word_sums.next_free[chunk]
         word_sums.next_free[chunk] += 1
         word_sums.row_of_word[chunk, word] = row
     for u in range(0, outputs, L):
-        new, at_sum = vload(dg, row_in * outputs + u), row * outputs + u
+        at_sum = row * outputs + u
+        new = vload(dg, row_in * outputs + u)
         vstore(word_sums.sums, at_sum, new if is_first else vload(word_sums.sums, at_sum) + new)
 
 
@@ -277,15 +313,19 @@ def lstm_backward(
 ) -> None:
     """Compute the LSTM's gradients for a chunk of reviews, from the last word to the first.
 
-    chunk: its number. W_T (4 hidden, hidden): transposed. gradients (reviews, hidden): given for
-    the last states, they become those of the first states. start_gradients (time + 1, hidden): from
-    the reviews that begin with the state after so many pads; only the review that is all padding
-    has any. dW (chunks, hidden, 4 hidden): the gradient of W is added to dW[chunk].
+    chunk: the number of the chunk.
+    W_T: the transposed weights, (4 hidden, hidden).
+    gradients: (reviews, hidden). They come as those of the last states, and become those of the
+    first states.
+    start_gradients: (time + 1, hidden), from the reviews that begin with the state after so many
+    pads. Only the review that is all padding has any.
+    dW: (chunks, hidden, 4 hidden). The gradient of W is added to dW[chunk].
     """
     ids, starts, first_rows, _ = batch
     for r in reviews:
-        start, end = starts[r], ids.shape[1]
-        for t in range(end - 1, start - 1, -1):
+        start = starts[r]
+        tile_end = ids.shape[1]
+        for t in range(tile_end - 1, start - 1, -1):
             row = first_rows[r] + t - start + 1
             if t + 1 < len(start_gradients.states):
                 gradients.states[r] += start_gradients.states[t + 1]
@@ -293,16 +333,18 @@ def lstm_backward(
             differentiate_gates(lstm, row, gradients, r)
             add_to_word_sum(lstm.gates, row, int(ids[r, t]), chunk, word_sums)
             multiply_gate_gradients(lstm.gates, row, W_T, gradients.states, r)
-            if t == start or end - t == TILE:
-                add_weight_gradients(lstm.states, row - 1, lstm.gates, row, end - t, dW, chunk)
-                end = t  # of the next tile: that of the time steps before
+            steps = tile_end - t
+            if t == start or steps == TILE:
+                add_weight_gradients(lstm.states, row - 1, lstm.gates, row, steps, dW, chunk)
+                tile_end = t  # the next tile has the time steps before
 
 
 @jit_inner
 def merge_sums_of_chunks(word_sums: WordSums, word: int) -> int:
     """Add a word's sums of all chunks to that of its first chunk, and return its row, or -1."""
-    sums, row = word_sums.sums, -1
+    sums = word_sums.sums
     outputs = sums.shape[1]
+    row = -1
     for chunk in range(len(word_sums.row_of_word)):
         other = word_sums.row_of_word[chunk, word]
         if row < 0:
@@ -326,12 +368,16 @@ def gather_word_gradients(
 ) -> None:
     """Compute an LSTM's gradients of embedding, input weights and bias for a part of the words.
 
-    word_sums: a word's sum over all chunks replaces that of its first chunk. W_T (4 hidden,
-    embedding). The gradients are zero before: d_embedding (words, embedding), dW (parts, embedding,
+    A word's sum over all chunks replaces that of its first chunk in `word_sums`.
+
+    W_T: (4 hidden, embedding).
+    The gradients must be zero before: d_embedding (words, embedding), dW (parts, embedding,
     4 hidden), d_bias (parts, 4 hidden).
     """
-    sums, outputs = word_sums.sums, len(W_T)
-    words, parts = len(embedding), len(d_bias)
+    sums = word_sums.sums
+    outputs = len(W_T)
+    words = len(embedding)
+    parts = len(d_bias)
     for w in range(words * part // parts, words * (part + 1) // parts):
         row = merge_sums_of_chunks(word_sums, w)
         if row >= 0:

@@ -197,7 +197,8 @@ def vclip(_: Numba, vector: Numba, limit: Numba) -> Numba:
     """Clip the numbers of a SIMD vector to [-limit, limit]; NaN stays NaN."""
 
     def write(builder: Builder, vector: Value, limit: Value) -> Value:
-        high, low = _broadcast(builder, limit), _broadcast(builder, builder.fneg(limit))
+        high = _broadcast(builder, limit)
+        low = _broadcast(builder, builder.fneg(limit))
         above = builder.fcmp_ordered(">", vector, high)
         below = builder.fcmp_ordered("<", vector, low)
         return builder.select(above, high, builder.select(below, low, vector))
@@ -210,7 +211,9 @@ def power_of_two_of_shifted(_: Numba, vector: Numba) -> Numba:
     """Compute 2.0 ** n for a SIMD vector of floats 1.5 * 2**23 + n, with n from -126 to 127."""
 
     def write(builder: Builder, vector: Value) -> Value:
-        shift, one = (ir.Constant(INTEGERS, [bits] * LANES) for bits in (23, 0x3F800000))
+        # The low bits of the vector become the exponent of a float32, whose bias is that of 1.0.
+        shift = ir.Constant(INTEGERS, [23] * LANES)
+        one = ir.Constant(INTEGERS, [0x3F800000] * LANES)
         exponent = builder.shl(builder.bitcast(vector, INTEGERS), shift)
         return builder.bitcast(builder.add(exponent, one), FLOATS)
 
@@ -262,13 +265,11 @@ def add_masked(_: Numba, bits: Numba, factor: Numba, values: Numba, sums: Numba)
 
     def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
         masks = _array_struct(context, builder, bits, arguments[0])
-        numbers, target = (
-            llvm_loops.LlvmArray(
-                builder, _array_struct(context, builder, *array).data, ROWS_PER_BLOCK
-            )
-            for array in ((values, arguments[2]), (sums, arguments[3]))
-        )
         factors = llvm_loops.broadcast(builder, arguments[1], ROWS_PER_BLOCK)
+        address = _array_struct(context, builder, values, arguments[2]).data
+        numbers = llvm_loops.LlvmArray(builder, address, ROWS_PER_BLOCK)
+        address = _array_struct(context, builder, sums, arguments[3]).data
+        target = llvm_loops.LlvmArray(builder, address, ROWS_PER_BLOCK)
 
         def add(block: Value) -> None:
             old = target[block]

@@ -82,15 +82,17 @@ def solve_newton_path(
     *,
     start: LinearModel | None = None,
 ) -> Iterator[LassoSolution]:
-    """Return the lasso solution at each penalty, one after another, by proximal Newton steps.
+    """Yield the lasso solution at each penalty, one after another, by proximal Newton steps.
 
     A penalty is done once its duality gap, or the decrease by its last Newton step, is at most
-    `tolerance` times the objective, or after MAX_STEPS. The second usually comes first and is no
-    bound: the objective ends about one tolerance above the optimum on the lab's reviews. The gap
-    that is reported is loose, and in single precision rounded.
+    `tolerance` times the objective, or after MAX_STEPS. The small decrease usually comes first, and
+    is no bound: the objective ends about one tolerance above the optimum on the lab's reviews. The
+    gap that is reported is loose, and in single precision rounded.
 
-    y: 0 or 1, (n_rows,). penalties: positive, descending. start: the solution at the penalty before
-    the first: a path resumed from it repeats the uninterrupted one bit for bit.
+    y: 0 or 1, (n_rows,).
+    penalties: positive, descending.
+    start: the solution at the penalty before the first. A path resumed from this solution repeats
+    the uninterrupted path bit for bit.
     """
     labels = y.astype(np.float64)
     beta = np.zeros(columns.starts.size)  # the coefficients, then the intercept
@@ -115,7 +117,8 @@ def _solve(
     logits = compute_logits(columns, beta)
     all_columns = np.arange(beta.size - 1)
     scale = _best_scale(logits, y, penalty * l1_norm(beta))
-    beta, logits = scale * beta, scale * logits
+    beta = scale * beta
+    logits = scale * logits
     previous = np.inf
     iterations = 0
     while True:
@@ -136,14 +139,16 @@ def _solve(
         change = compute_logits(columns, new) - logits  # afresh: rounding cannot build up
         slope = float(np.sum(residual * change)) + penalty * (l1_norm(new) - norm)
         step = 1.0
-        # Backtrack; the full step nearly always does. If none does, no decrease ends the penalty.
+        # Halve the step until the objective falls enough: nearly always at once. If it never falls,
+        # the next iteration stops.
         while step > 1e-6:
             trial = new if step == 1.0 else beta + step * (new - beta)
-            objective = logistic_loss_and_derivatives(logits + step * change, y)[
-                0
-            ] + penalty * l1_norm(trial)
+            trial_logits = logits + step * change
+            trial_loss = logistic_loss_and_derivatives(trial_logits, y)[0]
+            objective = trial_loss + penalty * l1_norm(trial)
             if objective <= value + 1e-4 * step * slope:
-                beta, logits = trial, logits + step * change
+                beta = trial
+                logits = trial_logits
                 break
             step *= 0.5
         previous = value
@@ -213,7 +218,8 @@ def _extrapolate(
     # Once the sweeps have converged their moves are rounding noise, in which images and moves no
     # longer match: never blow such moves up.
     mix *= min(1.0, MAX_MIX / max(float(np.abs(mix).max()), 1e-300))
-    move, image = np.einsum("a,aj->j", mix, moves), np.einsum("a,ai->i", mix, images)
+    move = np.einsum("a,aj->j", mix, moves)
+    image = np.einsum("a,ai->i", mix, images)
     linear = float(np.sum(residual * image / weight))
     quadratic = 0.5 * float(np.sum(image * image / weight))
     norm = l1_norm(beta)
@@ -280,10 +286,18 @@ def _add_in_rows_of_column(
     whole = rows.size // 4
     for four in range(whole):
         k = 4 * four
-        p, q, r, s = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
-        a, b = sums[p] + step * values[p], sums[q] + step * values[q]
-        c, d = sums[r] + step * values[r], sums[s] + step * values[s]
-        sums[p], sums[q], sums[r], sums[s] = a, b, c, d
+        p = rows[k]
+        q = rows[k + 1]
+        r = rows[k + 2]
+        s = rows[k + 3]
+        a = sums[p] + step * values[p]
+        b = sums[q] + step * values[q]
+        c = sums[r] + step * values[r]
+        d = sums[s] + step * values[s]
+        sums[p] = a
+        sums[q] = b
+        sums[r] = c
+        sums[s] = d
     for k in range(4 * whole, rows.size):
         p = rows[k]
         sums[p] += step * values[p]
@@ -313,7 +327,8 @@ def column_sums(columns: BinaryColumns, values: RowValues, chosen: Indices) -> V
 @jit_kernel
 def compute_logits(columns: BinaryColumns, beta: Vector) -> Vector:
     """Compute each row's logit, (n_rows,): columns times coefficients, plus `beta[-1]`."""
-    sums, ones = np.full(columns.n_rows, beta[-1]), np.ones(columns.n_rows)
+    sums = np.full(columns.n_rows, beta[-1])
+    ones = np.ones(columns.n_rows)
     for j in range(beta.size - 1):
         if beta[j] != 0.0:
             _add_in_rows_of_column(columns, j, beta[j], ones, sums)
