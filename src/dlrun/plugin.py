@@ -39,6 +39,7 @@ from dlrun.experiments.implementation import Implementation, NetworkAssets
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import Results
 from dlrun.runs.run import Run
+from dlrun.runs.steps import Steps
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen
 
@@ -71,7 +72,7 @@ __all__ = [
     "ImagePredictor", "Implementation", "LightningConfig", "LightningImplementation", "LiveRun",
     "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig", "NetworkImplementation",
     "OptimizerConfig", "PositiveInt", "PredictedClasses", "PredictedValues", "Prediction",
-    "Predictor", "Reference", "Results", "RowPredictor", "Run", "Screen", "Section",
+    "Predictor", "Reference", "Results", "RowPredictor", "Run", "Screen", "Section", "Steps",
     "TensorBatches", "TrainingObjective", "classification", "keep_test_predictions",
     "make_optimizer", "regression",
 ]  # fmt: skip
