@@ -38,6 +38,7 @@ from dlrun.experiments.experiment import Argument, Experiment, Implementation, N
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import Results
 from dlrun.runs.run import Run
+from dlrun.runs.steps import Steps
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen
 
@@ -94,6 +95,7 @@ __all__ = [
     "Run",
     "Screen",
     "Section",
+    "Steps",
     "TensorBatches",
     "TrainingObjective",
     "classification",

@@ -6,6 +6,7 @@ import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.runs.live_run import LiveRun
+from dlrun.runs.steps import Steps
 from dlrun.training.epoch_recorder import check_metrics_finite
 from tests.conftest import Out, Patch
 from tests.runs.making import a_live_run
@@ -15,52 +16,56 @@ COLUMNS = ["epoch", "loss"]
 
 @pytest.fixture
 def live_run(tmp_path: Path) -> LiveRun:
+    return a_live_run(tmp_path)
+
+
+@pytest.fixture
+def steps(live_run: LiveRun) -> Steps:
     """Of a run whose steps begin."""
-    live_run = a_live_run(tmp_path)
-    assert live_run.begin_steps(COLUMNS, "data") is None
-    return live_run
+    steps = live_run.begin_steps(COLUMNS, "data")
+    assert (steps.rows, steps.saved_state, steps.saved_parts) == ([], b"", [])
+    return steps
 
 
-def do(live_run: LiveRun, *epochs: int, total: int = 9) -> None:
-    with live_run.progress_bar("training", total, "epoch"):
+def do(steps: Steps, *epochs: int, total: int = 9) -> None:
+    with steps.progress_bar("training", total, "epoch"):
         for epoch in epochs:
             row = {"epoch": epoch, "loss": 1 / epoch}
-            live_run.finish_step(
-                row, f"epoch {epoch}/{total}", b"state %d" % epoch, b"part %d" % epoch
-            )
+            steps.finish(row, f"epoch {epoch}/{total}", b"state %d" % epoch, b"part %d" % epoch)
 
 
-def test_a_step_is_on_disk_and_shown(tmp_path: Path, live_run: LiveRun, capsys: Out) -> None:
-    do(live_run, 1, 2)
+def test_a_step_is_on_disk_and_shown(tmp_path: Path, steps: Steps, capsys: Out) -> None:
+    do(steps, 1, 2)
     assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n2,0.5\n"
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
 
 
-def test_another_attempt_begins_from_nothing(tmp_path: Path, live_run: LiveRun) -> None:
-    do(live_run, 1, 2)
-    assert live_run.begin_steps(COLUMNS, "data") is None
-    assert live_run.rows == []
+def test_another_attempt_begins_from_nothing(
+    tmp_path: Path, live_run: LiveRun, steps: Steps
+) -> None:
+    do(steps, 1, 2)
+    assert len(live_run.rows) == 2
+    steps = live_run.begin_steps(COLUMNS, "data")
+    assert steps.rows == live_run.rows == steps.saved_parts == []
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
-    do(live_run, 1)
-    found = a_live_run(tmp_path).begin_steps(COLUMNS, "data")
-    assert found is not None and found.parts == [b"part 1"]
+    do(steps, 1)
+    assert a_live_run(tmp_path).begin_steps(COLUMNS, "data").saved_parts == [b"part 1"]
 
 
 def test_a_step_that_could_not_be_written_is_not_finished(
-    tmp_path: Path, live_run: LiveRun, monkeypatch: Patch
+    tmp_path: Path, steps: Steps, monkeypatch: Patch
 ) -> None:
-    do(live_run, 1)
+    do(steps, 1)
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
         patch.setattr("os.fsync", full)
-        do(live_run, 2)
-    assert [row["epoch"] for row in live_run.rows] == [1]
-    found = a_live_run(tmp_path).begin_steps(COLUMNS, "data")
-    assert found is not None
-    assert (found.state, found.parts) == (b"state 1", [b"part 1"])
+        do(steps, 2)
+    assert [row["epoch"] for row in steps.rows] == [1]
+    resumed = a_live_run(tmp_path).begin_steps(COLUMNS, "data")
+    assert (resumed.saved_state, resumed.saved_parts) == (b"state 1", [b"part 1"])
 
 
 def test_a_loss_that_is_no_number_ends_the_run() -> None:

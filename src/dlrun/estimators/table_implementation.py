@@ -98,13 +98,12 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         model = self.make_model(config)
         targets = _targets_to_fit(assets, parts["train"])
         metric_names = metric_names_of_table(config, assets.labels)
-        checkpoint = run.begin_steps(None, fingerprint_table(table))
-        saved_fits = checkpoint.parts if checkpoint else []
-        fits = [FittedModel(model, assets, read_arrays(content)) for content in saved_fits]
+        steps = run.begin_steps(None, fingerprint_table(table))
+        fits = [FittedModel(model, assets, read_arrays(content)) for content in steps.saved_parts]
         total = self.experiment.total_steps(config) or 1
         if len(fits) == total:
             return fits
-        with run.progress_bar("fit", total, model.step_name):
+        with steps.progress_bar("fit", total, model.step_name):
             started = time.perf_counter()
             for arrays in model.iterate_fits(parts["train"].X, targets, len(fits), run.screen):
                 fits.append(FittedModel(model, assets, arrays))
@@ -112,7 +111,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
                 row[SECONDS] = time.perf_counter() - started
                 position = f"{model.step_name} {format_position(len(fits), total)}"
                 line = f"{position}  {_shown_metrics(row)}"
-                run.finish_step(row, line, b"", _pack(arrays))
+                steps.finish(row, line, b"", _pack(arrays))
                 run.stop.raise_if_received()
                 started = time.perf_counter()
         return fits

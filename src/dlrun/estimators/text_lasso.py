@@ -173,16 +173,16 @@ def _solve(
 
     X, y = splits["train"]
     penalties = logistic_lasso.log_spaced_penalties(X, y, config.path.values, config.path.smallest)
-    checkpoint = run.begin_steps(None, _fingerprint(splits, reviews))
+    steps = run.begin_steps(None, _fingerprint(splits, reviews))
     models: list[LinearModel] = []
-    for part in checkpoint.parts if checkpoint else []:
+    for part in steps.saved_parts:
         models += logistic_lasso.unpack_linear_models(part)
     started = time.perf_counter()
     columns = {split: csr_to_columns(bags) for split, (bags, _) in splits.items()}
     remaining = penalties[len(models) :]
     start = models[-1] if models else None
     solutions = solve_newton_path(columns["train"], y, remaining, config.tolerance, start=start)
-    with run.progress_bar("path", len(penalties), "lambda"):
+    with steps.progress_bar("path", len(penalties), "lambda"):
         for solution in solutions:
             seconds = time.perf_counter() - started
             models.append(solution)
@@ -193,7 +193,7 @@ def _solve(
                 f"accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
             )
             part = logistic_lasso.pack_linear_models([solution])
-            run.finish_step(row, line, state=b"", part=part)  # the models are the whole state
+            steps.finish(row, line, state=b"", part=part)  # the models are the whole state
             run.stop.raise_if_received()
             started = time.perf_counter()
     return models

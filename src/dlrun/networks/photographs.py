@@ -156,16 +156,19 @@ def _classify_photographs(
     At least the first SHOWN photographs that can be read get a thumbnail.
     """
     starts = range(0, len(files), config.batch_size)
-    checkpoint = run.begin_steps(None, hash_contents(files, run.data_dir))
+    steps = run.begin_steps(None, hash_contents(files, run.data_dir))
     done: list[Photograph] = []
-    for start, content in zip(starts, checkpoint.parts if checkpoint else [], strict=False):
+    for start, content in zip(starts, steps.saved_parts, strict=False):
         part = files[start : start + config.batch_size]
         done += photographs.unpack_photograph_predictions(content, part)
     threads = run.threads if device == "cpu" else 1
     group_size = GROUP if device == "cpu" else config.batch_size
     predictor = _predictor(config, model, device)
 
-    with run.progress_bar("classifying", len(starts), "step"), ThreadPoolExecutor(threads) as pool:
+    with (
+        steps.progress_bar("classifying", len(starts), "step"),
+        ThreadPoolExecutor(threads) as pool,
+    ):
         for start in range(len(done), len(files), config.batch_size):
             started = time.perf_counter()
             part = files[start : start + config.batch_size]
@@ -178,7 +181,7 @@ def _classify_photographs(
             done += predictions
             unreadable = sum(photograph.error is not None for photograph in done)
             row = {"images": len(done) - unreadable, "unreadable": unreadable}  # totals
-            run.finish_step(
+            steps.finish(
                 row | {SECONDS: time.perf_counter() - started},
                 f"{len(done):,}/{len(files):,} photographs",
                 b"",

@@ -1,8 +1,8 @@
 """Write a run: LiveRun alone writes a run's folder while the run goes on.
 
-    with LiveRun.begin(folder, record, config, options, package) as run:
-        checkpoint = run.begin_steps(columns, data_digest)
-        run.finish_step(row, line, state)  # each epoch, lasso penalty or batch of photographs
+    with LiveRun.begin(experiment, folder, record, config, options) as run:
+        steps = run.begin_steps(columns, data_digest)
+        steps.finish(row, line, state)  # each epoch, lasso penalty or batch of photographs
         run.finish(results, published, draw)
 
 Whatever else ends the block is recorded as well: an error, a signal, a full disk.
@@ -17,20 +17,20 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.errors import DlrunError, Stopped, first_line, run_error_to_show
+from dlrun.errors import Stopped, first_line, run_error_to_show
 from dlrun.runs import checkpoint
-from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
-from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, OutputFolder, Row
+from dlrun.runs.checkpoint import CheckpointFile
+from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, OutputFolder
 from dlrun.runs.log_file import log_to_file
-from dlrun.runs.metrics_csv import MetricsFile, newest_metrics
+from dlrun.runs.metrics_csv import newest_metrics
 from dlrun.runs.new_run import RunnableExperiment, write_first_files
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.ranked_metrics import best_epoch
-from dlrun.runs.record import RunRecord, Status, write_run_record
+from dlrun.runs.record import RunRecord, Status, WritableRecord, write_run_record
 from dlrun.runs.results import ComparisonWithPublished, DrawnFigures, Results
 from dlrun.runs.run import Run, command_to_continue
+from dlrun.runs.steps import Steps, WrittenSteps
 from dlrun.runs.trackers import Trackers
-from dlrun.system.console import TaskProgressBar
 from dlrun.system.files import file_digest
 from dlrun.system.resources import choose_thread_count
 from dlrun.system.signals import NoStopRequest, StopRequest
@@ -48,9 +48,6 @@ class LiveRun:
     """
 
     _stop_class: ClassVar[type[StopRequest]] = StopRequest
-    # Made by `begin_steps`.
-    _checkpoints: CheckpointFile
-    _metrics: MetricsFile
 
     def __init__(
         self,
@@ -70,24 +67,32 @@ class LiveRun:
         limits = filter(None, (experiment.max_threads, options.max_threads))
         most = min(limits, default=None)
         self.threads = record.threads or choose_thread_count(config.threads, most)
-        self.rows: list[dict[str, float]] = []
         self.data_digest: str | None = None
         self.is_resumed = record.status != "waiting"
-        self.record = record.model_copy(
-            update={
-                "status": "running",
-                "run": str(folder.path),
-                "data_dir": options.recorded_data_dir,
-                "resumed" if self.is_resumed else "started": _now(),
-                "threads": self.threads,
-                "config": config.model_dump(mode="json"),
-            }
-        )
-        self._trackers = Trackers(config, record.experiment, folder, self.screen)
-        self._bar: TaskProgressBar | None = None
+        self.record = self._record_at_start(record)
         self.kept: dict[str, bytes] = {}
-        self._seconds = dict(record.seconds)  # of each phase, with the earlier parts of the run
+        self._steps: Steps | None = None
+        self._trackers = Trackers(config, record.experiment, folder, self.screen)
+        # The seconds of each phase count those of the earlier parts of the run, too.
+        self._seconds = dict(record.seconds)
         self._started = time.perf_counter() - self._seconds.pop("total", 0.0)
+
+    def _record_at_start(self, before: RunRecord) -> RunRecord:
+        record = WritableRecord.of(before)
+        record.status = "running"
+        record.run = str(self.folder.path)
+        record.data_dir = self.options.recorded_data_dir
+        if self.is_resumed:
+            record.resumed = _now()
+        else:
+            record.started = _now()
+        record.threads = self.threads
+        record.config = self.config.model_dump(mode="json")
+        return record
+
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        return [] if self._steps is None else self._steps.rows
 
     @classmethod
     @contextlib.contextmanager
@@ -138,56 +143,27 @@ class LiveRun:
         finally:
             self._seconds[name] = self._seconds.get(name, 0) + time.perf_counter() - started
 
-    def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
-        """Start metrics.csv, and return the checkpoint that a resumed run continues from.
+    def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> Steps:
+        """Start metrics.csv; the steps of a resumed run begin after those that are finished.
 
         A second call, as after a device has failed, discards all steps: the run starts again from
         the seed. Without columns they are those of the rows, and a later row may have more. Raises
         DataError if the data have changed since the run began.
         """
-        if self.data_digest is not None:
-            self._checkpoints.discard()
-        self._checkpoints = CheckpointFile(self.folder, self.record.id, data_digest)
-        found = self._checkpoints.load(self.screen)
+        checkpoints = CheckpointFile(self.folder, self.record.id, data_digest)
+        if self._steps is not None:
+            checkpoints.discard()
+        found = checkpoints.load(self.screen)
         self.data_digest = data_digest
-        self.rows = list(found.rows) if found else []
-        if self.is_resumed:  # only now: data that have changed leave the record as it was
+        steps = WrittenSteps(
+            self.folder, checkpoints, found, self._trackers, self.screen, self.stop
+        )
+        self._steps = steps
+        # Not before: data that have changed leave the record as it was.
+        if self.is_resumed:
             write_run_record(self.folder, self.record)
-        self._metrics = MetricsFile(self.folder, columns, self.rows)
-        self._trackers.begin(self.rows)
-        return found
-
-    @contextlib.contextmanager
-    def progress_bar(self, what: str, total: int, noun: str) -> Iterator[None]:
-        """Draw a progress bar during the steps; after a first stop signal the run ends in order."""
-        notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
-        with (
-            self.screen.progress(what, total, f"{noun}s") as self._bar,
-            self.stop.delay_first_signal(lambda: self.screen.note(notice)),
-        ):
-            self.move_bar(len(self.rows))
-            yield
-
-    def move_bar(self, done: float) -> None:
-        if self._bar is not None:
-            self._bar.to(done)
-
-    def finish_step(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        """Record a finished step: its checkpoint, and then its row of metrics.csv.
-
-        The checkpoint holds all rows, so that a run that is killed in between loses nothing; a new
-        column of the row is added to metrics.csv before. `row` goes in with NaN as an empty cell,
-        and `line` (at most 80 columns) on the screen. `state` is all that the next step needs.
-        `part` holds data that this step adds for good; later checkpoints do not repeat them.
-        """
-        self.rows = self._metrics.widen(self.rows, row)
-        rows = [*self.rows, dict(row)]
-        self._checkpoints.save(rows, state, part)
-        self._metrics.append(row)
-        self.rows = rows
-        if self._bar is not None:
-            self._bar.step(len(rows), line)
-        self._trackers.log(len(rows), row)
+        steps.open_files(columns)
+        return steps
 
     def write_summary(self, text: str) -> None:
         """Write the summary of the model to summary.txt, and show it if the user asked for it."""
@@ -210,41 +186,45 @@ class LiveRun:
 
         draw: returns the figures of the run, of which only this record is not written yet.
         """
-        changes = self._fields_of_results(results) | vars(published)
+        record = self._record_with_results(results, published)
         for file, content in self.kept.items():
             self.folder.write(file, content)
-        changes["files"] = self._digests_of_files()  # the figures are drawn from these files
+        record.files = self._digests_of_files()  # the figures are drawn from these files
         with self.phase("figures"):
-            drawn_from = Run(self.folder.path, self.record.model_copy(update=changes))
-            figures = self._draw_figures(lambda: draw(drawn_from))
+            figures = self._draw_figures(lambda: draw(Run(self.folder.path, record)))
         self._seconds["total"] = time.perf_counter() - self._started
         for file, content in figures.items():
             self.folder.write(file, content)
-        changes["figures"] = list(figures)
-        changes["files"] = self._digests_of_files()
+        record.figures = list(figures)
+        record.files = self._digests_of_files()
+        record.seconds = self._seconds
+        record.status = "finished"
         self.folder.sync_metrics()
         self.stop.ignore_signals()
-        self._save_record("finished", seconds=self._seconds, **changes)
+        self._save(record)
 
-    def _fields_of_results(self, results: Results) -> dict[str, object]:
-        if taken := results.extra.keys() & RunRecord.model_fields.keys():
-            raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
-        return {
-            "ended": _now(),
-            "steps": len(self.rows) or None,
-            "data": results.origin.text,
-            "split": results.split,
-            "data_digest": self.data_digest,
-            "metrics": results.plain_metrics(),
-            "test_rows": results.test_rows,
-            "stopped_epoch": results.stopped_epoch,
-            "weights_epoch": results.weights_epoch,
-            "best_epoch": best_epoch(self.rows, self.config.metrics),
-            "classes": results.classes,
-            "accelerator": results.accelerator,
-            "error": None,
-            **results.extra,
-        }
+    def _record_with_results(
+        self, results: Results, published: ComparisonWithPublished
+    ) -> WritableRecord:
+        record = WritableRecord.of(self.record)
+        record.ended = _now()
+        record.steps = len(self.rows) or None
+        record.data = results.origin.text
+        record.split = results.split
+        record.data_digest = self.data_digest
+        record.metrics = results.plain_metrics()
+        record.test_rows = results.test_rows
+        record.stopped_epoch = results.stopped_epoch
+        record.weights_epoch = results.weights_epoch
+        record.best_epoch = best_epoch(self.rows, self.config.metrics)
+        record.classes = results.classes
+        record.accelerator = results.accelerator
+        record.error = None
+        record.reference = published.reference
+        record.reference_differs = published.reference_differs
+        record.expected = published.expected
+        record.add_extra_fields(results.extra)
+        return record
 
     def _digests_of_files(self) -> dict[str, str]:
         names = sorted({ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG})
@@ -271,11 +251,10 @@ class LiveRun:
         self.stop.raise_if_received()
         return figures
 
-    def _save_record(self, status: Status, **changes: object) -> None:
-        record = self.record.model_copy(update={"status": status, **changes})
+    def _save(self, record: RunRecord) -> None:
         write_run_record(self.folder, record)
         self.record = record
-        self._trackers.end(record.metrics, status)
+        self._trackers.end(record.metrics, record.status)
 
     def _end_early(self, error: BaseException) -> BaseException:
         """Write the record of a run that ended early, and return the error to show to the user.
@@ -300,19 +279,19 @@ class LiveRun:
     def _save_early_end(self, status: Status, shown: BaseException) -> None:
         """Save the record with an error, if the disk allows it: that error is not the first."""
         self._seconds["total"] = time.perf_counter() - self._started
-        changes: dict[str, object] = {
-            "ended": _now(),
-            "error": str(shown) or type(shown).__name__,
-            "steps": len(self.rows) or self.record.steps,
-            "seconds": self._seconds,
-            "metrics": newest_metrics(self.rows),
-        }
+        record = WritableRecord.of(self.record)
+        record.status = status
+        record.ended = _now()
+        record.error = str(shown) or type(shown).__name__
+        record.steps = len(self.rows) or self.record.steps
+        record.seconds = self._seconds
+        record.metrics = dict(newest_metrics(self.rows))
         with contextlib.suppress(OSError):
             try:
-                self._save_record(status, **changes)
+                self._save(record)
             except OSError:
                 checkpoint.remove_previous_checkpoint(self.folder)
-                self._save_record(status, **changes)
+                self._save(record)
             self.folder.sync_metrics()
 
     def _warn_how_to_continue(self) -> None:
@@ -329,16 +308,12 @@ class JoinedRun(LiveRun):
 
     _stop_class = NoStopRequest  # the first process ends this one
 
-    def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> RunCheckpoint | None:
-        """The first process continues from the same checkpoint."""
+    def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> Steps:
+        """The steps continue from the same checkpoint as those of the first process."""
         found = checkpoint.read_newest_checkpoint(self.folder.path, self.record.id, self.screen)
         self.data_digest = data_digest
-        self.rows = list(found.rows) if found else []
-        return found
-
-    def finish_step(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        """The first process records the step; this one only counts."""
-        self.rows = [*self.rows, dict(row)]
+        self._steps = Steps(found, self.screen, self.stop)
+        return self._steps
 
     def write_summary(self, text: str) -> None:
         """The first process writes the summary."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import dump_yaml
+from dlrun.config.yaml_loader import Values, dump_yaml
 from dlrun.errors import DlrunError
 from dlrun.runs import checkpoint, environment
 from dlrun.runs.checksummed_json import to_checksummed_json
@@ -54,7 +54,8 @@ def new_record(
     continued: Run | None = None,
 ) -> RunRecord:
     """The run has not begun; it may continue another."""
-    record = RunRecord(
+    values = config.model_dump(mode="json")
+    return RunRecord(
         id=uuid.uuid4().hex,
         experiment=experiment.name,
         status="waiting",
@@ -62,15 +63,14 @@ def new_record(
         seed=config.seed,
         is_stochastic=experiment.stochastic,
         depends_on_seed=experiment.depends_on_seed(config),
+        threads=continued.record.threads if continued else None,
         source=config.source,
         sweep=options.sweep,
-        config=config.model_dump(mode="json"),
+        continues=continued.name if continued else None,
+        config=values,
+        steps=continued.record.steps if continued else None,
+        files={CONFIG: hashlib.sha256(_config_yaml(values)).hexdigest()},
     )
-    record.files[CONFIG] = hashlib.sha256(_config_yaml(record)).hexdigest()
-    if continued is None:
-        return record
-    inherited = {"threads": continued.record.threads, "steps": continued.record.steps}
-    return record.model_copy(update=inherited | {"continues": continued.name})
 
 
 def write_first_files(
@@ -96,11 +96,11 @@ def write_first_files(
     if (notes := options.notes) != RunNotes():
         change_notes(folder.path, lambda _: notes)
     # Last: a folder with a config.yaml is a run, and has the others.
-    folder.write(CONFIG, _config_yaml(record))
+    folder.write(CONFIG, _config_yaml(record.config))
 
 
-def _config_yaml(record: RunRecord) -> bytes:
-    return dump_yaml(record.config).encode("utf-8", "backslashreplace")
+def _config_yaml(config: Values) -> bytes:
+    return dump_yaml(config).encode("utf-8", "backslashreplace")
 
 
 def make_waiting_run(

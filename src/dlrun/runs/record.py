@@ -3,15 +3,16 @@
 results.json holds the SHA-256 of each file that the run wrote, and its own.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from dlrun.config.sections import Count, Mark, RangeOfRuns, Threads, is_marked
 from dlrun.config.yaml_loader import Values
 from dlrun.data.split import Split
-from dlrun.errors import DataError, OtherVersionError
+from dlrun.errors import DataError, DlrunError, OtherVersionError
 from dlrun.metrics import Better, Directions, Metric, describe_metric
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
 from dlrun.runs.folder import ENVIRONMENT, RESULTS, OutputFolder
@@ -196,6 +197,22 @@ class RunRecord(BaseModel):
         """Two runs have the same rows for a metric if the targets of the rows are equal, too."""
         rows = self.rows_of(metric)
         return rows is not None and rows == other.rows_of(metric)
+
+
+class WritableRecord(RunRecord, frozen=False):
+    """Holds the record of a run that goes on, whose fields can be set one after another."""
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Self:
+        """The fields are those of a record, also the further fields of its experiment."""
+        return cls.model_construct(**dict(record))
+
+    def add_extra_fields(self, fields: Mapping[str, object]) -> None:
+        """Add the further fields of an experiment. Raises DlrunError if one is a field already."""
+        if taken := fields.keys() & RunRecord.model_fields.keys():
+            raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
+        for name, value in fields.items():
+            setattr(self, name, value)
 
 
 def read_run_record(folder: Path) -> RunRecord:

@@ -14,7 +14,7 @@ from pathlib import Path
 from dlrun.errors import DlrunError, OutOfTime
 from dlrun.runs.folder import OutputFolder
 from dlrun.runs.options import RunOptions, resolve_data_dir
-from dlrun.runs.record import read_run_record, write_run_record
+from dlrun.runs.record import WritableRecord, read_run_record, write_run_record
 
 SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder
 STDOUT_FILE, STDERR_FILE = "stdout.txt", "stderr.txt"
@@ -79,7 +79,9 @@ def _mark_waiting_run_failed(run_folder: Path) -> None:
             output = file.read_text(encoding="utf-8", errors="replace")
             errors = re.findall("^error: (.*)", output, re.M)
             error = errors[-1] if errors else "its job ended before it began"
-            failed = record.model_copy(update={"status": "failed", "error": error})
+            failed = WritableRecord.of(record)
+            failed.status = "failed"
+            failed.error = error
             write_run_record(OutputFolder(run_folder), failed)
 
 

@@ -19,6 +19,7 @@ from dlrun.metrics import VALID, describe_metric, format_metrics_line
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import NO_METRICS, SECONDS, STEP
 from dlrun.runs.ranked_metrics import is_stopped_early, kept_epoch
+from dlrun.runs.steps import Steps
 from dlrun.system.console import format_position
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.seeded_loaders import epoch_seed, seed_generators
@@ -39,6 +40,7 @@ class EpochRecorder(pl.Callback):
     """
 
     live_run: LiveRun
+    steps: Steps
     config: LightningConfig
     checkpoint: LightningCheckpoint
     columns: Sequence[str] = ()
@@ -112,7 +114,7 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
-        self.live_run.move_bar(len(self.live_run.rows) + share)
+        self.steps.move_bar(len(self.steps.rows) + share)
         self.live_run.stop.raise_if_received()
 
     def on_validation_batch_end(self, *hook: object) -> None:
@@ -138,7 +140,7 @@ class EpochRecorder(pl.Callback):
         self._seconds = time.perf_counter() - self._epoch_began
         if (stopping := self.config.early_stopping).monitor:
             metric = describe_metric(stopping.monitor, self.config.metrics)
-            rows = [*self.live_run.rows, self._epoch_metrics(trainer)]
+            rows = [*self.steps.rows, self._epoch_metrics(trainer)]
             if is_stopped_early(rows, metric, stopping.patience, stopping.min_delta):
                 trainer.should_stop = True
 
@@ -150,14 +152,14 @@ class EpochRecorder(pl.Callback):
         """Record the epoch that has ended, if any; raise DlrunError if a metric is not finite."""
         if self._seconds is None:
             return
-        number = len(self.live_run.rows) + 1
+        number = len(self.steps.rows) + 1
         metrics = self._epoch_metrics(trainer)
         check_metrics_finite(metrics, f"epoch {number}")
         values = {name: metrics.get(name, math.nan) for name in self._metric_columns(metrics)}
         row = {STEP: number, **values, SECONDS: self._seconds}
         self._seconds = None
         best_by = self.config.best_epoch_metric
-        rows = [*self.live_run.rows, row]
+        rows = [*self.steps.rows, row]
         if best_by and kept_epoch(rows, self.config.metrics, best_by) == number:
             self.best_weights = copy.deepcopy(trainer.lightning_module.state_dict())
         self._logged_before = dict(trainer.callback_metrics)
@@ -166,7 +168,7 @@ class EpochRecorder(pl.Callback):
         shown = {name: values[name] for name in values if name in metrics.keys() - {*NO_METRICS}}
         position = format_position(number, self.config.trainer.max_epochs)
         line = f"epoch {position}  {format_metrics_line(shown)}"
-        self.live_run.finish_step(row, line, self.checkpoint.content)
+        self.steps.finish(row, line, self.checkpoint.content)
 
     def _epoch_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
         """Collect what the module has logged in the epoch that has ended, by column.
@@ -185,7 +187,7 @@ class EpochRecorder(pl.Callback):
         """Name all metrics of the run so far, in the order of metrics.csv."""
         if self.columns:
             return [name for name in self.columns if name not in (STEP, SECONDS)]
-        rows = self.live_run.rows
+        rows = self.steps.rows
         earlier_names = rows[-1].keys() - {STEP, SECONDS} if rows else set()
         names = sorted(earlier_names.union(metrics))
         names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))

@@ -167,16 +167,14 @@ class Training(Generic[M]):
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         live_run = self.live_run
         self._check_monitored_metric(device)
-        begun = live_run.begin_steps(self.columns or None, self.data_digest)
-        checkpoint = LightningCheckpoint(
-            live_run.folder.path / CHECKPOINT, begun.state if begun else b""
-        )
+        steps = live_run.begin_steps(self.columns or None, self.data_digest)
+        checkpoint = LightningCheckpoint(live_run.folder.path / CHECKPOINT, steps.saved_state)
         module, data = self._build_seeded()
-        recorder = EpochRecorder(live_run, self.config, checkpoint, self.columns)
+        recorder = EpochRecorder(live_run, steps, self.config, checkpoint, self.columns)
         processes = FurtherProcesses(live_run)
         devices = self.config.trainer.devices
         trainer = self._make_run_trainer(device, recorder, devices, processes)
-        with live_run.progress_bar("training", self.config.trainer.max_epochs, "epoch"):
+        with steps.progress_bar("training", self.config.trainer.max_epochs, "epoch"):
             with live_run.phase("fit"), processes.joined(trainer):
                 self._train_remaining_epochs(trainer, module, data, recorder, device)
             if trainer.world_size > 1:  # one process tests: with several, rows would count twice

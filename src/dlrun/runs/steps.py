@@ -1,0 +1,109 @@
+"""Write the steps of a run, one after another: epochs, lasso penalties or batches of photographs.
+
+    steps = run.begin_steps(columns, data_digest)
+    with steps.progress_bar("training", 30, "epoch"):
+        steps.finish(row, line, state)  # once for each step that is left
+
+A resumed run has the rows, the state and the parts of its finished steps from the checkpoint.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
+from dlrun.runs.folder import OutputFolder, Row
+from dlrun.runs.metrics_csv import MetricsFile
+from dlrun.runs.trackers import Trackers
+from dlrun.system.console import Screen, TaskProgressBar
+from dlrun.system.signals import StopRequest
+
+
+class Steps:
+    """Holds the steps that a run has finished, and takes further ones by `finish`.
+
+    Each process that trains a run has its steps; those of the first process are `WrittenSteps`.
+
+    rows: those of metrics.csv, one for each finished step. saved_state: what the last step before a
+    resume left for the next one; empty in a new run. saved_parts: what each of the steps before a
+    resume has added for good.
+    """
+
+    def __init__(
+        self, continued_from: RunCheckpoint | None, screen: Screen, stop: StopRequest
+    ) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.saved_state = b""
+        self.saved_parts: list[bytes] = []
+        if continued_from is not None:
+            self.rows = list(continued_from.rows)
+            self.saved_state = continued_from.state
+            self.saved_parts = continued_from.parts
+        self._screen = screen
+        self._stop = stop
+        self._bar: TaskProgressBar | None = None
+
+    @contextlib.contextmanager
+    def progress_bar(self, what: str, total: int, noun: str) -> Iterator[None]:
+        """Draw a progress bar during the steps; after a first stop signal the run ends in order."""
+        notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
+        with (
+            self._screen.progress(what, total, f"{noun}s") as self._bar,
+            self._stop.delay_first_signal(lambda: self._screen.note(notice)),
+        ):
+            self.move_bar(len(self.rows))
+            yield
+
+    def move_bar(self, done: float) -> None:
+        """Move the bar to a number of steps, of which the last may have begun only."""
+        if self._bar is not None:
+            self._bar.to(done)
+
+    def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
+        """Finish a step: afterwards its row and its checkpoint are in the run's folder.
+
+        `row` goes into metrics.csv with NaN as an empty cell, and `line` (at most 80 columns) on
+        the screen. `state` is all that the next step needs. `part` holds data that this step adds
+        for good; later checkpoints do not repeat them.
+        """
+        self.rows = [*self.rows, dict(row)]
+
+
+class WrittenSteps(Steps):
+    """Writes each step of a run; `finish` is the only place that does."""
+
+    # `open_files` makes it.
+    _metrics: MetricsFile
+
+    def __init__(
+        self,
+        folder: OutputFolder,
+        checkpoints: CheckpointFile,
+        continued_from: RunCheckpoint | None,
+        trackers: Trackers,
+        screen: Screen,
+        stop: StopRequest,
+    ) -> None:
+        super().__init__(continued_from, screen, stop)
+        self._folder = folder
+        self._checkpoints = checkpoints
+        self._trackers = trackers
+
+    def open_files(self, columns: Sequence[str] | None) -> None:
+        """Write metrics.csv with the rows so far, and send them to the trackers.
+
+        Without columns they are those of the rows, and a later row may have more.
+        """
+        self._metrics = MetricsFile(self._folder, columns, self.rows)
+        self._trackers.begin(self.rows)
+
+    def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
+        # The checkpoint comes first and holds all rows: if the run is killed before the row is in
+        # metrics.csv, nothing is lost. Only a new column is added to metrics.csv before.
+        self.rows = self._metrics.widen(self.rows, row)
+        rows = [*self.rows, dict(row)]
+        self._checkpoints.save(rows, state, part)
+        self._metrics.append(row)
+        self.rows = rows
+        if self._bar is not None:
+            self._bar.step(len(rows), line)
+        self._trackers.log(len(rows), row)
