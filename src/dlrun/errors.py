@@ -94,7 +94,7 @@ def join_errors(
     problems = dict.fromkeys(problem for error in errors for problem in error.problems)
     if len(errors) == 1 or len(problems) == 1:
         return errors[0]
-    shown = [*problems][:most]
+    shown = list(problems)[:most]
     if more := len(problems) - len(shown):
         shown.append(f"and {more:,} more")
     lines = "".join(f"\n  {problem}" for problem in shown)
@@ -105,7 +105,7 @@ def join_errors(
     elif all(isinstance(error, DataError) for error in errors):
         kind = DataError
     joined = kind(f"{len(problems)} errors{where}:{lines}", "\n".join(hints))
-    joined.problems = [*problems]
+    joined.problems = list(problems)
     return joined
 
 
@@ -219,7 +219,8 @@ def _message_with_place(error: BaseException, package: str) -> str:
 
 def closest_name(name: str, names: Iterable[str]) -> str | None:
     """None means that no known name is similar to the misspelt one."""
-    return next(iter(difflib.get_close_matches(name, list(names), 1, SIMILARITY)), None)
+    similar = difflib.get_close_matches(name, list(names), 1, SIMILARITY)
+    return similar[0] if similar else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -149,7 +149,8 @@ def _draw_metric(
         splits["valid"] = f"{SPLIT_NAMES['valid']} = test"
     _draw_metric_by_split(axes, table["epoch"], table, metric, splits)
     if test_value is not None:
-        label = f"test ({test_value:.{3 if abs(test_value) < 1000 else 0}f})"
+        decimals = 3 if abs(test_value) < 1000 else 0
+        label = f"test ({test_value:.{decimals}f})"
         axes.axhline(test_value, linestyle="--", color=COLOURS["test"], label=label)
     axes.set(xlabel="epoch", ylabel=escape_figure_text(metric, 40))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -167,8 +168,8 @@ def _draw_metric_by_split(
 
 def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
     """Points whose y is NaN are left out, such as epochs without validation."""
-    points = [(a, b) for a, b in zip(x, y, strict=True) if not math.isnan(b)]
-    return [a for a, _ in points], [b for _, b in points]
+    known = [place for place, value in enumerate(y) if not math.isnan(value)]
+    return [x[place] for place in known], [y[place] for place in known]
 
 
 @_matplotlib_defaults()

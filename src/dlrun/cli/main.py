@@ -105,10 +105,10 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
 def _without_seed(arguments: Sequence[str]) -> list[str]:
     """Values of the key `seed`, which `--seeds` varies, are left out."""
     sets_seed = [word.startswith("seed=") for word in arguments]
-    followed = [*sets_seed[1:], False]
+    stands_before_seed = [*sets_seed[1:], False]
     return [
         word
-        for word, is_seed, is_before in zip(arguments, sets_seed, followed, strict=True)
+        for word, is_seed, is_before in zip(arguments, sets_seed, stands_before_seed, strict=True)
         if not (is_seed or (word == "--set" and is_before))
     ]
 
@@ -131,7 +131,7 @@ def prepare_process(arguments: Sequence[str]) -> None:
         reserve_stdout()
     for problem in registry.broken_experiment_messages():
         Screen().warn(problem)
-    for name in sorted(RESERVED_NAMES & {*registry.experiment_names()}):
+    for name in sorted(RESERVED_NAMES & set(registry.experiment_names())):
         Screen().warn(f"experiment {name!r} is left out: dlrun has a command of that name")
 
 

@@ -62,7 +62,7 @@ def _join_pages(contents: Sequence[PageContent]) -> PageContent:
         return contents[0]
     by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
     warnings = [text for content in contents for text in content.warnings]
-    return PageContent([*by_folder.values()], warnings=warnings)
+    return PageContent(list(by_folder.values()), warnings=warnings)
 
 
 def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:

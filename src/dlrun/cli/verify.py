@@ -225,7 +225,7 @@ def _comparable_values(run: Run, ignored: Collection[str]) -> dict[str, object]:
             record[key] = [(Path(path).name, value) for path, value in by_path.items()]
     record["config"] = flatten_keys_except(record["config"], ignored)
     values = flatten_keys({"metrics": record.pop("metrics"), **record})
-    for name in sorted(run.record.files.keys() - FILES_THAT_MAY_DIFFER - {*run.record.figures}):
+    for name in sorted(run.record.files.keys() - FILES_THAT_MAY_DIFFER - set(run.record.figures)):
         content = run.read(name)
         try:
             comparable = _comparable_content(run, name, content, ignored)

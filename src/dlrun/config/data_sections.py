@@ -61,7 +61,8 @@ def count_held_out_rows(validation: float | None, rows: int) -> int:
     """
     if validation is None:
         validation = min(round(rows / 5), MOST_VALIDATION)
-    held = max(1, validation if isinstance(validation, int) else int(rows * validation))
+    held = validation if isinstance(validation, int) else int(rows * validation)
+    held = max(1, held)
     if held >= rows:
         problem = f"data.validation: {held:,} rows cannot be held out of {rows:,}"
         raise ConfigError(problem, "choose a smaller number, or a share such as 0.2")

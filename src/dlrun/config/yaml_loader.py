@@ -241,7 +241,8 @@ def _merged(
     base: object, top: Values, origins: Mapping[KeyPath, str], path: KeyPath = ()
 ) -> Values:
     if base is not None and not isinstance(base, dict):
-        key, where = ".".join(map(str, path)), origins.get(path, "defaults")
+        key = ".".join(map(str, path))
+        where = origins.get(path, "defaults")
         raise ConfigError(f"{where}: {key}: expected 'key: value' lines, got {cut(repr(base), 60)}")
     merged: Values = dict(base or {})
     for key, value in top.items():

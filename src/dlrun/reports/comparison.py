@@ -28,7 +28,8 @@ def complete_run_sections(groups: Sequence[Group], sections: Sections) -> None:
         for run in group.runs:
             section = sections[run.folder]
             settings = dict(group.settings)
-            if (fold := run.settings.get(FOLD)) is not None:
+            fold = run.settings.get(FOLD)
+            if fold is not None:
                 settings[FOLD] = fold
             if settings:
                 section.title += f", {format_settings_briefly(settings)}"
@@ -126,7 +127,8 @@ def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -
     curves: dict[Path, ChartCurve] = {}
     for run in group.runs:
         section = sections[run.folder]
-        if not section.is_left_out and (curve := _curve_of_run(section, step, metric)):
+        curve = None if section.is_left_out else _curve_of_run(section, step, metric)
+        if curve is not None:
             curves[run.folder] = curve
     counted = [run.folder for run in group.counted.values() if run.folder in curves]
     if len(counted) >= FEWEST_FOR_MEAN:

@@ -4,10 +4,10 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
-from dlrun.config.yaml_loader import Values
 from dlrun.data.download import with_published_name
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.published import EDITIONS
@@ -80,7 +80,7 @@ def parse_extreme_words(content: bytes) -> tuple[ScoredNames, ScoredNames]:
 
 
 def parse_photographs(
-    content: bytes, reference: Values, editions: Iterable[str]
+    content: bytes, reference: Mapping[str, Any], editions: Iterable[str]
 ) -> list[ClassifiedPhotograph]:
     """Read the first photographs from a predictions.csv; a table of other inputs has none.
 
@@ -93,7 +93,7 @@ def parse_photographs(
         if path not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
             name = with_published_name(Path(path), packaged).name
             by_edition = {edition: (reference.get(edition) or {}).get(name) for edition in editions}
-            published = {key: [*labels.items()] for key, labels in by_edition.items() if labels}
+            published = {key: list(labels.items()) for key, labels in by_edition.items() if labels}
             photographs[path] = ClassifiedPhotograph(name, error, published)
         if path in photographs and not error:
             photographs[path].labels.append((label, float(probability)))

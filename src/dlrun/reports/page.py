@@ -116,7 +116,7 @@ def _row_of_run(section: RunSection) -> PageRow:
         for key, value in (section.changed_settings or {}).items()
     )
     cells = {
-        **run_row(section.run, section.notes, section.changed_settings or {}),
+        **run_row(section.run, section.notes, dict(section.changed_settings or {})),
         "number": number,
         "name": Markup('<a href="#run-{}">{}</a>').format(number, section.run.name),
         "state": Markup("{}{}").format(section.state, warning_tags_as_html(tags)),

@@ -4,11 +4,11 @@ import csv
 import re
 import shlex
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from dlrun.config.yaml_loader import Values, format_override
+from dlrun.config.yaml_loader import format_override
 from dlrun.data.dataset_types import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.resuming import resume_command
@@ -49,7 +49,7 @@ class RunSection:
     def __init__(
         self, number: int, run: Run, max_cells: int, *, with_published: bool = False
     ) -> None:
-        self.problems = [*find_damage(run)]  # a sentence for each damaged file
+        self.problems = list(find_damage(run))  # a sentence for each damaged file
         self.is_damaged = bool(self.problems)
         self.number = number
         self.run = run
@@ -60,9 +60,9 @@ class RunSection:
         self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
         self.title = self._title()
-        self.settings: Values = run.settings
+        self.settings: Mapping[str, object] = run.settings
         # The settings that differ from the shipped config; None if that is unknown.
-        self.changed_settings: Values | None = self._read_or_note(
+        self.changed_settings: Mapping[str, object] | None = self._read_or_note(
             lambda: changed_settings(run), None
         )
         self.notes: RunNotes = self._read_or_note(lambda: run.notes, RunNotes())
@@ -108,7 +108,10 @@ class RunSection:
     @property
     def recorded_steps(self) -> int:
         """All steps of metrics.csv count, of which `table` may hold only some."""
-        return len(next(iter(self.run.table.values()))) if self.table else 0
+        if not self.table:
+            return 0
+        columns = list(self.run.table.values())
+        return len(columns[0])
 
     @property
     def warning_tags(self) -> list[WarningTag]:
@@ -135,7 +138,7 @@ class RunSection:
         if self.representative is self:  # each access reads and checks a file
             _ = self.evaluation, self.mistakes, self.words_by_class, self.photographs
 
-    def environment(self) -> Values:
+    def environment(self) -> dict[str, object]:
         """The code, the packages and the machine are those with which the run began."""
         environment = self._read_or_note(lambda: self.run.environment, RunEnvironment(dlrun=""))
         values = environment.model_dump(exclude={"packages", "format", "command"})

@@ -21,7 +21,8 @@ from rich.text import Text
 # A function that moves a progress bar: the number of finished units, and the text beside the bar.
 MoveBar = Callable[[float, str], object]
 COLUMNS_BESIDE_BAR = 48  # of a progress bar's line for all but the bar and its name
-LABEL_WIDTH, LINE_WIDTH = 7, 80  # columns of a label beside a result; of a wrapped text
+LABEL_WIDTH = 7  # columns of a label beside a result
+LINE_WIDTH = 80  # columns of a wrapped text
 MAX_STEP_LINES = 20  # of a run's steps, roughly; the log has all
 format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
 log = logging.getLogger("dlrun")
