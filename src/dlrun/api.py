@@ -30,7 +30,9 @@ from dlrun.sweeps.results import SweepResults as ResultsOfSweep
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
 from dlrun.sweeps.sweep import start_sweep
 from dlrun.sweeps.sweep_folder import SweepState
-from dlrun.system.console import Screen, json_default, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.json_text import json_default
+from dlrun.system.text import pluralize
 
 if TYPE_CHECKING:
     import pandas as pd

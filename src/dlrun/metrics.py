@@ -11,7 +11,7 @@ from typing import Literal
 
 from rich.markup import escape
 
-from dlrun.system.console import printable
+from dlrun.system.text import printable
 
 Better = Literal["higher", "lower"]
 TESTED, VALID = "test_", "valid_"

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.system.console import cut
 from dlrun.system.library_imports import outside_working_folder
+from dlrun.system.text import cut
 
 with outside_working_folder():
     import matplotlib

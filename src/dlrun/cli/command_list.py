@@ -10,9 +10,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dlrun import __version__
-from dlrun.errors import UsageError, did_you_mean
+from dlrun.errors import UsageError
 from dlrun.experiments import registry
 from dlrun.experiments.shipped_config import ShippedConfig
+from dlrun.system.spelling import did_you_mean
 
 
 @dataclass(frozen=True)

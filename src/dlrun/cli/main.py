@@ -21,8 +21,10 @@ from dlrun.cli.command_list import RESERVED_NAMES, app
 from dlrun.errors import DlrunError, InterruptedByUser, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
-from dlrun.system.console import Screen, reserve_stdout, to_json
+from dlrun.system.console import Screen, reserve_stdout
+from dlrun.system.json_text import to_json
 from dlrun.system.processes import JOINED_RUN
+from dlrun.system.spelling import did_you_mean
 
 BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ends
 OPTIONS_OF_SWEEPS = ("--seeds", "--folds", "--space", "--trials", "--sampler")
@@ -93,7 +95,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
         return UsageError(message, hint)
     option: str = error.option_name
     options = [name for param in error.ctx.command.params for name in param.opts]
-    similar = errors.did_you_mean(option, [name for name in options if name.startswith("--")])
+    similar = did_you_mean(option, [name for name in options if name.startswith("--")])
     if option in OPTIONS_OF_SWEEPS and arguments[0] in registry.experiment_names():
         of_sweep = _without_seed(arguments) if option == "--seeds" else arguments
         hint = shlex.join(["dlrun", "sweep", *of_sweep])

@@ -25,8 +25,10 @@ from dlrun.runs.predictions import (
     read_predictions,
 )
 from dlrun.runs.run import Run
-from dlrun.system.console import LINE_WIDTH, Screen, cut, pluralize, to_json
+from dlrun.system.console import Screen
 from dlrun.system.files import open_new_file, write_file_atomically
+from dlrun.system.json_text import to_json
+from dlrun.system.text import LINE_WIDTH, cut, pluralize
 
 BATCH_INPUTS = 256
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object

@@ -15,7 +15,8 @@ from dlrun.runs.groups import group_runs
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.output_paths import check_output_path
 from dlrun.runs.run import Run
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.console import Screen
+from dlrun.system.text import pluralize, printable
 
 NEWEST = 20  # runs after which no further config is added, if the user names no run
 

@@ -18,14 +18,8 @@ from dlrun.runs.groups import Group, group_runs
 from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.run import Run
 from dlrun.runs.tables import SECONDS
-from dlrun.system.console import (
-    LINE_WIDTH,
-    Screen,
-    cut,
-    format_text_table,
-    printable,
-    shorten_paths,
-)
+from dlrun.system.console import Screen
+from dlrun.system.text import LINE_WIDTH, cut, format_text_table, printable, shorten_paths
 
 LONGEST = 30  # characters of a cell
 

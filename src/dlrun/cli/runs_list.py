@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import EMPTY, notes_or_warning, scan_runs_or_fail
 from dlrun.config import yaml_loader
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import ConfigError
 from dlrun.experiments.saved_runs import changed_settings
 from dlrun.metrics import (
     TESTED,
@@ -36,7 +36,9 @@ from dlrun.runs.tables import (
     table_lines,
     unreadable_run_row,
 )
-from dlrun.system.console import Screen, cut, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.spelling import did_you_mean
+from dlrun.system.text import cut, pluralize
 
 
 class State(StrEnum):

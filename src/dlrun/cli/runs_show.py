@@ -17,7 +17,8 @@ from dlrun.runs.descriptions import describe_data, describe_device
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import published_metrics
 from dlrun.runs.run import Run
-from dlrun.system.console import Screen, format_size, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.text import format_size, pluralize
 
 LABEL_WIDTH = 9
 Lines = Sequence[tuple[str, str | None]]  # labels and texts

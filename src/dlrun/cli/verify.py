@@ -31,8 +31,9 @@ from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import DAMAGED, Run, ScannedRun, UnreadableRun
 from dlrun.runs.tables import Column
-from dlrun.system.console import Screen, cut, format_position
+from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
+from dlrun.system.text import cut, format_position
 
 FILES_THAT_MAY_DIFFER = {ENVIRONMENT}  # and figures
 KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them

@@ -18,7 +18,8 @@ from dlrun.config.sections import (
     error_about_key,
     is_marked,
 )
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import ConfigError
+from dlrun.system.spelling import did_you_mean
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation

@@ -16,9 +16,9 @@ from dlrun.config.sections import (
     errors_about_keys,
 )
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import did_you_mean
 from dlrun.metrics import KNOWN, VALID
-from dlrun.system.console import pluralize
+from dlrun.system.spelling import did_you_mean
+from dlrun.system.text import pluralize
 
 LARGEST_RATE = 1e30  # has to fit in the float32 of the weights
 OptimizerName = Literal["rmsprop", "adam", "adamw", "sgd"]

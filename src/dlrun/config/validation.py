@@ -20,8 +20,9 @@ from dlrun.config.yaml_loader import (
     merge_config_layers,
     parse_set_override,
 )
-from dlrun.errors import ConfigError, ErrorCollector, closest_name, did_you_mean, join_errors
-from dlrun.system.console import cut
+from dlrun.errors import ConfigError, ErrorCollector, join_errors
+from dlrun.system.spelling import closest_name, did_you_mean
+from dlrun.system.text import cut
 
 # What to say instead of pydantic's message, by the type of its error.
 # https://docs.pydantic.dev/latest/errors/validation_errors/

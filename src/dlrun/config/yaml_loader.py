@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from dlrun.errors import ConfigError, ErrorCollector, first_line
-from dlrun.system.console import cut
 from dlrun.system.files import MOST_TEXT, read_regular_file
+from dlrun.system.text import cut
 
 BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 INT = re.compile(r"^[-+]?[0-9]+$")

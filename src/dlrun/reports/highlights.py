@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from dlrun.data.download import with_published_name
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.published import EDITIONS
-from dlrun.system.console import cut
 from dlrun.system.files import read_arrays
+from dlrun.system.text import cut
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
 MAX_TEXT = 800  # characters of a mistake's text

@@ -31,8 +31,8 @@ from dlrun.runs.run import Run
 from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.shown_results import add_accuracy_of_largest_class, remarks_on_metrics
 from dlrun.runs.tables import RUN_COLUMNS, Column, run_row
-from dlrun.system.console import cut, pluralize, printable_lines
 from dlrun.system.files import write_file_atomically
+from dlrun.system.text import cut, pluralize, printable_lines
 
 CELLS, CELLS_OF_ONE = 6_000, 2_000  # numbers in the curves' tables: 20 runs take less than .8 MB
 RUN_COLUMN = {column.name: column for column in RUN_COLUMNS}

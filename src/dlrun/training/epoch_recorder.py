@@ -19,7 +19,7 @@ from dlrun.metrics import VALID, describe_metric, format_metrics_line
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import NO_METRICS, SECONDS, STEP
 from dlrun.runs.ranked_metrics import is_stopped_early, kept_epoch
-from dlrun.system.console import format_position
+from dlrun.system.text import format_position
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.seeded_loaders import epoch_seed, seed_generators
 from dlrun.training.stage_metrics import PREDICTED_ROWS, join_predictions
