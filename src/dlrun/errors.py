@@ -30,7 +30,7 @@ class DlrunError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.problems = [message]  # several if the error reports several errors
+        self.problems = [message]  # there are several if the error reports several errors
 
 
 class ConfigError(DlrunError):

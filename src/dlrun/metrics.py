@@ -15,7 +15,7 @@ from dlrun.system.text import printable
 
 Better = Literal["higher", "lower"]
 TESTED, VALID = "test_", "valid_"
-Directions = Mapping[str, Better]  # of metrics by name, as a config declares them
+Directions = Mapping[str, Better]  # a config declares them, by the metrics' names
 SMALL = 1e-3  # a smaller number is shown with three significant digits
 LARGE = 1e6  # a larger number is shown with an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
@@ -28,7 +28,7 @@ class Metric:
 
     name: str
     better: Better | None = None  # None: it is not known, so that it is never ranked
-    bounds: tuple[float | None, float | None] = (None, None)  # the possible values' ends
+    bounds: tuple[float | None, float | None] = (None, None)  # the ends of the possible values
 
     @property
     def sign(self) -> int:

@@ -20,7 +20,7 @@ with outside_working_folder():
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
 
-ColumnsByName = Mapping[str, Sequence[float]]  # of a CSV file
+ColumnsByName = Mapping[str, Sequence[float]]  # as a CSV file has them
 FloatArray = NDArray[np.float64]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 

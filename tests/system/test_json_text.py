@@ -4,6 +4,8 @@ import json
 
 from dlrun.system.json_text import to_json
 
+HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
+
 
 def test_json_keeps_every_character_and_shows_none_that_controls() -> None:
     about = {"label": HOSTILE, "é😀": ["\x7f\x85\n"]}

@@ -63,8 +63,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if "--json" in arguments:
         status = "interrupted" if stopped else "failed"
         about = {"status": status, "error": shown.message, "hint": shown.hint}
-        with contextlib.suppress(OSError):  # a full disk behind stdout
-            screen.print_raw(to_json(about, indent=None))  # a line, as those of `predict`
+        with contextlib.suppress(OSError):  # the disk behind stdout may be full
+            screen.print_raw(to_json(about, indent=None))  # one line, as `predict` prints
     if stopped:
         screen.err.show_cursor()  # a progress bar may have been stopped before it did so
     if "--debug" in arguments and not stopped:
@@ -75,7 +75,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _error_to_show(error: BaseException) -> DlrunError:
-    if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
+    if isinstance(error, FileNotFoundError) and not error.filename:  # os.getcwd raises it
         return DlrunError("the working folder: it was removed", "change to another folder")
     if known := errors.as_known_error(error):
         return known
@@ -144,7 +144,7 @@ def exit_process(code: int) -> NoReturn:
     """
     signals.ignore_signals_until_exit()
     if "torch" not in sys.modules:
-        atexit._run_exitfuncs()  # as of multiprocessing, which removes the fork server's folder
+        atexit._run_exitfuncs()  # multiprocessing removes the fork server's folder here
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # a write error was reported when it happened

@@ -21,10 +21,12 @@ from dlrun.config.sections import (
 from dlrun.errors import ConfigError
 from dlrun.system.spelling import did_you_mean
 
-MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
-FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
+MOST_VALIDATION = 2000  # at most so many rows validate, unless data.validation says how many
+# The keys of a cross-validation.
+FOLD = "data.fold"
+FOLDS = "data.folds"
 SPLIT_SEED = "data.split_seed"  # null: the run's seed splits the data
-CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
+CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # runs of one config may differ in these keys
 FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
 # Columns of NYSE.csv.
 SERIES = ("DJ_return", "log_volume", "log_volatility")
@@ -32,7 +34,7 @@ VOLUME = "log_volume"
 WEEKDAY = "day_of_week"
 IS_TRAIN = "train"
 
-Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
+Validation = PositiveInt | Fraction  # how many training rows are held out, or which share of them
 # It marks a key of a section `data` that changes what is read of the rows, and not which rows.
 SAME_ROWS = Mark()
 

@@ -131,7 +131,7 @@ def _describe_errors_of_key(key: str, errors: list[ErrorDetails], schema: type[S
         case "missing":
             return "this key must be given"
         case "value_error":
-            return str(error["ctx"]["error"])  # of one of our validators
+            return str(error["ctx"]["error"])  # one of our validators raised it
     expected = " or ".join(dict.fromkeys(map(_expected_text, errors)))  # without duplicates
     shown = "nothing" if error["input"] is None else cut(repr(error["input"]), 60)
     return f"expected {expected}, got {shown}{_suggest_value(error, key, schema)}"

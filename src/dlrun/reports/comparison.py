@@ -17,9 +17,9 @@ from dlrun.runs.groups import Group, Repeat, name_by_varied_settings
 from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.tables import GROUP_COLUMNS
 
-MAX_CURVES = 5  # of a chart, each in a colour; the others are not drawn
-FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-Sections = Mapping[Path, RunSection]  # by the folder of their run
+MAX_CURVES = 5  # a chart has so many curves at most, each in a colour; others are not drawn
+FEWEST_FOR_MEAN = 3  # so many runs of one config, or more, have a mean curve
+Sections = Mapping[Path, RunSection]  # the folder of a run leads to its section
 
 
 def complete_run_sections(groups: Sequence[Group], sections: Sections) -> None:

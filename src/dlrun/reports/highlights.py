@@ -15,7 +15,7 @@ from dlrun.system.files import read_arrays
 from dlrun.system.text import cut
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
-MAX_TEXT = 800  # characters of a mistake's text
+MAX_TEXT = 800  # a mistake's text is cut to so many characters
 
 ScoredNames = list[tuple[str, float]]  # labels with probabilities, or words with weights
 
@@ -24,9 +24,9 @@ class Mistake(BaseModel):
     """Holds a row of the test set that was predicted wrongly, with its text or its picture."""
 
     row: int
-    line: int | None = None  # in the user's file of texts or rows, if there is one
-    path: str = ""  # of the user's image
-    id: str = ""  # in the user's file
+    line: int | None = None  # where the row is in the user's file, if there is one
+    path: str = ""  # where the user's image is
+    id: str = ""  # the row's own, in the user's file
     text: str = ""
     image: str = ""  # a PNG in base64
     predicted: str | float  # a class, or a value in the target's unit
@@ -51,7 +51,7 @@ class ClassifiedPhotograph:
 
     name: str
     error: str
-    published: dict[str, ScoredNames]  # by edition of the book
+    published: dict[str, ScoredNames]  # each edition of the book has its labels
     labels: ScoredNames = field(default_factory=list)
     picture: str = ""  # a data URI
 

@@ -34,9 +34,12 @@ from dlrun.runs.tables import RUN_COLUMNS, Column, run_row
 from dlrun.system.files import write_file_atomically
 from dlrun.system.text import cut, pluralize, printable_lines
 
-CELLS, CELLS_OF_ONE = 6_000, 2_000  # numbers in the curves' tables: 20 runs take less than .8 MB
+CELLS, CELLS_OF_ONE = (
+    6_000,
+    2_000,
+)  # the curves' tables have so many numbers: 20 runs take less than .8 MB
 RUN_COLUMN = {column.name: column for column in RUN_COLUMNS}
-# Of the table of all runs.
+# The table of all runs has these columns.
 COLUMNS = [
     Column.number("number", "No."),
     *(RUN_COLUMN[name] for name in ("name", "experiment", "state", "tags", "note", "metric")),

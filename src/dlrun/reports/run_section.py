@@ -32,7 +32,7 @@ from dlrun.runs.shown_results import interval_of_test_accuracy
 if TYPE_CHECKING:
     from dlrun.reports.evaluation import ClassifierEvaluation, RegressionEvaluation
 
-RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
+RANDOM_NAME = re.compile("[0-9a-f]{4}")  # a run has such a name if the user gave none
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
 MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile)
 
@@ -56,7 +56,7 @@ class RunSection:
         self.record = run.record
         # `comparison.complete_run_sections` sets the next three later, and adds to the title.
         self.repeated_by: int | None = None  # the number of the run that counts in its place
-        self.copy = ""  # of which run it is a copy, in words
+        self.copy = ""  # it says of which run this is a copy
         self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
         self.title = self._title()

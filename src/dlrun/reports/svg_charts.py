@@ -29,7 +29,7 @@ STRIP_RIGHT = 214.0
 LEAST_WIDTH = 0.005  # share of the mean that the axis of a picture spans: rounding must not fill it
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
-ColumnsByName = Mapping[str, Sequence[float]]  # of metrics.csv, the first counts steps
+ColumnsByName = Mapping[str, Sequence[float]]  # metrics.csv, whose first column counts steps
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Axis:
     first: float
     last: float
     logarithmic: bool = False
-    whole: bool = False  # ticks are whole numbers
+    whole: bool = False  # whether the ticks are whole numbers
 
     def at(self, value: float) -> float:
         """The SVG coordinate is rounded to a tenth of a unit."""
@@ -97,7 +97,7 @@ class Chart:
     y_name: str
     lines: Sequence[ChartCurve]
     levels: Sequence[ReferenceLine] = ()
-    mark: ReferenceLine | None = None  # vertical line at an x
+    mark: ReferenceLine | None = None  # a vertical line at an x
 
     @property
     def bands(self) -> list[ChartCurve]:

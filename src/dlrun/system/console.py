@@ -16,11 +16,11 @@ from rich.text import Text
 from dlrun.system.json_text import to_json
 from dlrun.system.text import printable, printable_lines, shorten_paths
 
-# A function that moves a progress bar: the number of finished units, and the text beside the bar.
+# It moves a progress bar, by the number of finished units and the text beside the bar.
 MoveBar = Callable[[float, str], object]
-COLUMNS_BESIDE_BAR = 48  # of a progress bar's line for all but the bar and its name
-LABEL_WIDTH = 7  # columns of a label beside a result
-MAX_STEP_LINES = 20  # of a run's steps, roughly; the log has all
+COLUMNS_BESIDE_BAR = 48  # all but the bar and its name take so many columns of the line
+LABEL_WIDTH = 7  # a label beside a result has so many columns
+MAX_STEP_LINES = 20  # of many steps about so many have a line; the log has all
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
 _results: IO[str] | None = None  # the stream of results, if stdout is reserved for them

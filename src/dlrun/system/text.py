@@ -8,8 +8,8 @@ from pathlib import Path
 from rich import filesize
 from rich.cells import cell_len
 
-LINE_WIDTH = 80  # columns of a wrapped text
-format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
+LINE_WIDTH = 80  # a wrapped text has so many columns
+format_size = filesize.decimal  # it writes a number of bytes with a unit, as in `0.6 MB`
 
 
 def printable(text: str) -> str:
@@ -32,7 +32,7 @@ def shorten_paths(text: str) -> str:
         return text
     if here not in text or here == 2 * os.sep:  # no path is relative to the root
         return text
-    # Not within a path or a word, and not the folder alone.
+    # A path begins outside of words and other paths, and is not the folder alone.
     return re.sub(rf"(?<![^\s\"'`([=:,]){re.escape(here)}(?=[^\s/])", "", text)
 
 
