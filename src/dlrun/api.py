@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import (
-    Values,
     config_layers_from_settings,
     flatten_keys,
 )
@@ -31,7 +30,9 @@ from dlrun.sweeps.results import SweepResults as ResultsOfSweep
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
 from dlrun.sweeps.sweep import start_sweep
 from dlrun.sweeps.sweep_runs import SweepState
-from dlrun.system.console import Screen, json_default, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.json_text import json_default
+from dlrun.system.text import pluralize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ class Run(SavedRun):
         config: ExperimentConfig = saved_runs.config_of(self.experiment, self)
         return config
 
-    def changed_settings(self) -> Values:
+    def changed_settings(self) -> dict[str, object]:
         """Return the dotted keys that differ from the shipped config, with the run's values."""
         return saved_runs.changed_settings(self)
 
@@ -184,7 +185,8 @@ def resume(
     options = _settings(None, (), (), (), values, runs_dir, data_dir, quiet)
     options = replace(options, force=force)
     with _RUNNING:
-        _, folder = resume_run(str(run.folder if isinstance(run, Run) else run), options)
+        name = run.folder if isinstance(run, Run) else run
+        _, folder = resume_run(str(name), options)
     return Run.open(folder)
 
 
@@ -230,7 +232,7 @@ def sweep(
         seeds = parse_seeds(str(seeds))
     search = SearchSpace(
         seeds=seeds,
-        grid={key: _plain([*values_of_key]) for key, values_of_key in (grid or {}).items()},
+        grid={key: _plain(list(values_of_key)) for key, values_of_key in (grid or {}).items()},
         spaces=[parse_space(f"{key}={text}") for key, text in (space or {}).items()],
         trials=trials,
         sampler=sampler,
@@ -244,7 +246,7 @@ def sweep(
     assert results is not None  # no dry run, no jobs of SLURM
     state = results.state
     opened = {number: Run.of(run) for number, run in state.runs.items()}
-    return SweepResults(results.sweep, SweepState({**opened}, state.failed))
+    return SweepResults(results.sweep, SweepState(dict(opened), state.failed))
 
 
 @with_short_errors
@@ -310,7 +312,7 @@ def _settings(
     inputs: Sequence[PathLike],
     config: PathLike | Sequence[PathLike],
     tags: str | Sequence[str],
-    values: Values,
+    values: Mapping[str, object],
     runs_dir: PathLike | None,
     data_dir: PathLike | None,
     quiet: bool,
@@ -319,7 +321,7 @@ def _settings(
     if experiment is not None:
         layers = [*layers, config_layer_of_arguments(experiment, [str(path) for path in inputs])]
     return RunOptions(
-        config=[Path(config)] if isinstance(config, str | Path) else [*map(Path, config)],
+        config=[Path(config)] if isinstance(config, str | Path) else list(map(Path, config)),
         values=layers,
         runs_dir=_path(runs_dir),
         data_dir=_path(data_dir),

@@ -10,6 +10,7 @@ have these arguments, and raise ConfigError or DataError with a hint on what to 
 - data_dir: where data are, and are downloaded to if missing; by default DLRUN_DATA_DIR, or `data`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ from dlrun.config.data_sections import (
     ReviewSequencesDataConfig,
     WeekdaysDataConfig,
 )
-from dlrun.config.yaml_loader import Values, config_layers_from_settings
+from dlrun.config.yaml_loader import config_layers_from_settings
 from dlrun.data.array_cache import Array
 from dlrun.data.datasets_and_sources import GENERATED, Config, ReadContext
 from dlrun.data.labelled_texts import Reviews
@@ -67,9 +68,9 @@ class TableRows:
         """Return a DataFrame of all columns and the target, the test rows after the others."""
         import pandas as pd  # slow
 
-        parts = self.train, self.test
-        frame = pd.DataFrame(np.vstack([part.X for part in parts]), columns=self.columns)
-        return frame.assign(**{self.target: np.hstack([part.y for part in parts])})
+        X = np.vstack([self.train.X, self.test.X])
+        y = np.hstack([self.train.y, self.test.y])
+        return pd.DataFrame(X, columns=self.columns).assign(**{self.target: y})
 
 
 @dataclass(frozen=True)
@@ -162,19 +163,24 @@ def imdb_sequences(*, sample: bool = False, seed: int = 0, data_dir: DataDir = N
     kind = ReviewSequencesDataConfig
     context, reviews = _load_data("imdb-lstm", kind, settings, sample, data_dir)
     length = context.config.max_length
-    ids = [part.ids.padded(length).astype(np.int32) for part in (reviews.train, reviews.test)]
-    return _film_reviews(context, reviews, *ids)
+    train = reviews.train.ids.padded(length).astype(np.int32)
+    test = reviews.test.ids.padded(length).astype(np.int32)
+    return _film_reviews(context, reviews, train, test)
 
 
 def _load_data(
-    experiment: str, kind: type[Config], settings: Values, sample: bool, data_dir: DataDir
+    experiment: str,
+    kind: type[Config],
+    settings: Mapping[str, object],
+    sample: bool,
+    data_dir: DataDir,
 ) -> tuple[ReadContext[Config], Any]:
     """Read an experiment's data with some settings; what they were read from comes first.
 
     kind: the class of the experiment's section `data`.
     """
     if sample:
-        settings = settings | {"data.source": GENERATED}
+        settings = {**settings, "data.source": GENERATED}
     values = config_layers_from_settings(settings)
     declaration = find_experiment(experiment)
     config = load_experiment_config(declaration, RunOptions(values=values))
@@ -211,7 +217,8 @@ def _table_rows(table: Table) -> TableRows:
 def _images(experiment: str, sample: bool, seed: int, data_dir: DataDir) -> Images:
     settings = {"seed": seed}
     context, images = _load_data(experiment, Cifar100DataConfig, settings, sample, data_dir)
-    train, test = (Rows(part.pixels, part.labels) for part in (images.train, images.test))
+    train = Rows(images.train.pixels, images.train.labels)
+    test = Rows(images.test.pixels, images.test.labels)
     return Images(**_divide(context, train, test), classes=images.names)
 
 

@@ -1,17 +1,15 @@
 """Define the errors that a user sees: a message, a hint on what to do, and an exit code."""
 
-import difflib
 import errno
 import functools
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
 PLACES = "name another place: --runs-dir, --data-dir, --out"
 REMEDIES = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), f"make it writable, or {PLACES}")
 REMEDIES[errno.ENOSPC] = "free some space"
@@ -32,7 +30,7 @@ class DlrunError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.problems = [message]  # several if the error reports several errors
+        self.problems = [message]  # there are several if the error reports several errors
 
 
 class ConfigError(DlrunError):
@@ -94,7 +92,7 @@ def join_errors(
     problems = dict.fromkeys(problem for error in errors for problem in error.problems)
     if len(errors) == 1 or len(problems) == 1:
         return errors[0]
-    shown = [*problems][:most]
+    shown = list(problems)[:most]
     if more := len(problems) - len(shown):
         shown.append(f"and {more:,} more")
     lines = "".join(f"\n  {problem}" for problem in shown)
@@ -105,7 +103,7 @@ def join_errors(
     elif all(isinstance(error, DataError) for error in errors):
         kind = DataError
     joined = kind(f"{len(problems)} errors{where}:{lines}", "\n".join(hints))
-    joined.problems = [*problems]
+    joined.problems = list(problems)
     return joined
 
 
@@ -215,14 +213,3 @@ def _message_with_place(error: BaseException, package: str) -> str:
         if package in parts or not in_library:
             where = f"{frame.filename}, line {frame.lineno}, in {frame.name}: "
     return where + name_and_first_line(error)
-
-
-def closest_name(name: str, names: Iterable[str]) -> str | None:
-    """None means that no known name is similar to the misspelt one."""
-    return next(iter(difflib.get_close_matches(name, list(names), 1, SIMILARITY)), None)
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The text `; did you mean 'x'?` ends a sentence; it is empty if no known name is similar."""
-    similar = closest_name(name, names)
-    return f"; did you mean {similar!r}?" if similar else ""

@@ -11,12 +11,13 @@ from typing import Literal
 
 from rich.markup import escape
 
-from dlrun.system.console import printable
+from dlrun.system.text import printable
 
 Better = Literal["higher", "lower"]
 TESTED, VALID = "test_", "valid_"
-Directions = Mapping[str, Better]  # of metrics by name, as a config declares them
-SMALL, LARGE = 1e-3, 1e6  # a smaller number has three significant digits, a larger one an exponent
+Directions = Mapping[str, Better]  # a config declares them, by the metrics' names
+SMALL = 1e-3  # a smaller number is shown with three significant digits
+LARGE = 1e6  # a larger number is shown with an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
 STAGES = ("train_", VALID, TESTED)  # beginnings of a metric's name in metrics.csv and results.json
 
@@ -27,7 +28,7 @@ class Metric:
 
     name: str
     better: Better | None = None  # None: it is not known, so that it is never ranked
-    bounds: tuple[float | None, float | None] = (None, None)  # the possible values' ends
+    bounds: tuple[float | None, float | None] = (None, None)  # the ends of the possible values
 
     @property
     def sign(self) -> int:
@@ -101,7 +102,11 @@ def format_interval(ends: tuple[float, float]) -> str:
     size = max(map(abs, ends))
     if 0 < size < SMALL or size >= LARGE:
         return f"{format_metric(ends[0])} to {format_metric(ends[1])}"
-    decimals = 4 if size < 100 else 2 if size < 1000 else 0
+    decimals = 0
+    if size < 100:
+        decimals = 4
+    elif size < 1000:
+        decimals = 2
     return f"{ends[0]:.{decimals}f}{between}{ends[1]:.{decimals}f}"
 
 
@@ -116,7 +121,12 @@ def format_metric(value: object) -> str:
     if 0 < abs(value) < SMALL:
         return f"{value:#.3g}"
     if abs(value) < LARGE:
-        return f"{value:.{4 if abs(value) < 1e3 else 1 if abs(value) < 1e4 else 0}f}"
+        decimals = 0
+        if abs(value) < 1e3:
+            decimals = 4
+        elif abs(value) < 1e4:
+            decimals = 1
+        return f"{value:.{decimals}f}"
     return f"{value:.5g}"
 
 

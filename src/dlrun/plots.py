@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.system.console import cut
 from dlrun.system.library_imports import outside_working_folder
+from dlrun.system.text import cut
 
 with outside_working_folder():
     import matplotlib
@@ -20,7 +20,7 @@ with outside_working_folder():
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
 
-ColumnsByName = Mapping[str, Sequence[float]]  # of a CSV file
+ColumnsByName = Mapping[str, Sequence[float]]  # as a CSV file has them
 FloatArray = NDArray[np.float64]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
@@ -149,7 +149,8 @@ def _draw_metric(
         splits["valid"] = f"{SPLIT_NAMES['valid']} = test"
     _draw_metric_by_split(axes, table["epoch"], table, metric, splits)
     if test_value is not None:
-        label = f"test ({test_value:.{3 if abs(test_value) < 1000 else 0}f})"
+        decimals = 3 if abs(test_value) < 1000 else 0
+        label = f"test ({test_value:.{decimals}f})"
         axes.axhline(test_value, linestyle="--", color=COLOURS["test"], label=label)
     axes.set(xlabel="epoch", ylabel=escape_figure_text(metric, 40))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -167,8 +168,8 @@ def _draw_metric_by_split(
 
 def _known_points(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
     """Points whose y is NaN are left out, such as epochs without validation."""
-    points = [(a, b) for a, b in zip(x, y, strict=True) if not math.isnan(b)]
-    return [a for a, _ in points], [b for _, b in points]
+    known = [place for place, value in enumerate(y) if not math.isnan(value)]
+    return [x[place] for place in known], [y[place] for place in known]
 
 
 @_matplotlib_defaults()

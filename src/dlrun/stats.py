@@ -27,12 +27,14 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
     """
     if not 0 <= correct <= n or n == 0:
         raise ValueError(f"{correct} of {n} is not a share")
-    share, spread = correct / n, Z * Z / n
+    share = correct / n
+    spread = Z * Z / n
     centre = share + spread / 2
     half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
-    # The ends are exact, whatever the rounding.
-    return 0.0 if correct == 0 else low, 1.0 if correct == n else high
+    # Where no row or every row is correct, the end is exact, whatever the rounding.
+    low = 0.0 if correct == 0 else (centre - half) / (1 + spread)
+    high = 1.0 if correct == n else (centre + half) / (1 + spread)
+    return low, high
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:

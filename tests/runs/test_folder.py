@@ -10,7 +10,7 @@ import pytest
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.folder import OutputFolder, check_runs_folder_writable, remove_run
 from dlrun.runs.run import scan_folder
-from dlrun.system.console import to_json
+from dlrun.system.json_text import to_json
 from tests.runs.making import a_run
 
 

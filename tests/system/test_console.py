@@ -1,6 +1,5 @@
 """What leaves for the terminal, however hostile."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.system.console import Screen, format_text_table, shorten_paths, to_json
+from dlrun.system.console import Screen
+from dlrun.system.text import shorten_paths
 from tests.conftest import Out, Patch
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
@@ -66,14 +66,6 @@ def test_a_bar_fits_80_columns_and_names_its_times(
     assert len(last) <= 80
 
 
-def test_json_keeps_every_character_and_shows_none_that_controls() -> None:
-    about = {"label": HOSTILE, "é😀": ["\x7f\x85\n"]}
-    text = to_json(about)
-    assert json.loads(text) == about
-    assert "é😀" in text
-    assert all(line.isprintable() for line in text.split("\n"))
-
-
 def test_of_many_steps_few_lines_are_shown(capsys: Out, caplog: pytest.LogCaptureFixture) -> None:
     """And the log has all."""
     with caplog.at_level("INFO", "dlrun"), Screen().progress("path", 50, "steps") as bar:
@@ -82,11 +74,3 @@ def test_of_many_steps_few_lines_are_shown(capsys: Out, caplog: pytest.LogCaptur
     lines = [f"line {n}" for n in range(1, 51)]
     assert [record.message for record in caplog.records] == lines
     assert capsys.readouterr().err.splitlines() == [lines[0], *lines[2::3], lines[-1]]
-
-
-def test_a_table_is_aligned_by_what_a_terminal_shows() -> None:
-    rows = [["key", "n", "text"], ["世界", "10", "a"], ["b", "5", "longer"]]
-    lines = ["key    n  text", "世界  10  a", "b      5  longer"]
-    assert format_text_table(rows, left=(0, 2)) == lines
-    assert format_text_table([["a", "b"], ["cc", ""]], gap=1) == ["a  b", "cc"]
-    assert format_text_table([]) == []

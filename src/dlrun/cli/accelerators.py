@@ -3,7 +3,8 @@
 import tempfile
 
 from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
-from dlrun.system.console import Screen, format_text_table
+from dlrun.system.console import Screen
+from dlrun.system.text import format_text_table
 
 
 def list_accelerators() -> None:

@@ -10,9 +10,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dlrun import __version__
-from dlrun.errors import UsageError, did_you_mean
+from dlrun.errors import UsageError
 from dlrun.experiments import registry
 from dlrun.experiments.shipped_config import ShippedConfig
+from dlrun.system.spelling import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,13 @@ class ListedCommand:
     """Describes a command whose module is not imported yet, because to import all is slow."""
 
     function: str  # `module:function` in dlrun.cli
-    summary: str  # the first sentence of the function's docstring
+    summary: str  # the first sentence of the function's docstring, as a test checks
     context_settings: dict[str, Any] | None = None  # click's
 
 
 # Settings of a command whose arguments may begin with a dash.
 DASHED_ARGUMENTS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
-# The commands by group and name.
+# Each command has its group and its name as keys.
 COMMANDS = {
     "dlrun": {
         "demo": ListedCommand(
@@ -205,7 +206,9 @@ class LazyCommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
         """Click runs a command that has its options, and not only its summary."""
-        self.commands[args[0]] = self.load_command(ctx, args[0])  # not only with its summary
+        self.commands[args[0]] = self.load_command(
+            ctx, args[0]
+        )  # until now it had only its summary
         return super().resolve_command(ctx, args)
 
 

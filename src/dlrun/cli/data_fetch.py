@@ -5,13 +5,14 @@ from typing import Annotated
 from dlrun.cli import options as opt
 from dlrun.data import dataset_catalog
 from dlrun.data.datasets_and_sources import Dataset
-from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.system.console import Screen
+from dlrun.system.spelling import did_you_mean
 
 DECLARED = [data for data in vars(dataset_catalog).values() if isinstance(data, Dataset)]
 NAMES = [data.name for data in DECLARED if data.sources[0].is_book]

@@ -33,7 +33,8 @@ from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
 from dlrun.sweeps.reproduction.preparation import DataSearch, PreparedTask
 from dlrun.sweeps.reproduction.tasks import tasks_of_experiment
-from dlrun.system.console import LINE_WIDTH, Screen, format_position, format_text_table, printable
+from dlrun.system.console import Screen
+from dlrun.system.text import LINE_WIDTH, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]
 MISSING = "The book's tables are missing; `pip install --no-deps islp` brings them."

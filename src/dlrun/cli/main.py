@@ -21,8 +21,10 @@ from dlrun.cli.command_list import RESERVED_NAMES, app
 from dlrun.errors import DlrunError, InterruptedByUser, UsageError
 from dlrun.experiments import registry
 from dlrun.system import signals, workarounds  # noqa: F401
-from dlrun.system.console import Screen, reserve_stdout, to_json
+from dlrun.system.console import Screen, reserve_stdout
+from dlrun.system.json_text import to_json
 from dlrun.system.processes import JOINED_RUN
+from dlrun.system.spelling import did_you_mean
 
 BROKEN_PIPE = 141  # the exit code of a process that SIGPIPE ends
 OPTIONS_OF_SWEEPS = ("--seeds", "--folds", "--space", "--trials", "--sampler")
@@ -61,8 +63,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     if "--json" in arguments:
         status = "interrupted" if stopped else "failed"
         about = {"status": status, "error": shown.message, "hint": shown.hint}
-        with contextlib.suppress(OSError):  # a full disk behind stdout
-            screen.print_raw(to_json(about, indent=None))  # a line, as those of `predict`
+        with contextlib.suppress(OSError):  # the disk behind stdout may be full
+            screen.print_raw(to_json(about, indent=None))  # one line, as `predict` prints
     if stopped:
         screen.err.show_cursor()  # a progress bar may have been stopped before it did so
     if "--debug" in arguments and not stopped:
@@ -73,7 +75,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _error_to_show(error: BaseException) -> DlrunError:
-    if isinstance(error, FileNotFoundError) and not error.filename:  # by os.getcwd
+    if isinstance(error, FileNotFoundError) and not error.filename:  # os.getcwd raises it
         return DlrunError("the working folder: it was removed", "change to another folder")
     if known := errors.as_known_error(error):
         return known
@@ -93,7 +95,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
         return UsageError(message, hint)
     option: str = error.option_name
     options = [name for param in error.ctx.command.params for name in param.opts]
-    similar = errors.did_you_mean(option, [name for name in options if name.startswith("--")])
+    similar = did_you_mean(option, [name for name in options if name.startswith("--")])
     if option in OPTIONS_OF_SWEEPS and arguments[0] in registry.experiment_names():
         of_sweep = _without_seed(arguments) if option == "--seeds" else arguments
         hint = shlex.join(["dlrun", "sweep", *of_sweep])
@@ -105,10 +107,10 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
 def _without_seed(arguments: Sequence[str]) -> list[str]:
     """Values of the key `seed`, which `--seeds` varies, are left out."""
     sets_seed = [word.startswith("seed=") for word in arguments]
-    followed = [*sets_seed[1:], False]
+    stands_before_seed = [*sets_seed[1:], False]
     return [
         word
-        for word, is_seed, is_before in zip(arguments, sets_seed, followed, strict=True)
+        for word, is_seed, is_before in zip(arguments, sets_seed, stands_before_seed, strict=True)
         if not (is_seed or (word == "--set" and is_before))
     ]
 
@@ -131,7 +133,7 @@ def prepare_process(arguments: Sequence[str]) -> None:
         reserve_stdout()
     for problem in registry.broken_experiment_messages():
         Screen().warn(problem)
-    for name in sorted(RESERVED_NAMES & {*registry.experiment_names()}):
+    for name in sorted(RESERVED_NAMES & set(registry.experiment_names())):
         Screen().warn(f"experiment {name!r} is left out: dlrun has a command of that name")
 
 
@@ -142,7 +144,7 @@ def exit_process(code: int) -> NoReturn:
     """
     signals.ignore_signals_until_exit()
     if "torch" not in sys.modules:
-        atexit._run_exitfuncs()  # as of multiprocessing, which removes the fork server's folder
+        atexit._run_exitfuncs()  # multiprocessing removes the fork server's folder here
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # a write error was reported when it happened

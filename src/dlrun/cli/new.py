@@ -14,7 +14,7 @@ from dlrun.errors import ConfigError
 from dlrun.runs.folder import check_outside_runs
 from dlrun.system.console import Screen
 
-TEMPLATE = Path(__file__).parent / "template"  # a working package, my-experiment
+TEMPLATE = Path(__file__).parent / "template"  # it is a working package, my-experiment
 
 
 def write_experiment_package(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.runs.damage_and_copies import find_damage
 from dlrun.runs.find import find_run, raise_if_sweep, run_name_without_time, runs_below
@@ -14,6 +14,7 @@ from dlrun.runs.notes import RunNotes
 from dlrun.runs.run import Run, ScannedRun, scan_folder, scan_runs
 from dlrun.runs.tables import Column, Row, table_lines
 from dlrun.system.console import Screen
+from dlrun.system.spelling import did_you_mean
 
 NO_RUNS = "name a folder of runs by --runs-dir"
 EMPTY = "-"  # a cell is never empty, because programs split a line into words

@@ -8,7 +8,6 @@ import typer
 
 from dlrun.config.yaml_loader import (
     ConfigLayer,
-    Values,
     config_layers_from_settings,
     parse_set_overrides,
 )
@@ -99,7 +98,9 @@ def parse_values(
     for each text that is not KEY=VALUE.
     """
     layers = parse_set_overrides([*(words or ()), *(overrides or ())])
-    chosen: Values = {"fallback": False} if no_fallback else {}
+    chosen: dict[str, object] = {}
+    if no_fallback:
+        chosen["fallback"] = False
     if accelerator is not None:
         chosen["accelerator"] = accelerator
     return layers + config_layers_from_settings(chosen)

@@ -25,11 +25,13 @@ from dlrun.runs.predictions_csv import (
     read_predictions,
 )
 from dlrun.runs.run import Run
-from dlrun.system.console import LINE_WIDTH, Screen, cut, pluralize, to_json
+from dlrun.system.console import Screen
 from dlrun.system.files import open_new_file, write_file_atomically
+from dlrun.system.json_text import to_json
+from dlrun.system.text import LINE_WIDTH, cut, pluralize
 
 BATCH_INPUTS = 256
-INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
+INPUT_LENGTH = 200  # so many characters identify a text in a JSON object
 
 
 def predict_inputs(
@@ -157,7 +159,7 @@ def _to_object(row: int, entry: PredictionInput, prediction: Prediction) -> dict
 
 def _table_cells(fields: Mapping[str, object], name: str, reads: str) -> dict[str, object]:
     """Floats have nine digits, and the error of a text names the text's file."""
-    cells = {"predicted": fields.get("label"), **fields}  # the class, unless it is a value
+    cells = {"predicted": fields.get("label"), **fields}  # a class is predicted, or a value
     if name and reads == "text" and fields.get("error"):
         cells["error"] = f"{name}: {fields['error']}"
     return {key: f"{cell:.9g}" if isinstance(cell, float) else cell for key, cell in cells.items()}
@@ -189,7 +191,7 @@ def _predict_test_set(
         screen.note(f"table {out}")
     names = tested.names if isinstance(tested, PredictedClasses) else ()
     saved = read_predictions(run, names)
-    repeated = parse_predictions(table, names)  # as the table has rounded them
+    repeated = parse_predictions(table, names)  # rounded, as those of the run are
     comparison = None
     if saved and repeated:
         comparison = _TestComparison.of_predictions(saved, repeated)

@@ -15,7 +15,8 @@ from dlrun.runs.groups import group_runs
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.output_paths import check_output_path
 from dlrun.runs.run import Run
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.console import Screen
+from dlrun.system.text import pluralize, printable
 
 NEWEST = 20  # runs after which no further config is added, if the user names no run
 
@@ -62,7 +63,7 @@ def _join_pages(contents: Sequence[PageContent]) -> PageContent:
         return contents[0]
     by_folder = {run.folder.resolve(): run for content in contents for run in content.runs}
     warnings = [text for content in contents for text in content.warnings]
-    return PageContent([*by_folder.values()], warnings=warnings)
+    return PageContent(list(by_folder.values()), warnings=warnings)
 
 
 def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:

@@ -10,7 +10,8 @@ from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import DAMAGED, OTHER_VERSION, ScannedRun, UnreadableRun
 from dlrun.runs.tables import Column
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.text import pluralize
 
 CHECKED = (
     Column("run"),

@@ -18,16 +18,10 @@ from dlrun.runs.groups import Group, group_runs
 from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.run import Run
 from dlrun.runs.tables import SECONDS
-from dlrun.system.console import (
-    LINE_WIDTH,
-    Screen,
-    cut,
-    format_text_table,
-    printable,
-    shorten_paths,
-)
+from dlrun.system.console import Screen
+from dlrun.system.text import LINE_WIDTH, cut, format_text_table, printable, shorten_paths
 
-LONGEST = 30  # characters of a cell
+LONGEST = 30  # a cell is cut to so many characters
 
 
 @dataclass(frozen=True)
@@ -125,7 +119,7 @@ def _compare_configs(groups: Sequence[Group]) -> list[_ComparedConfig]:
     for group in groups[1:]:
         name = group.name
         first_name = first.name
-        if name == first_name:  # the same settings on other data
+        if name == first_name:  # they have the same settings on other data
             name = group.runs[0].name
             first_name = first.runs[0].name
         comparison = compare_groups(group, first, metric)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import EMPTY, notes_or_warning, scan_runs_or_fail
 from dlrun.config import yaml_loader
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import ConfigError
 from dlrun.experiments.saved_runs import changed_settings
 from dlrun.metrics import (
     TESTED,
@@ -36,7 +36,9 @@ from dlrun.runs.tables import (
     table_lines,
     unreadable_run_row,
 )
-from dlrun.system.console import Screen, cut, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.spelling import did_you_mean
+from dlrun.system.text import cut, pluralize
 
 
 class State(StrEnum):
@@ -58,7 +60,7 @@ TAG_HELP = "Only runs with this tag; repeatable, all must match."
 SORT_HELP = "Best metric, largest number or A first."
 SHOWN = ("name", "experiment", "state", "value", "book", "seconds", "tags", "differs", "note")
 COLUMNS = {column.name: column for column in RUN_COLUMNS}
-LONGEST_NAME = 20  # characters of a run's name on a terminal
+LONGEST_NAME = 20  # a terminal shows so many characters of a run's name
 # Signs of two characters come first: the first that matches is taken.
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "==": operator.eq,
@@ -254,7 +256,7 @@ def _sort_runs(rows: list[_ListedRun], sort_key: str, screen: Screen) -> list[_L
             screen.warn(unknown[0])
             return sorted(rows, key=lambda row: row.is_copy)
 
-    # The order: rows with numbers, rows with texts, rows without a value; last all copies.
+    # Rows with numbers come first, then those with texts, then those without a value, then copies.
     def rank(row: _ListedRun) -> tuple[bool, bool, bool, float, str]:
         value = row.values.get(sort_key)
         if isinstance(value, int | float):

@@ -14,7 +14,8 @@ from dlrun.runs.find import find_run, repair_latest_link
 from dlrun.runs.folder import file_sizes, remove_run
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import DAMAGED, OTHER_VERSION, ScannedRun, UnreadableRun, scan_folder
-from dlrun.system.console import Screen, format_size, format_text_table, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.text import format_size, format_text_table, pluralize
 
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
 REMOVABLE = f"Only runs in this state: {', '.join(Removable)}."

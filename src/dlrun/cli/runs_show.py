@@ -2,13 +2,13 @@
 
 import contextlib
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
 from dlrun.cli import options as opt
 from dlrun.cli.opened_runs import notes_or_warning
-from dlrun.config.yaml_loader import Values, format_override
+from dlrun.config.yaml_loader import format_override
 from dlrun.errors import ConfigError
 from dlrun.experiments.resuming import resume_command
 from dlrun.experiments.saved_runs import changed_settings
@@ -17,10 +17,12 @@ from dlrun.runs.descriptions import describe_data, describe_device
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import published_metrics
 from dlrun.runs.run import Run
-from dlrun.system.console import Screen, format_size, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.text import format_size, pluralize
 
 LABEL_WIDTH = 9
 Lines = Sequence[tuple[str, str | None]]  # labels and texts
+Settings = Mapping[str, object]  # values of the config by dotted keys
 
 
 def show(run: opt.RunName = "latest", json: opt.Json = False, runs_dir: opt.RunsDir = None) -> None:
@@ -46,7 +48,7 @@ def show(run: opt.RunName = "latest", json: opt.Json = False, runs_dir: opt.Runs
     _show_lines(_lines_of_files_and_versions(opened), screen)
 
 
-def _run_as_object(run: Run, differs: Values | None, notes: RunNotes) -> Values:
+def _run_as_object(run: Run, differs: Settings | None, notes: RunNotes) -> dict[str, object]:
     sizes = run.sizes
     return {
         "name": run.name,
@@ -77,7 +79,7 @@ def _show_lines(lines: Lines, screen: Screen) -> None:
             screen.show(Text(f"{label:<{LABEL_WIDTH}}", style="bold") + Text(indented))
 
 
-def _lines_of_origin(run: Run, differs: Values | None, notes: RunNotes) -> Lines:
+def _lines_of_origin(run: Run, differs: Settings | None, notes: RunNotes) -> Lines:
     record = run.record
     state = [str(run.state)]
     if record.steps:

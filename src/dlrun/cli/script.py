@@ -22,13 +22,13 @@ from dlrun.runs.output_paths import check_output_path
 from dlrun.system.commit import PACKAGE
 from dlrun.system.files import write_file_atomically
 
-# The folder of the scripts: in an installed dlrun, or in a checkout.
+# An installed dlrun has the scripts in the first folder, a checkout in the second.
 SCRIPTS = PACKAGE / "plain"
 if not SCRIPTS.is_dir():
     SCRIPTS = PACKAGE.parents[1] / "examples" / "plain"
-# A line such as `EPOCHS = 30  # trainer.max_epochs`: a value, and its key in the config.
+# A line such as `EPOCHS = 30  # trainer.max_epochs` has a value, and its key in the config.
 CONSTANT = re.compile(r"^([A-Z_]+ = ).+  # ([a-z_.]+)$", re.MULTILINE)
-SAMPLE = '"--sample", action="store_true"'  # an option of each script: generated data
+SAMPLE = '"--sample", action="store_true"'  # with this option a script generates its data
 
 
 def find_scripts() -> dict[str, Path]:
@@ -87,7 +87,7 @@ def insert_values(script: str, experiment: AnyExperiment, options: RunOptions) -
     changed = experiment.shipped.changed_values(values)
     changed = {key: changed[key] for key in changed if key not in WITHOUT_EFFECT}
     if SPLIT_SEED in changed:
-        changed[SPLIT_SEED] = config.split_seed  # the run's seed in place of null
+        changed[SPLIT_SEED] = config.split_seed  # null stands for the run's seed
     if changed.get("data.source") == GENERATED:
         del changed["data.source"]
         script = script.replace(SAMPLE, f"{SAMPLE}, default=True")

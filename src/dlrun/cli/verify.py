@@ -31,15 +31,16 @@ from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import DAMAGED, Run, ScannedRun, UnreadableRun
 from dlrun.runs.tables import Column
-from dlrun.system.console import Screen, cut, format_position
+from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
+from dlrun.system.text import cut, format_position
 
-FILES_THAT_MAY_DIFFER = {ENVIRONMENT}  # and figures
-KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # of the config: a resume sets them
-BY_PATH = ("predictions", "errors")  # fields of the record by the path of a photograph
-LONGEST = 60  # characters of a value
+FILES_THAT_MAY_DIFFER = {ENVIRONMENT}  # figures may too
+KEYS_THAT_MAY_DIFFER = RUNTIME_KEYS | DATA_PLACES  # a resume sets these keys of the config
+BY_PATH = ("predictions", "errors")  # these fields of the record have photographs' paths as keys
+LONGEST = 60  # a longer value is cut to so many characters
 IDENTICAL = "identical"
-SHOWN = 3  # differences of a run on the screen
+SHOWN = 3  # the screen has so many differences of a run
 COLUMNS = (
     *(Column("run"), Column("experiment"), Column("metric")),
     *(Column.number("stated"), Column.number("repeated"), Column("result")),
@@ -175,10 +176,10 @@ def _verify_run(run: ScannedRun, data_dir: Path | None) -> Verification:
 
 def _repeat_and_compare(run: Run, data_dir: Path | None) -> Verification:
     """Repeat a run in a temporary folder, and compare the two."""
-    # In place of the run's own values; neither changes a number.
+    # These replace the run's own values; neither changes a number.
     replaced: dict[str, object] = {"threads": run.record.threads or 1, "logger": []}
     ignored = KEYS_THAT_MAY_DIFFER | replaced.keys()
-    # Before the repetition, which may take hours.
+    # The run is read before the repetition, which may take hours.
     original = _comparable_values(run, ignored)
     provenance = RunProvenance.of_run(run)
     stop = StopRequest()
@@ -225,7 +226,7 @@ def _comparable_values(run: Run, ignored: Collection[str]) -> dict[str, object]:
             record[key] = [(Path(path).name, value) for path, value in by_path.items()]
     record["config"] = flatten_keys_except(record["config"], ignored)
     values = flatten_keys({"metrics": record.pop("metrics"), **record})
-    for name in sorted(run.record.files.keys() - FILES_THAT_MAY_DIFFER - {*run.record.figures}):
+    for name in sorted(run.record.files.keys() - FILES_THAT_MAY_DIFFER - set(run.record.figures)):
         content = run.read(name)
         try:
             comparable = _comparable_content(run, name, content, ignored)

@@ -18,12 +18,15 @@ from dlrun.config.sections import (
     error_about_key,
     is_marked,
 )
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import ConfigError
+from dlrun.system.spelling import did_you_mean
 
-MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
-FOLD, FOLDS = "data.fold", "data.folds"  # keys of a cross-validation
+MOST_VALIDATION = 2000  # at most so many rows validate, unless data.validation says how many
+# The keys of a cross-validation.
+FOLD = "data.fold"
+FOLDS = "data.folds"
 SPLIT_SEED = "data.split_seed"  # null: the run's seed splits the data
-CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # keys in which runs of one config may differ
+CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # runs of one config may differ in these keys
 FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
 # Columns of NYSE.csv.
 SERIES = ("DJ_return", "log_volume", "log_volatility")
@@ -31,7 +34,7 @@ VOLUME = "log_volume"
 WEEKDAY = "day_of_week"
 IS_TRAIN = "train"
 
-Validation = PositiveInt | Fraction  # training rows that are held out: a number, or a share
+Validation = PositiveInt | Fraction  # how many training rows are held out, or which share of them
 # It marks a key of a section `data` that changes what is read of the rows, and not which rows.
 SAME_ROWS = Mark()
 
@@ -61,7 +64,8 @@ def count_held_out_rows(validation: float | None, rows: int) -> int:
     """
     if validation is None:
         validation = min(round(rows / 5), MOST_VALIDATION)
-    held = max(1, validation if isinstance(validation, int) else int(rows * validation))
+    held = validation if isinstance(validation, int) else int(rows * validation)
+    held = max(1, held)
     if held >= rows:
         problem = f"data.validation: {held:,} rows cannot be held out of {rows:,}"
         raise ConfigError(problem, "choose a smaller number, or a share such as 0.2")

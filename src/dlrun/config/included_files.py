@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlrun.config.yaml_loader import ConfigLayer, read_yaml_file
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import ConfigError
+from dlrun.system.spelling import did_you_mean
 
-DEFAULTS = "defaults"  # the key, and a folder of dlrun's configs
+DEFAULTS = "defaults"  # so are named the key, and the folder of dlrun's shared configs
 
 
 def config_folders(package: Path) -> tuple[Path, Path]:

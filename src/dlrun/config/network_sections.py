@@ -16,20 +16,20 @@ from dlrun.config.sections import (
     errors_about_keys,
 )
 from dlrun.config.yaml_loader import Values
-from dlrun.errors import did_you_mean
 from dlrun.metrics import KNOWN, VALID
-from dlrun.system.console import pluralize
+from dlrun.system.spelling import did_you_mean
+from dlrun.system.text import pluralize
 
-LARGEST_RATE = 1e30  # has to fit in the float32 of the weights
+LARGEST_RATE = 1e30  # a rate has to fit in the float32 of the weights
 OptimizerName = Literal["rmsprop", "adam", "adamw", "sgd"]
 ScheduleName = Literal["none", "cosine", "step", "plateau"]
-# Those whose rates depend on trainer.max_epochs.
+# Their rates depend on trainer.max_epochs.
 SCHEDULES_OVER_ALL_EPOCHS: tuple[ScheduleName, ...] = ("cosine",)
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
-Units = Annotated[int, Field(ge=1, le=1_000_000)]  # of a layer
+Units = Annotated[int, Field(ge=1, le=1_000_000)]  # a layer has so many
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-# How many batches of an epoch are used: a number, or a share of them; None: all.
+# It says how many batches of an epoch are used: a number, a share, or None for all.
 BatchLimit = PositiveInt | Annotated[float, Field(gt=0, le=1)] | None
 
 
@@ -143,7 +143,7 @@ class EarlyStoppingConfig(Section):
 
     monitor: Annotated[str, AfterValidator(_check_is_validation_metric)] | None
     patience: PositiveInt  # validations
-    min_delta: Annotated[float, Field(ge=0)]  # in the unit of the metric
+    min_delta: Annotated[float, Field(ge=0)]  # it has the unit of the metric
 
 
 class LossConfig(Section):

@@ -22,7 +22,7 @@ from dlrun.errors import AcceleratorError
 from dlrun.metrics import KNOWN, Better, without_stage
 from dlrun.system.accelerator import ALLOW_FALLBACK_HINT, AcceleratorChoice, RequestedAccelerator
 
-EPOCHS = "trainer.max_epochs"  # the key by which a run continues in a new one
+EPOCHS = "trainer.max_epochs"  # with a larger value a run continues in a new one
 
 
 def _absolute(path: Path) -> Path:
@@ -34,16 +34,16 @@ def _absolute_if_it_exists(text: str) -> str:
     return str(path) if os.path.exists(path) else text  # noqa: PTH110 (False if too long)
 
 
-# A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
+# A path is made absolute, so that a run's own config.yaml repeats the run from any folder.
 LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
-# A known name, or a path; a path that exists is made absolute.
+# A value is a known name, or a path, which is made absolute if it exists.
 NameOrPath = Annotated[str, AfterValidator(_absolute_if_it_exists)]
-PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]  # as C counts
+PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]  # C counts so far
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-# Whether to write predictions.csv; auto: unless the test set is very large.
+# It says whether to write predictions.csv; `auto` does unless the test set is very large.
 WantedPredictions = Literal["auto"] | bool
 LoggerName = Literal["tensorboard", "mlflow", "wandb"]
 
@@ -147,7 +147,8 @@ class Reference(PublishedNumbers, PublishedMetrics):
 
 # Keys that say where data are, not what they are.
 DATA_PLACES = frozenset({"data.archive", "data.path", "data.test"})
-RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
+# Keys that say how a run is done, not what is run.
+RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})
 
 
 class ExperimentConfig(Section, defer_build=False):  # the import itself shows an error in it

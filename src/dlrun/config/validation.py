@@ -20,8 +20,9 @@ from dlrun.config.yaml_loader import (
     merge_config_layers,
     parse_set_override,
 )
-from dlrun.errors import ConfigError, ErrorCollector, closest_name, did_you_mean, join_errors
-from dlrun.system.console import cut
+from dlrun.errors import ConfigError, ErrorCollector, join_errors
+from dlrun.system.spelling import closest_name, did_you_mean
+from dlrun.system.text import cut
 
 # What to say instead of pydantic's message, by the type of its error.
 # https://docs.pydantic.dev/latest/errors/validation_errors/
@@ -130,7 +131,7 @@ def _describe_errors_of_key(key: str, errors: list[ErrorDetails], schema: type[S
         case "missing":
             return "this key must be given"
         case "value_error":
-            return str(error["ctx"]["error"])  # of one of our validators
+            return str(error["ctx"]["error"])  # one of our validators raised it
     expected = " or ".join(dict.fromkeys(map(_expected_text, errors)))  # without duplicates
     shown = "nothing" if error["input"] is None else cut(repr(error["input"]), 60)
     return f"expected {expected}, got {shown}{_suggest_value(error, key, schema)}"

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from dlrun.errors import ConfigError, ErrorCollector, first_line
-from dlrun.system.console import cut
 from dlrun.system.files import MOST_TEXT, read_regular_file
+from dlrun.system.text import cut
 
 BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 INT = re.compile(r"^[-+]?[0-9]+$")
@@ -27,7 +27,7 @@ FLOAT = re.compile(
     re.X,
 )
 
-Values = dict[str, Any]  # values of a config: nested mappings, lists and plain values
+Values = dict[str, Any]  # nested mappings, lists and plain values, as a YAML file has them
 KeyPath = tuple[str | int, ...]
 
 
@@ -36,7 +36,7 @@ class ConfigLayer:
     """Holds the config values of one source, such as a file, and the file and line of each key."""
 
     values: Values
-    origins: dict[KeyPath, str] = field(default_factory=dict)  # such as "file.yaml:3"
+    origins: dict[KeyPath, str] = field(default_factory=dict)  # as in "file.yaml:3"
 
 
 class _Loader(yaml.SafeLoader):
@@ -204,7 +204,7 @@ def dump_yaml(values: Mapping[str, object]) -> str:
     """The text has no control characters, and loading the text gives equal values."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not all(line.isprintable() for line in text.split("\n")):
-        text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # with escapes
+        text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # this escapes them
     return text
 
 
@@ -241,7 +241,8 @@ def _merged(
     base: object, top: Values, origins: Mapping[KeyPath, str], path: KeyPath = ()
 ) -> Values:
     if base is not None and not isinstance(base, dict):
-        key, where = ".".join(map(str, path)), origins.get(path, "defaults")
+        key = ".".join(map(str, path))
+        where = origins.get(path, "defaults")
         raise ConfigError(f"{where}: {key}: expected 'key: value' lines, got {cut(repr(base), 60)}")
     merged: Values = dict(base or {})
     for key, value in top.items():
@@ -262,5 +263,5 @@ def _parse(text: str, source: Path | str) -> tuple[object, dict[KeyPath, str]]:
         problem = str(error.problem or error.context)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         where = str(source)
-        problem = first_line(error)  # as of a number of 5,000 digits
+        problem = first_line(error)  # a number of 5,000 digits is one
     raise ConfigError(f"{where}: not valid YAML: {problem}")

@@ -22,7 +22,8 @@ from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.split import Split
 from dlrun.data.text_files import NAME_COLUMNS, DataWarnings, RowNames, RowPlace, names_of_places
 from dlrun.errors import ConfigError, DataError
-from dlrun.system.console import Screen, cut, pluralize, shorten_list
+from dlrun.system.console import Screen
+from dlrun.system.text import cut, pluralize, shorten_list
 
 RowIndices = NDArray[np.int64]
 Labels = NDArray[np.int64]  # the class index of each row

@@ -13,7 +13,7 @@ from dlrun.config.yaml_loader import format_override
 from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.text_files import Record, RowPlace
 from dlrun.errors import DataError, ErrorCollector
-from dlrun.system.console import cut, pluralize, shorten_list
+from dlrun.system.text import cut, pluralize, shorten_list
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells without a value, in small letters
 MOST_LEVELS = 100  # categories of a column, at most

@@ -23,7 +23,7 @@ from dlrun.data.splits import (
 from dlrun.data.table_columns import TableColumns, TableDataConfig, complete_rows, read_levels
 from dlrun.data.text_files import Record, RowNames, check_columns, names_of_places, open_csv_table
 from dlrun.errors import DataError
-from dlrun.system.console import pluralize, shorten_list
+from dlrun.system.text import pluralize, shorten_list
 
 Matrix = NDArray[np.float64]
 

@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from dlrun.errors import ConfigError, DataError, ErrorCollector, did_you_mean, first_line
+from dlrun.errors import ConfigError, DataError, ErrorCollector, first_line
 from dlrun.system.files import open_regular_file, read_regular_file
+from dlrun.system.spelling import did_you_mean
 
 DELIMITERS = (",", ";", "\t")
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"

@@ -35,8 +35,10 @@ from dlrun.runs.metrics_csv import SECONDS, newest_metrics
 from dlrun.runs.predictions_csv import Predictions
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import ASSETS, Run
-from dlrun.system.console import Screen, format_position, to_json
+from dlrun.system.console import Screen
 from dlrun.system.files import read_arrays
+from dlrun.system.json_text import to_json
+from dlrun.system.text import format_position
 
 F = TypeVar("F", bound=TableFitConfig)
 MODEL = "model.npz"  # the arrays of all fits of a run

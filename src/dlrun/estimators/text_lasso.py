@@ -33,7 +33,9 @@ from dlrun.runs.metrics_csv import SECONDS
 from dlrun.runs.predictions_csv import PredictedClasses
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import ASSETS, Run
-from dlrun.system.console import Screen, format_position, to_json
+from dlrun.system.console import Screen
+from dlrun.system.json_text import to_json
+from dlrun.system.text import format_position
 
 if TYPE_CHECKING:
     from dlrun.lasso.newton import BinaryColumns

@@ -19,9 +19,11 @@ from dlrun.runs.folder import CONFIG, check_run_name, check_runs_folder_writable
 from dlrun.runs.options import RunOptions, resolve_data_dir, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.system import accelerator
-from dlrun.system.console import Screen, pluralize, to_json
+from dlrun.system.console import Screen
 from dlrun.system.extras import require_extra
+from dlrun.system.json_text import to_json
 from dlrun.system.library_imports import import_matplotlib
+from dlrun.system.text import pluralize
 from dlrun.system.workarounds import scipy_signal_on_use
 
 

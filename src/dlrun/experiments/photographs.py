@@ -10,7 +10,7 @@ from dlrun.config.sections import ExperimentConfig, LocalPath, PublishedNumbers,
 from dlrun.data.photographs import find_book_photographs, find_images, sample_photographs
 from dlrun.errors import DataError
 from dlrun.experiments.experiment import Argument, Experiment
-from dlrun.system.console import pluralize
+from dlrun.system.text import pluralize
 
 BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
     "e1d779cfbcf5609e3baa609d1af46df0b72ef2b44991696ec8a329b59336d495",

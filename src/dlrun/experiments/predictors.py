@@ -13,7 +13,8 @@ from dlrun.data import photographs
 from dlrun.data.array_cache import Array
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.text_files import read_text_file
-from dlrun.errors import ConfigError, DataError, did_you_mean
+from dlrun.errors import ConfigError, DataError
+from dlrun.system.spelling import did_you_mean
 
 Input = str | Path | Mapping[str, object]  # of a prediction
 

@@ -9,8 +9,9 @@ import pkgutil
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
-from dlrun.errors import ConfigError, did_you_mean, first_line
+from dlrun.errors import ConfigError, first_line
 from dlrun.experiments.shipped_config import ShippedConfig
+from dlrun.system.spelling import did_you_mean
 
 if TYPE_CHECKING:  # pydantic's import is slow, and `dlrun --help` does without
     from dlrun.experiments.experiment import AnyExperiment

@@ -4,7 +4,7 @@ from dlrun.config.sections import WantedPredictions
 from dlrun.runs.folder import MISTAKES, PREDICTIONS
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.predictions_csv import DescribeRow, Predictions
-from dlrun.system.console import to_json
+from dlrun.system.json_text import to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 

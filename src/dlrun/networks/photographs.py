@@ -36,9 +36,10 @@ from dlrun.runs.metrics_csv import SECONDS
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import Run
 from dlrun.system.accelerator import run_with_fallback
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, read_arrays
 from dlrun.system.library_settings import temporary_library_settings
+from dlrun.system.text import pluralize, printable
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 # Photographs that one CPU thread computes together. Two threads that share a batch wait for each

@@ -14,11 +14,12 @@ from torchvision.transforms._presets import ImageClassification
 
 from dlrun.config.network_sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
-from dlrun.errors import ConfigError, DataError, did_you_mean
+from dlrun.errors import ConfigError, DataError
 from dlrun.networks import BUNDLED
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
 from dlrun.system.extras import require_extra
+from dlrun.system.spelling import did_you_mean
 from dlrun.training.weights_files import load_weights, read_tensors
 
 try:

@@ -17,9 +17,9 @@ from dlrun.runs.groups import Group, Repeat, name_by_varied_settings
 from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.tables import GROUP_COLUMNS
 
-MAX_CURVES = 5  # of a chart, each in a colour; the others are not drawn
-FEWEST_FOR_MEAN = 3  # runs of one config that a chart shows as their mean
-Sections = Mapping[Path, RunSection]  # by the folder of their run
+MAX_CURVES = 5  # a chart has so many curves at most, each in a colour; others are not drawn
+FEWEST_FOR_MEAN = 3  # so many runs of one config, or more, have a mean curve
+Sections = Mapping[Path, RunSection]  # the folder of a run leads to its section
 
 
 def complete_run_sections(groups: Sequence[Group], sections: Sections) -> None:
@@ -28,7 +28,8 @@ def complete_run_sections(groups: Sequence[Group], sections: Sections) -> None:
         for run in group.runs:
             section = sections[run.folder]
             settings = dict(group.settings)
-            if (fold := run.settings.get(FOLD)) is not None:
+            fold = run.settings.get(FOLD)
+            if fold is not None:
                 settings[FOLD] = fold
             if settings:
                 section.title += f", {format_settings_briefly(settings)}"
@@ -126,7 +127,8 @@ def _curves_of_group(group: Group, sections: Sections, step: str, metric: str) -
     curves: dict[Path, ChartCurve] = {}
     for run in group.runs:
         section = sections[run.folder]
-        if not section.is_left_out and (curve := _curve_of_run(section, step, metric)):
+        curve = None if section.is_left_out else _curve_of_run(section, step, metric)
+        if curve is not None:
             curves[run.folder] = curve
     counted = [run.folder for run in group.counted.values() if run.folder in curves]
     if len(counted) >= FEWEST_FOR_MEAN:

@@ -7,9 +7,9 @@ from statistics import median
 
 from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, parse_predictions
 
-MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
-RECALLS = 200  # classes in the table of recalls
-PAIRS = 10
+MATRIX_CLASSES = 12  # the confusion matrix of more classes does not fit a phone, and is not shown
+RECALLS = 200  # the table of recalls has at most so many classes
+PAIRS = 10  # the commonest mistakes that are shown
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,18 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
-from dlrun.config.yaml_loader import Values
 from dlrun.data.download import with_published_name
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.published import EDITIONS
-from dlrun.system.console import cut
 from dlrun.system.files import read_arrays
+from dlrun.system.text import cut
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
-MAX_TEXT = 800  # characters of a mistake's text
+MAX_TEXT = 800  # a mistake's text is cut to so many characters
 
 ScoredNames = list[tuple[str, float]]  # labels with probabilities, or words with weights
 
@@ -24,9 +24,9 @@ class Mistake(BaseModel):
     """Holds a row of the test set that was predicted wrongly, with its text or its picture."""
 
     row: int
-    line: int | None = None  # in the user's file of texts or rows, if there is one
-    path: str = ""  # of the user's image
-    id: str = ""  # in the user's file
+    line: int | None = None  # where the row is in the user's file, if there is one
+    path: str = ""  # where the user's image is
+    id: str = ""  # the row's own, in the user's file
     text: str = ""
     image: str = ""  # a PNG in base64
     predicted: str | float  # a class, or a value in the target's unit
@@ -51,7 +51,7 @@ class ClassifiedPhotograph:
 
     name: str
     error: str
-    published: dict[str, ScoredNames]  # by edition of the book
+    published: dict[str, ScoredNames]  # each edition of the book has its labels
     labels: ScoredNames = field(default_factory=list)
     picture: str = ""  # a data URI
 
@@ -80,7 +80,7 @@ def parse_extreme_words(content: bytes) -> tuple[ScoredNames, ScoredNames]:
 
 
 def parse_photographs(
-    content: bytes, reference: Values, editions: Iterable[str]
+    content: bytes, reference: Mapping[str, Any], editions: Iterable[str]
 ) -> list[ClassifiedPhotograph]:
     """Read the first photographs from a predictions.csv; a table of other inputs has none.
 
@@ -93,7 +93,7 @@ def parse_photographs(
         if path not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
             name = with_published_name(Path(path), packaged).name
             by_edition = {edition: (reference.get(edition) or {}).get(name) for edition in editions}
-            published = {key: [*labels.items()] for key, labels in by_edition.items() if labels}
+            published = {key: list(labels.items()) for key, labels in by_edition.items() if labels}
             photographs[path] = ClassifiedPhotograph(name, error, published)
         if path in photographs and not error:
             photographs[path].labels.append((label, float(probability)))

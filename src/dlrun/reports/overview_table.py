@@ -133,7 +133,8 @@ def _picture_of_metric(
     bar = interval_of_test_set(group, spread)
     if bar:
         texts.append(f"interval of the test set {format_interval(bar)}")
-    elif count >= FEWEST and (bar := spread.range_of_runs):
+    elif count >= FEWEST and spread.range_of_runs:
+        bar = spread.range_of_runs
         texts.append(f"range of runs {format_interval(bar)}")
     ticks: dict[str, float] = {}
     if published is not None:

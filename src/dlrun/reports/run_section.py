@@ -4,11 +4,11 @@ import csv
 import re
 import shlex
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from dlrun.config.yaml_loader import Values, format_override
+from dlrun.config.yaml_loader import format_override
 from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.resuming import resume_command
@@ -32,7 +32,7 @@ from dlrun.runs.shown_results import interval_of_test_accuracy
 if TYPE_CHECKING:
     from dlrun.reports.evaluation import ClassifierEvaluation, RegressionEvaluation
 
-RANDOM_NAME = re.compile("[0-9a-f]{4}")  # name of a run to which the user gave none
+RANDOM_NAME = re.compile("[0-9a-f]{4}")  # a run has such a name if the user gave none
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
 MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile)
 
@@ -49,20 +49,20 @@ class RunSection:
     def __init__(
         self, number: int, run: Run, max_cells: int, *, with_published: bool = False
     ) -> None:
-        self.problems = [*find_damage(run)]  # a sentence for each damaged file
+        self.problems = list(find_damage(run))  # a sentence for each damaged file
         self.is_damaged = bool(self.problems)
         self.number = number
         self.run = run
         self.record = run.record
         # `comparison.complete_run_sections` sets the next three later, and adds to the title.
         self.repeated_by: int | None = None  # the number of the run that counts in its place
-        self.copy = ""  # of which run it is a copy, in words
+        self.copy = ""  # it says of which run this is a copy
         self.representative: RunSection = self  # its config's run whose predictions are shown
         self.state = run.state  # read once, because that of a running run may change
         self.title = self._title()
-        self.settings: Values = run.settings
+        self.settings: Mapping[str, object] = run.settings
         # The settings that differ from the shipped config; None if that is unknown.
-        self.changed_settings: Values | None = self._read_or_note(
+        self.changed_settings: Mapping[str, object] | None = self._read_or_note(
             lambda: changed_settings(run), None
         )
         self.notes: RunNotes = self._read_or_note(lambda: run.notes, RunNotes())
@@ -108,7 +108,10 @@ class RunSection:
     @property
     def recorded_steps(self) -> int:
         """All steps of metrics.csv count, of which `table` may hold only some."""
-        return len(next(iter(self.run.table.values()))) if self.table else 0
+        if not self.table:
+            return 0
+        columns = list(self.run.table.values())
+        return len(columns[0])
 
     @property
     def warning_tags(self) -> list[WarningTag]:
@@ -135,7 +138,7 @@ class RunSection:
         if self.representative is self:  # each access reads and checks a file
             _ = self.evaluation, self.mistakes, self.words_by_class, self.photographs
 
-    def environment(self) -> Values:
+    def environment(self) -> dict[str, object]:
         """The code, the packages and the machine are those with which the run began."""
         environment = self._read_or_note(lambda: self.run.environment, RunEnvironment(dlrun=""))
         values = environment.model_dump(exclude={"packages", "format", "command"})

@@ -15,14 +15,21 @@ from dlrun.runs.metrics_csv import LR, STEP
 from dlrun.runs.published import published_metrics
 from dlrun.runs.record import RunRecord
 
-WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 64, 394, 12, 208  # edges of the panel, in SVG units
+# The size of a chart, and the edges of the panel in it, in SVG units.
+WIDTH = 420
+HEIGHT = 250
+LEFT = 64
+RIGHT = 394
+TOP = 12
+BOTTOM = 208
 TICKS = 5
-STRIP_LEFT, STRIP_RIGHT = 6.0, 214.0  # ends of the picture of a result, in SVG units
-LEAST_WIDTH = 0.005  # of the axis of such a picture, as a share: rounding must not fill it
+# The ends of the picture of a result, in SVG units.
+STRIP_LEFT = 6.0
+STRIP_RIGHT = 214.0
+LEAST_WIDTH = 0.005  # share of the mean that the axis of a picture spans: rounding must not fill it
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
-ColumnsByName = Mapping[str, Sequence[float]]  # of metrics.csv, the first counts steps
+ColumnsByName = Mapping[str, Sequence[float]]  # metrics.csv, whose first column counts steps
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,13 @@ class Axis:
     first: float
     last: float
     logarithmic: bool = False
-    whole: bool = False  # ticks are whole numbers
+    whole: bool = False  # whether the ticks are whole numbers
 
     def at(self, value: float) -> float:
         """The SVG coordinate is rounded to a tenth of a unit."""
         scale = math.log if self.logarithmic else float
-        start, end = scale(self.start), scale(self.end)
+        start = scale(self.start)
+        end = scale(self.end)
         share = (scale(value) - start) / (end - start)
         return round(self.first + share * (self.last - self.first), 1)
 
@@ -89,7 +97,7 @@ class Chart:
     y_name: str
     lines: Sequence[ChartCurve]
     levels: Sequence[ReferenceLine] = ()
-    mark: ReferenceLine | None = None  # vertical line at an x
+    mark: ReferenceLine | None = None  # a vertical line at an x
 
     @property
     def bands(self) -> list[ChartCurve]:
@@ -105,7 +113,8 @@ class Chart:
         longest = max((line.x for line in self.lines), key=len)
         values = [value for line in self.lines for value in line.x]
         whole = all(float(value).is_integer() for value in values)
-        low, high = min(values), max(values)
+        low = min(values)
+        high = max(values)
         logarithmic = not whole and stats.spans_magnitudes(low, high)
         if not logarithmic:
             low, high = padded_range(values, 0.02)
@@ -197,7 +206,7 @@ def curve_of_means(
 ) -> ChartCurve:
     """A band reaches from the lowest to the highest value at each x."""
     means = [fmean(values_at_x) for values_at_x in values]
-    return ChartCurve(name, x, means, look, low=[*map(min, values)], high=[*map(max, values)])
+    return ChartCurve(name, x, means, look, low=list(map(min, values)), high=list(map(max, values)))
 
 
 def metric_names_without_stage(table: ColumnsByName) -> list[str]:
@@ -213,7 +222,7 @@ def thin_out_table(table: ColumnsByName, cells: int) -> dict[str, list[float]]:
     """
     rows = range(min(map(len, table.values()), default=0))
     full = [row for row in rows if not any(math.isnan(values[row]) for values in table.values())]
-    kept_rows = {*rows[-1:]}
+    kept_rows = set(rows[-1:])
     for some in (rows, full):
         kept_rows.update(some[:: math.ceil(len(some) * len(table) / cells) or 1])
     return {name: [values[row] for row in sorted(kept_rows)] for name, values in table.items()}
@@ -286,7 +295,8 @@ def published_value_lines(record: RunRecord, metric: str) -> list[ReferenceLine]
 
 def padded_range(values: Sequence[float], share: float) -> tuple[float, float]:
     """The range of the values is widened by `share` at both ends."""
-    low, high = min(values), max(values)
+    low = min(values)
+    high = max(values)
     margin = share * (high - low) or 0.05 * abs(high) or 0.5
     return low - margin, high + margin
 
@@ -294,13 +304,19 @@ def padded_range(values: Sequence[float], share: float) -> tuple[float, float]:
 def _linear_tick_labels(low: float, high: float, whole: bool) -> list[str]:
     """About TICKS labels are multiples of 1, 2 or 5 times a power of ten."""
     power = math.floor(math.log10((high - low) / TICKS))
-    enough = (f for f in (1, 2, 5, 10) if (high - low) / (f * 10**power) <= TICKS + 2)
-    step = max(next(enough) * 10**power, 1 if whole else 0)
+    few_enough = (
+        factor for factor in (1, 2, 5, 10) if (high - low) / (factor * 10**power) <= TICKS + 2
+    )
+    step = next(few_enough) * 10**power
+    if whole:
+        step = max(step, 1)
     multiples = [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return [f"{value:.6g}".replace("e+", "e") for value in multiples]
 
 
 def _logarithmic_tick_labels(low: float, high: float) -> list[str]:
     """The labels are powers of ten; of many powers, only every second or third."""
-    first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
-    return [f"{10.0**n:g}" for n in range(first, last + 1, 1 + (last - first) // TICKS)]
+    first = math.ceil(math.log10(low))
+    last = math.floor(math.log10(high))
+    every = 1 + (last - first) // TICKS
+    return [f"{10.0**n:g}" for n in range(first, last + 1, every)]

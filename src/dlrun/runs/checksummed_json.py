@@ -8,8 +8,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dlrun.errors import DataError, OtherVersionError
-from dlrun.system.console import cut, to_json
 from dlrun.system.files import MOST_TEXT, read_regular_file
+from dlrun.system.json_text import to_json
+from dlrun.system.text import cut
 
 SHA256 = "sha256"  # the key of the digest of all other values
 

@@ -13,7 +13,7 @@ from dlrun.runs.groups import Group, Interval, describe_too_few_runs, mean_of_ru
 from dlrun.runs.predictions_csv import read_predictions
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
-from dlrun.system.console import pluralize
+from dlrun.system.text import pluralize
 
 BLOCK_ROWS = 21  # rows of a block of a series: the trading days of a month, roughly
 # The units of a comparison, besides seed and fold.

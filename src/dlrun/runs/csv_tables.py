@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from dlrun.system.console import printable
+from dlrun.system.text import printable
 
 
 def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:

@@ -1,7 +1,7 @@
 """Describe in words the data of a run, and what computed the run."""
 
 from dlrun.runs.record import RunRecord
-from dlrun.system.console import pluralize
+from dlrun.system.text import pluralize
 
 
 def describe_data(record: RunRecord) -> str:

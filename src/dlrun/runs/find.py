@@ -6,7 +6,7 @@ import shlex
 from itertools import chain
 from pathlib import Path
 
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import ConfigError
 from dlrun.runs.folder import (
     CONFIG,
     LATEST,
@@ -16,6 +16,7 @@ from dlrun.runs.folder import (
     RunFolderName,
     update_latest_link,
 )
+from dlrun.system.spelling import did_you_mean
 
 
 def runs_newest_first(

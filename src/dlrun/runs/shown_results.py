@@ -14,7 +14,8 @@ from dlrun.runs.published import published_metrics
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.record import ACCURACY, RunRecord
 from dlrun.stats import wilson_interval
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.console import Screen
+from dlrun.system.text import pluralize, printable
 
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 # It is above the rounding of a metric by float32; a mean of accuracies by class is further away.

@@ -11,7 +11,8 @@ from dlrun.runs.published import published_metrics
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run, UnreadableRun
 from dlrun.runs.shown_results import interval_of_test_accuracy
-from dlrun.system.console import Screen, cut, format_text_table, printable, shorten_paths
+from dlrun.system.console import Screen
+from dlrun.system.text import cut, format_text_table, printable, shorten_paths
 
 LONG = 40  # characters to which a terminal cuts a cell
 WHOLE = ("name", "folder")  # columns whose cells are not cut

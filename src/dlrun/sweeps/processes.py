@@ -18,9 +18,10 @@ from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_plan import SweepPoint
 from dlrun.sweeps.sweep_runs import Sweep
 from dlrun.system.accelerator import choose_available_device
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
 from dlrun.system.resources import available_memory, choose_thread_count, usable_cores
 from dlrun.system.signals import SIGNALS, STOP_SIGNAL_EXIT_CODES, StopRequest
+from dlrun.system.text import pluralize
 
 TICK = 0.2  # seconds between two looks at signals
 RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less

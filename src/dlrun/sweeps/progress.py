@@ -9,7 +9,8 @@ from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
 from dlrun.sweeps.sweep_plan import SweepPlan, SweepPoint
-from dlrun.system.console import MoveBar, Screen, format_position, printable
+from dlrun.system.console import MoveBar, Screen
+from dlrun.system.text import format_position, printable
 
 
 @dataclass

@@ -23,7 +23,8 @@ from dlrun.sweeps import selection
 from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.sweep_plan import read_sweep_plan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
-from dlrun.system.console import LABEL_WIDTH, LINE_WIDTH, Screen, printable
+from dlrun.system.console import LABEL_WIDTH, Screen
+from dlrun.system.text import LINE_WIDTH, printable
 
 TABLE, PAGE = "table.csv", "report.html"
 # Columns of table.csv after those of the keys that vary.

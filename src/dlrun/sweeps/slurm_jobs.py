@@ -16,7 +16,8 @@ from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
 from dlrun.sweeps.sweep_plan import SweepPoint
 from dlrun.sweeps.sweep_runs import Sweep
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.text import pluralize
 
 
 @dataclass

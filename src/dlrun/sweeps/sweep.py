@@ -20,7 +20,8 @@ from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.slurm_jobs import SlurmJobs
 from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.text import pluralize
 
 
 def start_sweep(

@@ -9,17 +9,17 @@ from dlrun.errors import AcceleratorError, first_line
 
 RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
 T = TypeVar("T")
-# By torch's name of the device, in the order in which `auto` tries them.
+# torch names the devices so; `auto` tries them in this order.
 ACCELERATORS = tuple(name for name in get_args(RequestedAccelerator) if name not in ("auto", "cpu"))
 ALLOW_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 # Devices on which convolutions are faster in torch's channels_last, and computed correctly: on mps
 # some gradients are wrong (https://github.com/pytorch/pytorch/issues/107214).
 CHANNELS_LAST_DEVICES = ("cpu", "cuda")
-# Names of classes of errors that a device caused: of torch, if it has them, and dlrun's own.
+# A device causes errors of classes of these names, which are torch's and dlrun's own.
 DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DeferredCudaCallError"}
 # MPS reports that it has no float64 by a TypeError.
 TORCH_ERRORS = (RuntimeError, NotImplementedError, TypeError)
-# Words in the messages of errors: of CUDA or AMD's HIP, then of MPS.
+# Errors of CUDA and AMD's HIP, and then of MPS, have these words in their messages.
 ERROR_WORDS = r"\b(cuda|cudnn|cublas|cusparse|nvrtc|nvml|hip|miopen|mps|metal)\b"
 DEVICE_MESSAGE = re.compile(f"{ERROR_WORDS}|out of memory|deterministic implementation", re.I)
 

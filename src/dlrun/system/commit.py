@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-FILE = PACKAGE / "commit.txt"  # in what `build_commit.py` built
+FILE = PACKAGE / "commit.txt"  # `build_commit.py` writes it into what it builds
 
 
 @functools.cache

@@ -1,115 +1,29 @@
-"""Print to the terminal: results to stdout; notes, warnings and progress bars to stderr."""
+"""Print results to stdout, and notes, warnings, errors and progress bars to stderr."""
 
 import contextlib
-import json
 import logging
 import math
 import os
-import re
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, cast
 
-from rich import filesize
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-# A function that moves a progress bar: the number of finished units, and the text beside the bar.
+from dlrun.system.json_text import to_json
+from dlrun.system.text import printable, printable_lines, shorten_paths
+
+# It moves a progress bar, by the number of finished units and the text beside the bar.
 MoveBar = Callable[[float, str], object]
-COLUMNS_BESIDE_BAR = 48  # of a progress bar's line for all but the bar and its name
-LABEL_WIDTH, LINE_WIDTH = 7, 80  # columns of a label beside a result; of a wrapped text
-MAX_STEP_LINES = 20  # of a run's steps, roughly; the log has all
-format_size = filesize.decimal  # a number of bytes as text with a unit, such as `0.6 MB`
+COLUMNS_BESIDE_BAR = 48  # all but the bar and its name take so many columns of the line
+LABEL_WIDTH = 7  # a label beside a result has so many columns
+MAX_STEP_LINES = 20  # of many steps about so many have a line; the log has all
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
 _results: IO[str] | None = None  # the stream of results, if stdout is reserved for them
-
-
-def printable(text: str) -> str:
-    """Control characters and line breaks, which could corrupt a terminal, are replaced."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def printable_lines(text: str) -> str:
-    """Control characters except line breaks are replaced."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
-def shorten_paths(text: str) -> str:
-    """Each path below the working folder becomes relative to the folder."""
-    try:
-        here = str(Path.cwd()) + os.sep
-    except OSError:  # it was removed
-        return text
-    if here not in text or here == 2 * os.sep:  # no path is relative to the root
-        return text
-    # Not within a path or a word, and not the folder alone.
-    return re.sub(rf"(?<![^\s\"'`([=:,]){re.escape(here)}(?=[^\s/])", "", text)
-
-
-def cut(text: str, length: int) -> str:
-    """A text of more than `length` characters ends with an ellipsis."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def shorten_list(names: Sequence[str], most: int = 10) -> str:
-    """Join names by commas for a message, only the first ones of a long list."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
-def pluralize(number: int, noun: str) -> str:
-    """A noun follows its number, as in `1 epoch` and `2,000 epochs`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def format_position(number: int, total: int) -> str:
-    """The text has a constant width, as ` 3/50` has."""
-    return f"{number:{len(str(total))}}/{total}"
-
-
-def format_text_table(
-    rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: int = 2
-) -> list[str]:
-    """Align rows, the heading first; the columns in `left` are aligned to the left."""
-    columns = []
-    for place, cells in enumerate(zip(*rows, strict=True)):
-        width = max(map(cell_len, cells))
-        align = str.ljust if place in left else str.rjust
-        columns.append([align(cell, width - cell_len(cell) + len(cell)) for cell in cells])
-    return [(" " * gap).join(row).rstrip() for row in zip(*columns, strict=True)]
-
-
-def json_default(value: object) -> object:
-    """Convert numpy's arrays and numbers for JSON, and any other object to text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
-def to_json(value: Mapping[str, object] | Sequence[object], indent: int | None = 2) -> str:
-    """Write printable JSON, with null for NaN and for numbers beyond floats."""
-    text = json.dumps(
-        _null_nans(value), indent=indent, ensure_ascii=False, allow_nan=False, default=json_default
-    )
-    # Any character but ASCII's printable ones; of these, JSON escapes what cannot be printed.
-    escaped = re.sub(
-        r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text
-    )
-    return f"{escaped}\n"
-
-
-def _null_nans(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _null_nans(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_null_nans(item) for item in value]
-    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
-        return None
-    return value
 
 
 class _StreamWithoutErrors:

@@ -106,7 +106,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # as if the disk is full
+        if error.filename in (None, str(temporary)):  # the disk may be full
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:

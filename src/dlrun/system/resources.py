@@ -41,9 +41,9 @@ def _cgroup_words(name: str) -> list[str]:
 def usable_cores() -> int:
     """A container may use fewer cores than the machine has."""
     cores = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+    if hasattr(os, "sched_getaffinity"):  # macOS and Windows lack it
         cores = len(os.sched_getaffinity(0))
-    quota = _cgroup_words("cpu.max")  # microseconds, of each so many; or `max`
+    quota = _cgroup_words("cpu.max")  # so many microseconds of each so many, or `max`
     if quota and quota[0] != "max":
         cores = min(cores, math.ceil(int(quota[0]) / int(quota[1])))
     return cores
@@ -53,7 +53,7 @@ def choose_thread_count(configured: int | Literal["auto"], most: int | None) -> 
     """`auto` means as many CPU threads as cores, but at most `most`."""
     if configured != "auto":
         return configured
-    limit = os.environ.get("OMP_NUM_THREADS", "")  # as batch systems and users set it
+    limit = os.environ.get("OMP_NUM_THREADS", "")  # batch systems and users set it
     cores = usable_cores()
     if limit.isdecimal() and len(limit) < 10:
         cores = min(cores, int(limit))

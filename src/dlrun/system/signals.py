@@ -15,7 +15,7 @@ SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: InterruptedByUser, signal.SI
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: Terminated, signal.SIGUSR2: OutOfTime}
 STOP_SIGNAL_EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
-_raised_signals: list[int] = []  # by raise_stop_signal
+_raised_signals: list[int] = []  # raise_stop_signal adds to it
 
 
 def handled_stop_signals() -> list[int]:
@@ -139,7 +139,7 @@ class StopRequest:
         if self._announce is None or self.received:
             self._raise_stop(number)
         self.received = number
-        # In a thread, because the signal may have interrupted a write to the same stream.
+        # A thread writes, because the signal may have interrupted a write to the same stream.
         threading.Thread(target=self._announce, daemon=True).start()
 
 

@@ -20,7 +20,7 @@ from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import NO_METRICS, SECONDS, STEP
 from dlrun.runs.ranked_metrics import is_stopped_early, kept_epoch
 from dlrun.runs.steps import Steps
-from dlrun.system.console import format_position
+from dlrun.system.text import format_position
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.seeded_loaders import epoch_seed, seed_generators
 from dlrun.training.stage_metrics import PREDICTED_ROWS, join_predictions

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.config.network_sections import LightningConfig, NetworkConfig, Precision
-from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.metrics import VALID, describe_metric
 from dlrun.runs.checkpoint import NAME as CHECKPOINT
 from dlrun.runs.live_run import LiveRun
@@ -26,7 +26,8 @@ from dlrun.system.accelerator import (
     choose_available_device,
     run_with_fallback,
 )
-from dlrun.system.console import pluralize
+from dlrun.system.spelling import did_you_mean
+from dlrun.system.text import pluralize
 from dlrun.training.array_batches import ArrayData
 from dlrun.training.compare_device_with_cpu import (
     GradientProbe,

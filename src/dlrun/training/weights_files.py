@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from dlrun.errors import DataError, first_line
-from dlrun.system.console import cut
 from dlrun.system.files import open_regular_file
+from dlrun.system.text import cut
 
 
 def serialize_tensors(state: Mapping[str, object]) -> bytes:

@@ -13,7 +13,8 @@ from dlrun.reports.page import PageContent, write_report_page
 from dlrun.runs.published import ABOUT_EDITIONS
 from dlrun.runs.tables import RANGE_OF_RUNS, Column, table_lines
 from dlrun.sweeps.reproduction.outcome import BaselineComparison, Outcome, compare_with_baseline
-from dlrun.system.console import LINE_WIDTH, Screen, pluralize, printable
+from dlrun.system.console import Screen
+from dlrun.system.text import LINE_WIDTH, pluralize, printable
 
 # On 80 columns: published numbers are rounded as ours, and the page has the standard deviation.
 COLUMNS = [

@@ -32,7 +32,8 @@ from dlrun.sweeps.reproduction.tasks import (
 from dlrun.sweeps.search_space import parse_seeds
 from dlrun.sweeps.sweep import telling_how_to_continue
 from dlrun.sweeps.sweep_plan import SweepPlan
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
+from dlrun.system.text import pluralize
 
 MISSING_HINT = "`pip install --no-deps islp` brings tables and photographs; see --data-dir"
 
