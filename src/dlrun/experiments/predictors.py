@@ -15,7 +15,7 @@ from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError, did_you_mean
 
-Input = str | Path | Mapping[str, object]  # of a prediction
+Input = str | Path | Mapping[str, object]  # what a user asks a prediction for
 
 
 @dataclass(frozen=True)
