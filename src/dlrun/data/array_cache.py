@@ -16,8 +16,8 @@ from dlrun.data.datasets_and_sources import Config, ReadContext
 from dlrun.data.download import lock_while_writing
 from dlrun.system.files import open_new_file, open_regular_file
 
-FORMAT = "8"  # version of the prepared arrays; a new number invalidates every cache
-LISTS = "names"  # array in a file of prepared arrays: the lists that belong to them, as JSON
+FORMAT = "8"  # a new number makes every earlier cache invalid
+LISTS = "names"  # the array of a prepared file that holds the lists of texts, as JSON
 
 Array = NDArray[Any]
 # Arrays, and the lists of texts that belong to them: labels, words, warnings, names of test rows.
@@ -54,7 +54,7 @@ def load_or_prepare_arrays(
     with lock_while_writing(cache, context.screen):
         if cached := _read_cache(cache):  # another process has made it meanwhile
             return cached
-        for unfinished in context.folder.glob(f".new-*-{cache.name}"):  # of a killed process
+        for unfinished in context.folder.glob(f".new-*-{cache.name}"):  # a killed process left it
             unfinished.unlink()
         context.screen.note(f"preparing {context.origin.text} (once)")
         arrays, lists = prepare(context)

@@ -55,7 +55,7 @@ CIFAR100_ARCHIVE = RemoteFile(
     "eb9058c3a382ffc7106e4002c42a8d85",
 )
 MNIST_FILES = mnist_files(
-    "https://ossci-datasets.s3.amazonaws.com/mnist",  # of torchvision's, the one with https
+    "https://ossci-datasets.s3.amazonaws.com/mnist",  # torchvision's addresses: this one has https
     (
         "6bbc9ace898e44ae57da46a324031adb",
         "a25bea736e30d166cdddb491f175f624",

@@ -53,7 +53,8 @@ class RemoteFile:
     url: str
     algorithm: str
     digest: str
-    gzipped: bool = False  # then `digest` is of the unpacked content, and data.archive a folder
+    # If true, `digest` is that of the unpacked content, and data.archive names a folder.
+    gzipped: bool = False
     packaged: str | None = None  # its path in a package that may be installed
 
     def find_path(self, archive: Path | None, folder: Path) -> Path:
@@ -90,12 +91,13 @@ class ReadContext(Generic[Config_co]):
 
     source: "Source"
     config: Config_co
-    folder: Path  # of the data set
+    folder: Path  # the data set's folder in the data folder
     seed: int
     screen: Screen
     origin: DataOrigin
     paths: list[Path] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)  # of own data one, also of its settings
+    # The user's own data have one digest, which depends on the settings to read them too.
+    digests: list[str] = field(default_factory=list)
     warnings: DataWarnings = field(default_factory=DataWarnings)
 
 

@@ -23,7 +23,7 @@ MB = 1e6
 TIMEOUT_SECONDS = 30.0
 BACKOFF_SECONDS = 0.5  # wait before the second attempt; four times as long before each further one
 ATTEMPTS = 4
-TRANSIENT = (429, 500, 502, 503, 504)  # answers of a busy server
+TRANSIENT = (429, 500, 502, 503, 504)  # what a busy server answers
 OFFLINE = "DLRUN_OFFLINE"  # an environment variable
 _FORBIDDEN = ContextVar("downloads are forbidden", default=False)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from dlrun.errors import DataError
 from dlrun.system.files import file_digest, fingerprint_files, write_file_atomically
 
-FOLDER = "contents"  # of the data folder
+FOLDER = "contents"  # in the data folder
 CLOCK_SECONDS = 2.0  # two changes of a file so shortly after each other may get the same time
 
 
@@ -39,7 +39,7 @@ def hash_contents(files: Sequence[Path], data_dir: Path, root: Path | None = Non
         contents.update(name + f"\0{_hash_or_error(file)}\0".encode())
     digest = contents.hexdigest()
     if all(_time_of_change(file) < started - CLOCK_SECONDS for file in files):
-        with contextlib.suppress(OSError):  # without room for it, later calls read the files again
+        with contextlib.suppress(OSError):  # if there is no room, later calls read the files again
             remembered.parent.mkdir(parents=True, exist_ok=True)
             write_file_atomically(remembered, digest.encode())
     return digest

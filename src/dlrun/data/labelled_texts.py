@@ -28,15 +28,15 @@ from dlrun.errors import DataError
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt")
 
 TextsConfig = ReviewsDataConfig | UserTextsDataConfig
-LabelledText = tuple[str, str, RowPlace | str]  # text, label, and where they are
+LabelledText = tuple[str, str, RowPlace | str]  # text, label and place
 
 
 @dataclass(frozen=True)
 class TextSource:
     """Holds an open source of labelled texts: its name, its number of texts, and their iterator."""
 
-    place: str  # path of the texts, or `train` or `test`
-    count: int | None  # number of texts, if it is known
+    place: str  # the path of the texts, or `train` or `test`
+    count: int | None  # how many texts there are, if that is known
     rows: Iterator[LabelledText]
 
 
@@ -44,10 +44,10 @@ class TextSource:
 class ReviewPart:
     """Holds the training reviews or the test reviews as word ids, bags of words and labels."""
 
-    ids: text_encoding.RaggedWordIds  # all of each review
+    ids: text_encoding.RaggedWordIds  # every word of each review
     bags: sparse.csr_matrix  # binary, shape (n_reviews, width)
     labels: NDArray[np.int8] | NDArray[np.int64]  # class indices (n_reviews,); 1 is positive
-    hashes: RowHashes  # of the words of each review, also of those that are not in the vocabulary
+    hashes: RowHashes  # they tell the words of each review, also those outside the vocabulary
 
     def __len__(self) -> int:
         return len(self.labels)

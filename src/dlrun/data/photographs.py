@@ -23,10 +23,10 @@ from dlrun.system.files import open_regular_file
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # decoded; each takes 4 bytes, and 4 more while it is converted to RGB
-LARGE = 4000  # pixels of a side that any JPEG keeps when it is decoded at a fraction
-THUMBNAIL = 360  # pixels of a side
-IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
-DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
+LARGE = 4000  # so many pixels of a side are left when a JPEG is decoded at a fraction
+THUMBNAIL = 360  # how many pixels a side has
+IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # predictions.csv has them
+DECODERS = 2  # so many threads: Pillow decodes and resizes without Python's lock
 
 # Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"

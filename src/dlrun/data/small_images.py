@@ -34,13 +34,13 @@ from dlrun.data.text_files import RowNames, RowPlace
 from dlrun.errors import DataError
 from dlrun.system.files import MOST_UNPACKED, read_unpacked
 
-CLASSES = 100  # of CIFAR100
-GENERATED_AT_ONCE = 1000  # images
+CLASSES = 100  # CIFAR100 has so many
+GENERATED_AT_ONCE = 1000  # so many images fit in the processor's cache
 CIFAR100_FILES = re.compile("cifar-100-python/(train|test|meta)")
-SIDE = 32  # pixels of an image of CIFAR100, or of a user's own
+SIDE = 32  # an image of CIFAR100, or of the user, has so many pixels in height and width
 
 DIGITS = 10
-DIGIT_SIDE = 28  # pixels
+DIGIT_SIDE = 28  # a digit of MNIST has so many pixels in height and width
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LabelledImages:
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    hashes: RowHashes  # of the pixels of each image
+    hashes: RowHashes  # they tell the pixels of each image
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -134,7 +134,7 @@ def read_generated_images(context: ReadContext[Cifar100DataConfig]) -> Prepared:
     count = context.config.sample_images
     train = generate(count, context.seed)
     test = generate(count // 5, context.seed + 1)
-    return _to_arrays(train, test, labels=[*context.source.labels])
+    return _to_arrays(train, test, labels=list(context.source.labels))
 
 
 def read_own_images(context: ReadContext[UserImagesDataConfig]) -> Prepared:
@@ -205,7 +205,7 @@ def read_mnist_files(context: ReadContext[DataConfig]) -> Prepared:
     train_images, train_labels, test_images, test_labels = context.paths
     train = _read_images_and_labels(context, train_images, train_labels)
     test = _read_images_and_labels(context, test_images, test_labels)
-    return _to_arrays(train, test, labels=[*context.source.labels])
+    return _to_arrays(train, test, labels=list(context.source.labels))
 
 
 def _read_images_and_labels(

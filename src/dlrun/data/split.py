@@ -23,8 +23,8 @@ class Split(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    seed: int  # divided or generated the rows, if chance did
-    fold: int | None = None  # of a cross-validation, from 1
+    seed: int  # it divided or generated the rows, if chance did
+    fold: int | None = None  # the number of the fold of a cross-validation, from 1
     folds: int | None = None
     is_series: bool = False  # whether the rows are in the order of time, so that neighbours agree
     rows_digest: str  # of all rows with their targets, however they are divided

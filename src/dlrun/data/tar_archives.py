@@ -12,7 +12,7 @@ from dlrun.errors import DataError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import MOST_UNPACKED, open_regular_file
 
-MOST_HEADER = 1 << 20  # bytes of what stands before a member: its name, its attributes
+MOST_HEADER = 1 << 20  # so many bytes may stand before a member: its name, its attributes
 
 
 class _Allowance:
@@ -22,7 +22,7 @@ class _Allowance:
     """
 
     def __init__(self, stream: Any) -> None:
-        self.seek = stream.seek  # it reads what it skips, but keeps nothing of it
+        self.seek = stream.seek  # the stream reads what it skips, but keeps nothing
         self.tell = stream.tell
         self.close = stream.close
         self.left = MOST_HEADER

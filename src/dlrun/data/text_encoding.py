@@ -17,7 +17,7 @@ from scipy import sparse
 from dlrun.data.array_cache import Array
 
 PAD, START, UNKNOWN = 0, 1, 2
-FIRST_WORD = 4  # rank 1 + 3
+FIRST_WORD = 4  # the id of the most frequent word: its rank, 1, plus 3 special ids
 SPECIAL = ("<PAD>", "<START>", "<UNK>", "<UNUSED>")
 
 SPACES = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'  # these characters separate words, as " " does
@@ -85,8 +85,8 @@ class NumberedTexts:
 
     def __init__(self) -> None:
         self.words: defaultdict[str, int] = defaultdict(itertools.count().__next__)
-        self.words[SPECIAL[START]]  # gets the number 0
-        self._numbers = array("i")  # words of all texts, end to end
+        self.words[SPECIAL[START]]  # START gets the number 0
+        self._numbers = array("i")  # the words of all texts stand end to end
         self._lengths = array("q")
 
     def append(self, words: Sequence[str]) -> None:
@@ -126,7 +126,7 @@ def _rank_by_frequency(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
     """Rank the numbers of words, the most frequent first, without 0, which begins a text."""
     counts = np.bincount(numbers)
     counts[0] = 0
-    first = np.full(len(counts), len(numbers))  # where a number appears first
+    first = np.full(len(counts), len(numbers))  # the place where each number appears first
     np.minimum.at(first, numbers, np.arange(len(numbers)))
     order = np.lexsort((first, -counts))
     return order[: np.count_nonzero(counts)]

@@ -14,7 +14,7 @@ from dlrun.system.spelling import did_you_mean
 
 DELIMITERS = (",", ";", "\t")
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"
-MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
+MAX_CELL = 8 << 20  # characters: a quote that is not closed makes all the rest one cell
 _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 
 
@@ -33,7 +33,7 @@ class RowPlace(NamedTuple):
 
 
 NAME_COLUMNS = ("line", "path", "id")
-RowNames = dict[str, list[str]]  # by some of NAME_COLUMNS: `line` and perhaps `id`, or `path`
+RowNames = dict[str, list[str]]  # the columns are `line` and perhaps `id`, or `path`
 
 
 def names_of_places(places: Sequence[RowPlace | str], root: Path | None = None) -> RowNames:
@@ -55,7 +55,7 @@ class Record(NamedTuple):
     place: RowPlace | str
 
 
-CsvRow = tuple[dict[str, str], RowPlace]  # as a Record, always of a file
+CsvRow = tuple[dict[str, str], RowPlace]  # a Record whose place is in a file
 
 
 class DataWarnings:
@@ -131,7 +131,8 @@ def check_columns(path: Path, header: Sequence[str], columns: Mapping[str, str])
     collector = ErrorCollector()
     names = ", ".join(name[:40] for name in header[:20]) or "none"
     for setting, column in columns.items():
-        if (times := header.count(column)) != 1:
+        times = header.count(column)
+        if times != 1:
             problem = f"{times} columns are named {column!r}; give each another name"
             if not times:
                 problem = f"no column {column!r}{did_you_mean(column, header)}"
@@ -151,7 +152,7 @@ def _read_rows(
 ) -> Iterator[CsvRow]:
     """Yield the rows of a CSV file; raise DataError if one has too many or too few cells."""
     for cells, line in islice(_read_records(path, delimiter, warnings), 1, None):
-        if not cells:  # a blank line
+        if not cells:  # the line is blank
             continue
         if len(cells) != len(header):
             problem = f"{path}:{line}: {len(cells)} cells for {len(header)} columns"

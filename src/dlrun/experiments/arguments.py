@@ -42,5 +42,5 @@ def config_layer_of_arguments(experiment: AnyExperiment, words: Sequence[str]) -
         raise UsageError(f"unexpected argument {words[0]!r}", hint)
     if not argument.is_list and len(words) > 1:
         raise UsageError(f"one {argument.metavar} is enough, got {', '.join(words)}", hint)
-    value = [*words] if argument.is_list else words[0]
+    value = list(words) if argument.is_list else words[0]
     return config_layer_from_setting(argument.key, value, argument.metavar)

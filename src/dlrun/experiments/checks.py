@@ -151,7 +151,8 @@ def resumed_config(experiment: Experiment[C], run: Run, options: RunOptions) -> 
     now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in before | now if before.get(key) != now.get(key)}
     allowed = experiment.keys_to_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long
-    if refused := changed - allowed:
+    refused = changed - allowed
+    if refused:
         problem = f"{', '.join(sorted(refused))}: changed since the run began"
         if EPOCHS in refused and issubclass(experiment.config, LightningConfig):
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
@@ -169,8 +170,9 @@ def check_can_continue(experiment: Experiment[C], run: Run, config: C, options: 
     record = run.record
     again = f"`{run.repeat_command}` starts another run"
     finished = record.steps or 0
-    if not finished:  # killed, perhaps before its first step
-        with contextlib.suppress(DataError):  # a resume writes metrics.csv anew
+    if not finished:  # the run was killed, perhaps before its first step
+        # A damaged metrics.csv is no hindrance: a resume writes the file anew.
+        with contextlib.suppress(DataError):
             finished = len(run.rows)
     total = experiment.total_steps(config)
     if total is not None and total < finished:

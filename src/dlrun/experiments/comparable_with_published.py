@@ -17,7 +17,7 @@ from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.experiments.experiment import C, Experiment
 from dlrun.runs.results import ComparisonWithPublished, Results
 
-NOT_THE_BOOKS = "not the book's data"  # why nothing is compared, of whatever other data
+NOT_THE_BOOKS = "not the book's data"  # the reason why a run on any other data is not compared
 # Keys that change no number but by rounding: how a run is done, what it writes, where its data are.
 WITHOUT_EFFECT = RUNTIME_KEYS | DATA_PLACES
 WITHOUT_EFFECT |= {"threads", "trainer.deterministic", "predictions", "metrics"}

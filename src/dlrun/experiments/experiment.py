@@ -40,13 +40,14 @@ from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from dlrun.system.library_imports import import_matplotlib
 
-if TYPE_CHECKING:  # slow, and `dlrun config` does without them
+if TYPE_CHECKING:  # they are slow, and `dlrun config` does without them
     from torch import nn
 
     from dlrun.experiments.predictors import Predictor
     from dlrun.runs.predictions_csv import Predictions
 
-Network: TypeAlias = "nn.Module"  # on the CPU; the import of torch is slow
+# A network on the CPU. The type is a text, since the import of torch is slow.
+Network: TypeAlias = "nn.Module"
 C = TypeVar("C", bound=ExperimentConfig)
 
 

@@ -20,7 +20,7 @@ BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
     "5edea0f97ab6e2b5ab9267740ef708fdff6b1250cf5bf6179982f35f5c6674c9",
     "d889979a50bc6f7f7bca371ce292bc505153010e6c5584356bf76c72459ffe3a",
 }
-PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
+PHOTOGRAPHS = "book_images"  # the folder of the lab's photographs in the data folder
 
 
 class TransformConfig(Section):

@@ -16,7 +16,7 @@ from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.spelling import did_you_mean
 
-Input = str | Path | Mapping[str, object]  # of a prediction
+Input = str | Path | Mapping[str, object]  # what a user asks a prediction for
 
 
 @dataclass(frozen=True)

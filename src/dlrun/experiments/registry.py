@@ -43,8 +43,8 @@ DECLARATIONS = {
 
 
 class _Installed(NamedTuple):
-    shipped: dict[str, ShippedConfig]  # by name, sorted
-    locations: dict[str, str]  # `module:NAME` of each declaration
+    shipped: dict[str, ShippedConfig]  # the names are sorted
+    locations: dict[str, str]  # each name has the `module:NAME` of its declaration
     problems: list[str]  # why other experiments are left out
 
 
@@ -58,7 +58,7 @@ def _find_installed() -> _Installed:
             if point.name in shipped:
                 raise ValueError(f"{shipped[point.name].package} has one of that name")
             found = ShippedConfig.find(point.name, point.module.partition(".")[0])
-            _ = found.help  # can be read
+            _ = found.help  # an unreadable file raises an error here
         except Exception as error:  # files of other packages can be anything
             problems.append(
                 f"experiment {point.name!r} ({point.value}) is left out: {first_line(error)}; "
@@ -102,7 +102,7 @@ def shipped_config(name: str) -> ShippedConfig:
 @functools.cache
 def find_experiment(name: str) -> "AnyExperiment":
     """Import a declaration. Raises ConfigError if the name is unknown, DlrunError if broken."""
-    from dlrun.config.sections import ExperimentConfig  # slow: pydantic
+    from dlrun.config.sections import ExperimentConfig  # slow, as pydantic is
     from dlrun.experiments.experiment import Experiment, loading
 
     package = shipped_config(name).package

@@ -31,7 +31,7 @@ def resume_command(run: Run) -> str | None:
     """Write the command that continues a run, or None. A finished run continues in a new run."""
     try:
         experiment = experiment_of(run)
-    except DlrunError:  # not installed
+    except DlrunError:  # the experiment is not installed
         return None
     state = run.state
     if state == "waiting":
@@ -56,7 +56,7 @@ def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
     other keys. If the options name no data folder, the run's own is used.
     """
     folder = OutputFolder(find_run(run, resolve_runs_dir(options.runs_dir)))
-    is_final = Run.in_folder(folder.path).is_finished  # nothing is written to it
+    is_final = Run.in_folder(folder.path).is_finished  # then nothing is written into the folder
     with contextlib.nullcontext() if is_final else folder.locked():
         opened = Run.in_folder(folder.path)  # another process may have finished it
         options = _with_data_dir_of_run(opened, options)

@@ -6,7 +6,7 @@ from dlrun.runs.live_run import LiveRun
 from dlrun.runs.predictions_csv import DescribeRow, Predictions
 from dlrun.system.json_text import to_json
 
-MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
+MOST_ROWS = 100_000  # so many are written by default: 3 MB
 
 
 def save_test_predictions(

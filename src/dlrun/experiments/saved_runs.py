@@ -68,7 +68,7 @@ def predict(
     image or a row may be an error. text_column: the column that has the text of a row. Raises
     DlrunError if the predictor does not read this kind of input.
     """
-    from dlrun.experiments.predictors import read_input  # slow: Pillow
+    from dlrun.experiments.predictors import read_input  # slow, as Pillow is
 
     if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
         frame: Any = inputs

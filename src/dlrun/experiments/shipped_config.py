@@ -58,7 +58,8 @@ class ShippedConfig:
     @property
     def has_published_numbers(self) -> bool:
         """Look for the section `reference`, which the YAML files of the book's experiments have."""
-        return bool(re.search("^reference:", self.text, re.MULTILINE))  # faster than parsing
+        # This is faster than parsing.
+        return bool(re.search("^reference:", self.text, re.MULTILINE))
 
     @cached_property
     def layer(self) -> ConfigLayer:
@@ -78,7 +79,7 @@ class ShippedConfig:
         """Read the place in ISLP (`reference.place`). An experiment without a place is last."""
         try:
             numbers = self.values.get("reference.place")
-        except DlrunError:  # invalid YAML, as everything says that uses the experiment
+        except DlrunError:  # everything that uses the experiment says that its YAML is invalid
             return [math.inf]
         is_valid = isinstance(numbers, list) and all(isinstance(number, int) for number in numbers)
         return numbers if is_valid and numbers else [math.inf]
@@ -94,7 +95,7 @@ class ShippedConfig:
         A missing key has the shipped value. Published numbers (`reference`) are left out.
         """
         sections = self.layer.values
-        differing = {  # most sections are equal, and need not be flattened
+        differing = {  # most sections are equal, and are not flattened
             key: value
             for key, value in values.items()
             if key != "reference" and not (key in sections and value == sections[key])
@@ -102,4 +103,4 @@ class ShippedConfig:
         new = flatten_keys(differing)
         shipped = self.values
         changed = [key for key in new if key not in shipped or new[key] != shipped[key]]
-        return {key: new[key] for key in shipped | new if key in changed}  # shipped order
+        return {key: new[key] for key in shipped | new if key in changed}  # in the shipped order

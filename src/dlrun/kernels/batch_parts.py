@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-FEWEST = 16  # rows of a part: with fewer, the overhead of each operation counts
-RANDOM_PER_INTEGER = 4  # random 16-bit integers in one of 64 bits
-STEPS = 2**16  # of a random 16-bit integer
+FEWEST = 16  # a part with fewer rows pays more for the overhead of each operation
+RANDOM_PER_INTEGER = 4  # a random integer of 64 bits is four of 16 bits
+STEPS = 2**16  # a random 16-bit integer has so many values
 T = TypeVar("T")
-Context: TypeAlias = Any  # torch's, of an autograd function: what backward needs of forward
+Context: TypeAlias = Any  # torch's object that keeps for backward what forward knows
 
 
 def compute_in_parts(layers: nn.Module, rows: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def _map_with_one_thread_each(work: Callable[[Any], T], items: Sequence[object])
     results: dict[int, T] = {}
 
     def compute(index: int) -> None:
-        torch.set_num_threads(1)  # only of the thread that calls this
+        torch.set_num_threads(1)  # this counts for the thread that calls it alone
         # Casts would be kept for all threads, and none is used again.
         with (
             torch.inference_mode(infers),
@@ -121,7 +121,7 @@ class FastDropout(nn.Dropout):
             return super().forward(inputs)
         size = inputs.numel()
         integers = torch.empty(-(-size // RANDOM_PER_INTEGER), dtype=torch.int64)
-        numbers = integers.random_(-(2**63), None).view(torch.int16)  # from -STEPS / 2
+        numbers = integers.random_(-(2**63), None).view(torch.int16)  # the smallest is -STEPS / 2
         dropped = min(round(self.p * STEPS), STEPS - 1)
         kept = numbers[:size].view(inputs.shape) >= dropped - STEPS // 2
         return inputs * kept.to(inputs.dtype).mul_(1 / (1 - self.p))

@@ -27,12 +27,12 @@ from torch.nn import functional as F
 
 from dlrun.kernels.batch_parts import Context, apply_autograd_function, call_in_threads
 
-WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
-FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded
-CHUNKS = 16  # of the reviews, and parts of the vocabulary: work for at most so many threads
+WIDEST = 256  # with more states the matrix products of nn.LSTM win
+FEW = 16  # nn.LSTM finishes so few reviews before numba is loaded
+CHUNKS = 16  # chunks of reviews and parts of the vocabulary: at most so many threads have work
 ONLY_REVIEW = np.zeros(1, np.int64)  # the index of the review that is all padding, in its batch
 
-Memory = dict[str, NDArray[np.float32]]  # a batch's arrays by name
+Memory = dict[str, NDArray[np.float32]]  # the arrays of a batch, by name
 
 
 class LSTMLastState:
@@ -43,7 +43,9 @@ class LSTMLastState:
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
-        self._memories: list[Memory] = []  # not in use now; new ones take a tenth of a pass
+        self._memories: list[
+            Memory
+        ] = []  # they are free now; new ones would take a tenth of a pass
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Compute the LSTM's states (batch, hidden) after the last of the ids (batch, time)."""

@@ -40,8 +40,8 @@ from dlrun.kernels.numba_simd import (
     vstore,
 )
 
-L = LANES  # in every index
-TILE = 32  # time steps whose dg (16 kB for 32 units) is used again while it is in the L1 cache
+L = LANES  # short, since every index has it
+TILE = 32  # the dg of so many time steps (16 kB for 32 units) is used again in the L1 cache
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
@@ -56,7 +56,7 @@ class LSTMBatch(NamedTuple):
     ids: Integers  # (reviews, time), padded in front with 0
     starts: Indices  # (reviews,): time of the first word, so the number of pads before it
     first_rows: Indices  # (reviews,): row in LSTMStates of the state in which a review begins
-    keep_all_steps: bool  # for backward; else a review's states use two rows by turns
+    keep_all_steps: bool  # backward needs them; without it a review's states use two rows by turns
 
 
 class LSTMStates(NamedTuple):
@@ -104,7 +104,7 @@ def sigmoid(x: Vector) -> Vector:
 @jit_inner
 def tanh(x: Vector) -> Vector:
     """Compute the hyperbolic tangent of a vector, within 3e-7 (Eigen's ratio of polynomials)."""
-    x = vclip(x, f32(7.90531110763549805))  # where the ratio reaches 1
+    x = vclip(x, f32(7.90531110763549805))  # there the ratio reaches 1
     y = x * x
     p = fma(broadcast(f32(-2.76076847742355e-16)), y, broadcast(f32(2.00018790482477e-13)))
     p = fma(p, y, broadcast(f32(-8.60467152213735e-11)))
@@ -156,7 +156,7 @@ def multiply_gate_gradients(dg: Floats, row_in: int, W_T: Floats, y: Floats, row
     """
     inputs, outputs = W_T.shape
     hidden = inputs // 4
-    per_gate = hidden * outputs  # weights of a gate
+    per_gate = hidden * outputs  # so many weights has a gate
     zero = broadcast(f32(0))
     for u in range(0, outputs, L):
         s0 = s1 = s2 = s3 = zero

@@ -220,7 +220,7 @@ def power_of_two_of_shifted(_: Numba, vector: Numba) -> Numba:
     return VECTOR(VECTOR), _numba_form(write)
 
 
-ROWS_PER_BLOCK = 16  # on every machine, for the order of additions depends on it
+ROWS_PER_BLOCK = 16  # the same on every machine, since the order of additions depends on it
 
 
 def _load_bits(builder: Builder, masks: Value, block: Value) -> Value:

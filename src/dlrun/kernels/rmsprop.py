@@ -15,7 +15,7 @@ from torch import Tensor
 from dlrun.kernels import llvm_loops
 from dlrun.kernels.llvm_loops import Builder, LlvmArray, Value, count_constant, write_loop
 
-LANES = 16  # floats in the widest register
+LANES = 16  # so many floats has the widest register
 
 
 def can_use_one_pass_rmsprop(parameter: object) -> bool:

@@ -71,8 +71,9 @@ def logistic_loss_and_derivatives(logits: Vector, y: Vector) -> tuple[float, Vec
     """Compute the loss, and each row's gradient p - y and curvature p (1 - p), (n_rows,) each."""
     exp_minus_abs = np.exp(-np.abs(logits))
     loss = float(np.sum(np.log1p(exp_minus_abs) + np.maximum(logits, 0.0) - y * logits))
-    residual = np.where(y > 0, -1.0, 1.0) / (1.0 + exp_minus_abs)  # p - y, without cancellation
-    residual *= np.where((logits > 0) == (y > 0), exp_minus_abs, 1.0)  # of rows classified rightly
+    # The residual p - y without cancellation: another formula for rows that are classified rightly.
+    residual = np.where(y > 0, -1.0, 1.0) / (1.0 + exp_minus_abs)
+    residual *= np.where((logits > 0) == (y > 0), exp_minus_abs, 1.0)
     return loss, residual, exp_minus_abs / (1.0 + exp_minus_abs) ** 2
 
 

@@ -45,7 +45,7 @@ from dlrun.lasso.logistic_lasso import (
     logistic_loss_and_derivatives,
 )
 
-SWEEPS = 9  # sweeps over the columns per Newton step: two cycles of HISTORY, and one to re-sparsify
+SWEEPS = 9  # a Newton step has so many: two cycles of HISTORY, and one that makes zeros again
 HISTORY = 4  # sweeps between extrapolations; each adds one direction but the first
 MAX_STEPS = 200  # Newton steps per penalty; 2 are usual at the default tolerance
 NEAR = 0.95  # a zero coefficient joins the working set if its |gradient| > NEAR * penalty
@@ -58,7 +58,8 @@ Indices = NDArray[np.int64]
 Float: TypeAlias = np.floating[Any]  # a number in single or double precision
 Precision: TypeAlias = type[Float]
 RowValues = NDArray[Float]  # (n_rows,)
-Rows = NDArray[np.uint16] | NDArray[np.uint32]  # unsigned: no index is tested for being negative
+# They are unsigned, so that no index is tested for being negative.
+Rows = NDArray[np.uint16] | NDArray[np.uint32]
 
 
 class BinaryColumns(NamedTuple):
@@ -136,7 +137,8 @@ def _solve(
         new = _minimise_model(
             columns, chosen, curvature, beta, residual.astype(dtype), weight, penalty
         )
-        change = compute_logits(columns, new) - logits  # afresh: rounding cannot build up
+        # Computed afresh, so that rounding cannot build up.
+        change = compute_logits(columns, new) - logits
         slope = float(np.sum(residual * change)) + penalty * (l1_norm(new) - norm)
         step = 1.0
         # Halve the step until the objective falls enough: nearly always at once. If it never falls,
@@ -183,7 +185,7 @@ def _minimise_model(
     """Find the beta that nearly minimises the model; `residual` becomes the model's, in place."""
     total = float(weight.sum())
     new = beta.copy()
-    row_weights = weight.astype(residual.dtype, copy=False)  # in the precision of the residuals
+    row_weights = weight.astype(residual.dtype, copy=False)  # they have the residuals' precision
     history: list[tuple[Vector, Vector]] = []
     for number in range(SWEEPS):
         excess = total * new[-1] - float(residual.sum(dtype=np.float64))
@@ -352,7 +354,7 @@ def coordinate_descent_sweep(
         old = beta[j]
         if only_nonzero and old == 0.0:
             continue
-        new = 0.0  # right for an empty column
+        new = 0.0  # this is right for an empty column
         if curvature[q] > 0.0:
             slope = _column_sum(columns, residual, j)
             new = _soft_threshold(curvature[q] * old - slope, penalty) / curvature[q]

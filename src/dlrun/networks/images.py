@@ -34,7 +34,7 @@ from dlrun.system.console import Screen
 from dlrun.training.array_batches import BagBatches, BatchDataset, TensorBatches
 
 C = TypeVar("C", bound=ConvolutionalConfig | DigitsConfig)
-SCALE = 255  # divides the bytes of an image
+SCALE = 255  # the bytes of an image are divided by it
 
 
 class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generic[C]):
@@ -149,8 +149,8 @@ class DigitsImplementation(ImageNetworkImplementation[DigitsConfig]):
 
     side = DIGIT_SIDE
     to_input = staticmethod(to_digit)
-    group_size = 38  # five calls by Lightning in an epoch
-    eval_batch_size = 2000  # six to validate
+    group_size = 38  # Lightning makes five calls in an epoch
+    eval_batch_size = 2000  # Lightning makes six calls to validate
 
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: RowIndices
@@ -164,6 +164,6 @@ class DigitsImplementation(ImageNetworkImplementation[DigitsConfig]):
     def build(self, config: DigitsConfig, assets: NetworkAssets) -> DenseNetwork:
         model = config.model
         network = DenseNetwork(DIGIT_SIDE**2, model.hidden, model.dropouts, len(assets.labels))
-        if model.hidden:  # last: the order of random numbers decides the weights
+        if model.hidden:  # it comes last, since the order of random numbers decides the weights
             network.layers[0] = BagLinear(DIGIT_SIDE**2, model.hidden[0])
         return network

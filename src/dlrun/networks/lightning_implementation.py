@@ -73,7 +73,7 @@ class LightningImplementation(Implementation[L], Generic[L]):
             trained, report = training.run_on_accelerator()
         run.keep(WEIGHTS, serialize_tensors(trained.module.state_dict()))
         rows = trained.predictions
-        labels = [*self.labels]
+        labels = list(self.labels)
         if rows is not None and len(rows) == 3 and not labels:
             labels = [str(number) for number in range(int(rows[:2].max()) + 1)]
         predictions = predictions_from_rows(rows, labels, {})
@@ -81,7 +81,9 @@ class LightningImplementation(Implementation[L], Generic[L]):
         check_metrics_finite(tested, "test")
         save_test_predictions(run, config.predictions, predictions, None)
         return Results(
-            metrics=trained.metrics | tested | trained.metrics,  # its order; the module's win
+            metrics=trained.metrics
+            | tested
+            | trained.metrics,  # the module's values win, in the module's order
             accelerator=report,
             origin=self.origin(config),
             extra={"parameters": summary.total_parameters, "epochs": config.trainer.max_epochs},

@@ -52,8 +52,8 @@ class LoadedData(Generic[A]):
     assets: A
     describe: DescribeRow | None = None  # what a reader sees of a row of the test set
     baselines: dict[str, float] = field(default_factory=dict)  # metrics without a network
-    digest: str = ""  # fingerprint of a table, which has the same one in models without a network
-    row_names: RowNames = field(default_factory=dict)  # of the test rows, see Predictions
+    digest: str = ""  # a table's fingerprint, which models without a network have too
+    row_names: RowNames = field(default_factory=dict)  # they name the test rows, see Predictions
     split: Split | None = None  # None: made from the arrays, see `find_split`
 
     def find_split(self, config: ExperimentConfig) -> Split:
@@ -145,7 +145,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
 
     def run(self, config: N, run: LiveRun) -> Results:
         """Train and test the network, and write the files of the run."""
-        from dlrun.training.fit import Training  # slow: Lightning
+        from dlrun.training.fit import Training  # slow, as Lightning is
 
         with run.phase("data"):
             loaded = self.load(config, run.data_dir, run.screen).with_limits(config)
@@ -203,7 +203,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
 
     def test(self, run: Run, config: N, data_dir: Path, screen: Screen) -> Predictions:
         """Test the run's network again on the CPU, in the run's precision."""
-        from dlrun.training.fit import predict_test_set  # slow: Lightning
+        from dlrun.training.fit import predict_test_set  # slow, as Lightning is
 
         assets = self.assets(run)
         config = config.model_copy(update={"threads": (run.record.threads or 1)})
@@ -220,7 +220,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
 
     def draw(self, run: Run, config: N) -> DrawnFigures:
         """Draw the learning curves of a run."""
-        from dlrun.plots import draw_learning_curves  # slow: matplotlib
+        from dlrun.plots import draw_learning_curves  # slow, as matplotlib is
 
         figure = draw_learning_curves(
             run.table,

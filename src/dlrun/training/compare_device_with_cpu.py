@@ -39,12 +39,13 @@ from dlrun.system.accelerator import DeviceComparison
 from dlrun.training.lightning_network import LightningNetwork
 
 Measurements = dict[str, Tensor]  # the loss and the gradients, by the names that a message shows
-MeasureBatch = Callable[[str, "GradientProbe"], Measurements]  # on the named device
+MeasureBatch = Callable[[str, "GradientProbe"], Measurements]  # it measures on the named device
 # By the number format that a device computes with: the distance from 1 to the next larger number.
 EPSILONS = {"64": 2**-52, "32": 2**-23, "tf32": 2**-10, "16": 2**-10, "bf16": 2**-7}
-BOUND_FACTOR = 4.0  # the 4 of the bound
-DRAWS = 5  # of the initial weights, at most
-SCALES = (2.0**15, 2.0**10, 2.0**5, 1.0)  # of a loss in 16 bits, whose small gradients become 0
+BOUND_FACTOR = 4.0  # the 4 in the bound
+DRAWS = 5  # at most so many initial weights are drawn
+# Of a loss in 16 bits: without a scale its small gradients become 0.
+SCALES = (2.0**15, 2.0**10, 2.0**5, 1.0)
 
 
 class StopAfterFirstGradients(Exception):  # noqa: N818 (no error)
@@ -55,8 +56,9 @@ class StopAfterFirstGradients(Exception):  # noqa: N818 (no error)
 class GradientProbe(pl.Callback):
     """Measures the gradients of the first batch of a fit, without dropout, and ends the fit."""
 
-    draw: int  # number of the draw of the initial weights
-    rounding: float = 0  # relative change of the weights; with it, other random numbers are drawn
+    draw: int  # which draw of the initial weights it measures, from 0
+    # The relative change of the weights. If not 0, other random numbers are drawn.
+    rounding: float = 0
     measured: Measurements = field(default_factory=dict)
 
     def on_train_batch_start(
@@ -169,5 +171,5 @@ def _largest_error(
         # |G| is for the loss too: weights that change by epsilon can change it by epsilon |G|.
         denominator = norms[name] + math.sqrt(epsilon) / BOUND_FACTOR * norm_of_all
         error = float((measured[name] - cpu_value).norm()) / max(denominator, 1e-300)
-        errors.append((error if error < math.inf else math.inf, name))  # no NaN
+        errors.append((error if error < math.inf else math.inf, name))  # NaN becomes infinity
     return max(errors)

@@ -35,8 +35,9 @@ class EpochRecorder(pl.Callback):
     An epoch is recorded when the next one starts, or after the last: only then have all callbacks
     seen its end. A signal stops the training after a batch.
 
-    columns: of metrics.csv, if they are known before an epoch. is_stopped: whether early stopping
-    or a callback has ended the training. best_weights: of the best epoch, if that one is kept.
+    columns: the columns of metrics.csv, if they are known before an epoch.
+    is_stopped: whether early stopping or a callback has ended the training.
+    best_weights: the weights of the best epoch, if that epoch is kept.
     """
 
     live_run: LiveRun
@@ -48,10 +49,12 @@ class EpochRecorder(pl.Callback):
     best_weights: Mapping[str, Tensor] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._logged_before: dict[str, Tensor] = {}  # in the epochs that are recorded
+        self._logged_before: dict[
+            str, Tensor
+        ] = {}  # the values at the end of the last recorded epoch
         self._epoch_began = 0.0
-        self._seconds: float | None = None  # duration of an epoch that is not recorded yet
-        self._predicted: list[Tensor | None] = []  # of each batch of the test
+        self._seconds: float | None = None  # the duration of an epoch that is not recorded yet
+        self._predicted: list[Tensor | None] = []  # each batch of the test adds its predictions
 
     def state_dict(self) -> dict[str, Any]:
         """Hand Lightning what a resumed run needs besides the state that Lightning saves."""
@@ -138,7 +141,8 @@ class EpochRecorder(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the time of the epoch with its validation; stop if it no longer improves."""
         self._seconds = time.perf_counter() - self._epoch_began
-        if (stopping := self.config.early_stopping).monitor:
+        stopping = self.config.early_stopping
+        if stopping.monitor:
             metric = describe_metric(stopping.monitor, self.config.metrics)
             rows = [*self.steps.rows, self._epoch_metrics(trainer)]
             if is_stopped_early(rows, metric, stopping.patience, stopping.min_delta):
@@ -165,7 +169,7 @@ class EpochRecorder(pl.Callback):
         self._logged_before = dict(trainer.callback_metrics)
         self.is_stopped = trainer.should_stop
         trainer.save_checkpoint(self.checkpoint.path)
-        shown = {name: values[name] for name in values if name in metrics.keys() - {*NO_METRICS}}
+        shown = {name: values[name] for name in values if name in metrics.keys() - set(NO_METRICS)}
         position = format_position(number, self.config.trainer.max_epochs)
         line = f"epoch {position}  {format_metrics_line(shown)}"
         self.steps.finish(row, line, self.checkpoint.content)
@@ -180,7 +184,7 @@ class EpochRecorder(pl.Callback):
         metrics = values_by_column(
             {name: new for name, new in logged if new is not before.get(name)}
         )
-        # Of several processes the first one decides: all have to keep and stop the same.
+        # If several processes train, the first one decides: all have to keep and stop the same.
         return trainer.strategy.broadcast(metrics)
 
     def _metric_columns(self, metrics: Collection[str]) -> list[str]:

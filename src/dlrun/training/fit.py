@@ -45,7 +45,7 @@ from dlrun.training.trainer import make_trainer
 from dlrun.training.user_module_outputs import logged_names_by_column
 
 M = TypeVar("M", bound=pl.LightningModule)
-GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
+GROWN = 10.0  # so many times the first epoch's loss is more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 USER_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
 NO_PREDICTIONS = (
@@ -58,11 +58,12 @@ NO_PREDICTIONS = (
 class TrainingResult(Generic[M]):
     """Holds what a training returns: metrics of the kept epoch and the test, and predictions."""
 
-    module: M  # with the weights of the kept epoch, on the CPU
+    module: M  # it has the weights of the kept epoch, on the CPU
     metrics: dict[str, float]
-    predictions: NDArray[np.float64] | None  # of the test, see `join_predictions`
+    predictions: NDArray[np.float64] | None  # they are of the test, see `join_predictions`
     weights_epoch: int  # the epoch that was kept
-    stopped_epoch: int | None  # epoch after which early stopping or a callback ended the training
+    # The epoch after which early stopping or a callback ended the training.
+    stopped_epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,11 @@ class Training(Generic[M]):
     """Trains and tests a module of Lightning; seeds the process and changes torch's settings.
 
     make_module, make_data, make_callbacks: make the untrained module, its data module and the
-    callbacks, anew for every attempt. trainer_arguments: those of Lightning's Trainer that follow
-    from the config. columns: of metrics.csv, if they are known before an epoch. data_digest: hash
-    of the data. not_compared: why a device is not compared with the CPU.
+    callbacks, anew for every attempt.
+    trainer_arguments: the arguments of Lightning's Trainer that follow from the config.
+    columns: the columns of metrics.csv, if they are known before an epoch.
+    data_digest: the hash of the data.
+    not_compared: why a device is not compared with the CPU.
     """
 
     config: LightningConfig
@@ -144,7 +147,7 @@ class Training(Generic[M]):
             trainer_arguments=section.model_dump(exclude=by_make_trainer)
             | {
                 "logger": DummyLogger(),  # a module may use it
-                "limit_predict_batches": section.limit_test_batches,  # predicted is the test
+                "limit_predict_batches": section.limit_test_batches,  # the test is predicted
             },
             not_compared=USER_MODULE,
         )
@@ -183,7 +186,8 @@ class Training(Generic[M]):
             with live_run.phase("test"):
                 test_metrics = self._test_and_predict(trainer, module, data, recorder)
         check_metrics_finite(test_metrics, "test")
-        if problem := divergence_warning(live_run.rows):
+        problem = divergence_warning(live_run.rows)
+        if problem is not None:
             live_run.screen.warn(problem)
         stopped_epoch = self._note_early_stop()
         best_by = self.config.best_epoch_metric
@@ -228,13 +232,15 @@ class Training(Generic[M]):
         if metric not in known:
             hint = f"there are {', '.join(known)}" if known else "the module logs none"
             raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
-        if why := describe_metric(metric, config.metrics).not_ranked:
+        why = describe_metric(metric, config.metrics).not_ranked
+        if why:
             raise ConfigError(f"{key}: {why}")
 
     def _build_seeded(self, draw: int = 0) -> tuple[M, pl.LightningDataModule]:
         """Build the module and its data. What `setup` draws does not depend on the module."""
         self._seed(draw)
-        module, data = self.make_module(), self.make_data()
+        module = self.make_module()
+        data = self.make_data()
         self._seed(draw)
         return module, data
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from dlrun.config.yaml_loader import Values
 from dlrun.errors import DlrunError, first_line
 from dlrun.training.weights_files import read_tensors, serialize_tensors
 
@@ -29,7 +28,7 @@ class LightningCheckpoint(TorchCheckpointIO):
         self._is_checked = False
 
     def save_checkpoint(
-        self, checkpoint: Values, path: str | Path, storage_options: Any = None
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Keep the checkpoint of the run, which must be readable; write any other to its file."""
         if Path(path) != self.path:

@@ -43,13 +43,13 @@ class LightningNetwork(pl.LightningModule):
         self.objective = objective
         self.schedule: LearningRateSchedule | None = None
         self.automatic_optimization = False
-        self._summed_gradients = 0  # of batches that have not made an update yet
+        self._summed_gradients = 0  # so many batches have not made an update yet
         if config.trainer.precision == "64-true":  # a checkpoint is loaded before Lightning does so
             self.double()
         self.train_stage = StageMetrics("train", objective, training_loss)
         self.valid_stage = StageMetrics("valid", objective, objective.loss)
         self.test_stage = StageMetrics("test", objective, objective.loss)
-        self._valid_loss: float | None = None  # of the epoch, if it was validated
+        self._valid_loss: float | None = None  # the epoch's, if it was validated
 
     def training_step(self, batches: list[Batch], index: int) -> None:
         """Update the weights once for each batch in a list, or for each few batches of an epoch.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
-from dlrun.config.yaml_loader import Values
 from dlrun.data.scaling import is_constant
 from dlrun.errors import ConfigError
 from dlrun.kernels.rmsprop import OnePassRMSprop, can_use_one_pass_rmsprop
@@ -23,7 +22,7 @@ Measure = Callable[[Tensor, Tensor], Tensor]  # predictions, targets of all rows
 
 
 def make_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[Values]
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
 ) -> torch.optim.Optimizer:
     """Return the optimizer that a config names, for parameters or groups of parameters.
 
@@ -119,7 +118,8 @@ def r2(predicted: Tensor, targets: Tensor) -> Tensor:
     R² is computed in float64, on the CPU, since sums in float32 cancel if the mean is large.
     r2_score of torchmetrics treats targets with a tiny variance as equal.
     """
-    predicted, targets = predicted.cpu().double(), targets.cpu().double()
+    predicted = predicted.cpu().double()
+    targets = targets.cpu().double()
     if is_constant(targets.flatten().numpy()):
         return targets.new_tensor(torch.nan)
     residual = (targets - predicted).square().sum()

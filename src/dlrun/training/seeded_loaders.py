@@ -84,7 +84,7 @@ class EpochOrder:
     trainer: pl.Trainer
     place: int
     _epoch: int = -1
-    _pass: int = 0  # number of the pass within an epoch, of a loader shorter than another
+    _pass: int = 0  # a loader shorter than another has several passes in an epoch
 
     def iterate(
         self, make_iterator: Callable[[], Iterator[object]], generator: torch.Generator | None

@@ -10,7 +10,8 @@ from torch import Tensor
 from dlrun.runs.metrics_csv import LR, SECONDS, STEP
 from dlrun.training.objective import Loss, TrainingObjective
 
-PREDICTED_ROWS = "dlrun_predicted_rows"  # by which a test_step of dlrun returns its `predict_rows`
+# The key under which a test_step of dlrun returns what `predict_rows` gives.
+PREDICTED_ROWS = "dlrun_predicted_rows"
 
 
 class StageMetrics:

@@ -50,7 +50,7 @@ def make_trainer(
             precision=precision or section.precision,
             deterministic=section.deterministic,
             max_epochs=1 if one_batch else section.max_epochs,
-            callbacks=[*callbacks],
+            callbacks=list(callbacks),
             logger=logger or False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=False,

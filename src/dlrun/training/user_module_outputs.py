@@ -30,7 +30,8 @@ def logged_names_by_column(logged: Collection[str]) -> dict[str, str]:
             continue
         stage = LOGGED_STAGE.fullmatch(name)
         column = f"{stage[1].replace('val', 'valid')}_{stage[2]}" if stage else name
-        if (other := names.setdefault(column, name)) != name:
+        other = names.setdefault(column, name)
+        if other != name:
             problem = f"the module logs {other} and {name}, which are both the column {column}"
             raise DlrunError(problem, "give one of them another name")
     return names
