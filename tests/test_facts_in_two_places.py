@@ -48,7 +48,7 @@ from dlrun.runs.published import EDITIONS
 from dlrun.runs.record import Status
 from dlrun.runs.run import OTHER_VERSION
 from dlrun.runs.tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
-from dlrun.sweeps.results import RESULT_COLUMNS
+from dlrun.sweeps.results_output import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
 from dlrun.training.objective import classification, make_optimizer, regression
 from tests.cli.run_folders import a_whole_run

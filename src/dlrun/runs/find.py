@@ -5,6 +5,7 @@ import os
 import shlex
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from dlrun.errors import ConfigError
 from dlrun.runs.folder import (
@@ -69,6 +70,28 @@ def runs_below(folder: Path) -> list[Path]:
     return sorted(runs)
 
 
+class RunReference(NamedTuple):
+    """Holds what a user wrote to name a run otherwise than by its folder, and its parts.
+
+    `text` is NAME or EXPERIMENT/NAME, where NAME is a run's name, its suffix or `latest`. Without
+    EXPERIMENT the experiment is None.
+    """
+
+    text: str
+    experiment: str | None
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "RunReference":
+        experiment, slash, name = text.rpartition("/")
+        return cls(text, experiment if slash else None, name)
+
+    @property
+    def is_newest(self) -> bool:
+        # `/latest` is what a shell makes of $EXPERIMENT/latest without a value: it means no run.
+        return self.name == LATEST and self.experiment != ""
+
+
 def find_run(run: str, runs_dir: Path) -> Path:
     """The user names a run; its folder is found. Raises ConfigError if no such run exists.
 
@@ -82,14 +105,13 @@ def find_run(run: str, runs_dir: Path) -> Path:
         exists = bool(run) and folder.exists()
     except (OSError, RuntimeError, ValueError) as error:  # no permission, or no valid path
         raise ConfigError(f"{run!r}: no such run: {error}") from None
-    before, slash, name = run.rpartition("/")
-    experiment = before if slash else None
-    if name == LATEST and experiment != "":  # `/latest` is of a shell's variable without a value
-        return _find_newest_run(runs_dir, experiment)
+    reference = RunReference.parse(run)
+    if reference.is_newest:
+        return _find_newest_run(runs_dir, reference.experiment)
     if exists:
         raise_if_sweep(run, runs_dir)
         raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
-    return _find_run_by_name(run, experiment, name, runs_dir)
+    return _find_run_by_name(reference, runs_dir)
 
 
 def _find_newest_run(runs_dir: Path, experiment: str | None) -> Path:
@@ -101,13 +123,13 @@ def _find_newest_run(runs_dir: Path, experiment: str | None) -> Path:
     raise ConfigError(problem, "name a run's folder, or --runs-dir")
 
 
-def _find_run_by_name(run: str, experiment: str | None, name: str, runs_dir: Path) -> Path:
-    """Return the only run with a name or suffix, of one or all experiments; `run`: both, given."""
+def _find_run_by_name(reference: RunReference, runs_dir: Path) -> Path:
+    run = reference.text
     runs = runs_newest_first(runs_dir)
-    candidates = [path for path in runs if experiment in (None, path.parent.name)]
-    by_name = [path for path in candidates if path.name == name]
-    by_suffix = [path for path in candidates if name and name == run_name_without_time(path)]
-    matches = by_name or by_suffix
+    candidates = [path for path in runs if reference.experiment in (None, path.parent.name)]
+    by_name = [path for path in candidates if path.name == reference.name]
+    by_suffix = [path for path in candidates if run_name_without_time(path) == reference.name]
+    matches = by_name or (by_suffix if reference.name else [])
     if len(matches) == 1:
         return matches[0].resolve()
     if matches:

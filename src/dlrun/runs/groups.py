@@ -82,8 +82,16 @@ class Spread:
         return low, high
 
 
+def finite_metric(run: Run, metric: str) -> float | None:
+    """A metric that the run lacks, or that is NaN, infinite or too large to draw, is None."""
+    value = run.record.metrics.get(metric)
+    return value if value is not None and is_plottable(value) else None
+
+
 def mean_of_runs(runs: Iterable[Run], metric: str) -> float:
-    return statistics.fmean(float(run.record.metrics[metric] or 0) for run in runs)
+    """All runs must have the metric: `Group.values` and `Group.spreads` have no others."""
+    values = [finite_metric(run, metric) for run in runs]
+    return statistics.fmean(value for value in values if value is not None)
 
 
 @dataclass(frozen=True)
@@ -117,13 +125,9 @@ class Group:
 
     def mean_over(self, divisions: Iterable[Division | None], metric: str) -> float | None:
         chosen = set(divisions)
-        values = [
-            run.record.metrics.get(metric)
-            for run in self.counted.values()
-            if division_of(run) in chosen
-        ]
-        finite = [value for value in values if value is not None and is_plottable(value)]
-        return statistics.fmean(finite) if finite else None
+        runs = [run for run in self.counted.values() if division_of(run) in chosen]
+        with_metric = [run for run in runs if finite_metric(run, metric) is not None]
+        return mean_of_runs(with_metric, metric) if with_metric else None
 
     @property
     def fold_count(self) -> int:
@@ -170,10 +174,8 @@ class Group:
         The runs of one fold, with several seeds, count as one value, their mean. Runs that depend
         on no seed have one value.
         """
-        for run in self.counted.values():
-            value = run.record.metrics.get(metric)
-            if value is None or not is_plottable(value):
-                return {}
+        if any(finite_metric(run, metric) is None for run in self.counted.values()):
+            return {}
         return {key: mean_of_runs(runs, metric) for key, runs in self.runs_by_unit.items()}
 
     @cached_property
@@ -209,7 +211,7 @@ class Group:
         runs = list(self.counted.values())
         if self.main_spread is not None:
             main_metric = self.main_spread.metric.name
-            runs.sort(key=lambda run: run.record.metrics[main_metric] or 0)
+            runs.sort(key=lambda run: finite_metric(run, main_metric) or 0)
         return runs[(len(runs) - 1) // 2] if runs else None
 
 

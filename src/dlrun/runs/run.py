@@ -34,7 +34,12 @@ WRONG_DIGEST = f"damaged or edited: its SHA-256 is not the one in {RESULTS}"
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """Represents a saved run by its folder and its record (results.json)."""
+    """Represents a saved run by its folder and its record (results.json).
+
+    record: the fields of results.json that dlrun knows, each with its type; `record.metrics` are
+    the final values. results: all of results.json as it is, also the fields that the experiment has
+    added. metrics: metrics.csv, the values after each step.
+    """
 
     folder: Path
     record: RunRecord

@@ -1,34 +1,26 @@
-"""Write and show the results of a sweep: its configs, the best of them, and the second best."""
+"""Hold the results of a sweep: its configs, the best of them, and the second best."""
 
 import shlex
-import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from rich.text import Text
-
 from dlrun.config.yaml_loader import Values, format_settings_briefly
-from dlrun.errors import ConfigError, os_error_remedy
+from dlrun.errors import ConfigError
 from dlrun.metrics import shorten_metric
-from dlrun.reports.page import PageContent, write_report_page
+from dlrun.reports.page import PageContent
 from dlrun.reports.result_rows import ResultRow
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
-from dlrun.runs.folder import OutputFolder
 from dlrun.runs.run import Run
-from dlrun.runs.tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_csv, table_lines
+from dlrun.runs.tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_lines
 from dlrun.sweeps import selection
 from dlrun.sweeps.key_charts import chart_of_key
-from dlrun.sweeps.sweep_plan import read_sweep_plan
+from dlrun.sweeps.selection import ConfigOfSweep
+from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
-from dlrun.system.console import LABEL_WIDTH, Screen
-from dlrun.system.text import LINE_WIDTH, printable
-
-TABLE, PAGE = "table.csv", "report.html"
-# Columns of table.csv after those of the keys that vary.
-RESULT_COLUMNS = "metric count mean sd min max interval_of_mean range_of_runs book is_best".split()
+from dlrun.system.console import Screen
 
 
 def read_sweep_report_content(folder: Path) -> PageContent:
@@ -44,24 +36,44 @@ def read_sweep_report_content(folder: Path) -> PageContent:
     return SweepResults(sweep, SweepState(runs)).page_content()
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class SweepResults:
-    """Holds the configs of a sweep with their runs, the best config last; writes and shows them.
+    """Holds the results of a sweep: its configs with their runs, and the best of them.
 
     rows: a dict for each config and metric, as in table.csv. best: the best config, with `settings`
     and `runs`; None if none is chosen.
     """
 
-    def __init__(self, sweep: Sweep, state: SweepState) -> None:
-        self.sweep = sweep
-        self.plan = sweep.plan
-        self.state = state
-        self.groups = selection.group_runs_by_config(sweep.plan, state.runs)
-        self.best = selection.find_best_config(self.groups)
-        self.second = selection.find_second_best(self.groups)
-        self.warnings = [*sweep.describe_damaged(), *selection.warnings_of_selection(self.groups)]
-        if selection.NO_VALIDATION in self.warnings and len(self.groups) > 1:
-            self.warnings.append(f"`{self.compare_command}` compares them on the test rows")
-        self.rows = [
+    sweep: Sweep
+    state: SweepState
+
+    @property
+    def plan(self) -> SweepPlan:
+        return self.sweep.plan
+
+    @cached_property
+    def groups(self) -> list[ConfigOfSweep]:
+        """Each config is a group of runs; the best config is the last."""
+        return selection.group_runs_by_config(self.plan, self.state.runs)
+
+    @cached_property
+    def best(self) -> ConfigOfSweep | None:
+        return selection.find_best_config(self.groups)
+
+    @cached_property
+    def second(self) -> ConfigOfSweep | None:
+        return selection.find_second_best(self.groups)
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        warnings = [*self.sweep.describe_damaged(), *selection.warnings_of_selection(self.groups)]
+        if selection.NO_VALIDATION in warnings and len(self.groups) > 1:
+            warnings.append(f"`{self.compare_command}` compares them on the test rows")
+        return warnings
+
+    @cached_property
+    def rows(self) -> list[Values]:
+        return [
             {
                 **group.settings,
                 **ResultRow.of_group(group, spread).as_object(),
@@ -107,26 +119,6 @@ class SweepResults:
         points = self.plan.points
         return {points[number - 1].label: why for number, why in sorted(self.state.failed.items())}
 
-    def write_files(self, screen: Screen) -> dict[str, str]:
-        """Write the table and the report, and return the paths of those that were written.
-
-        An error is shown: the results, which need no disk, follow.
-        """
-        folder = OutputFolder(self.sweep.folder)
-        files: dict[str, str] = {}
-        try:
-            folder.write(TABLE, table_csv([*self.plan.keys, *RESULT_COLUMNS], self.rows))
-            files["table"] = str(folder.path / TABLE)
-            if not self.state.runs:
-                return files
-            _, problems = write_report_page(self.page_content(), folder.path / PAGE)
-            files["report"] = str(folder.path / PAGE)
-            for problem in problems:
-                screen.warn(problem)
-        except OSError as error:
-            screen.fail(f"{folder.path}: {error.strerror}", os_error_remedy(error))
-        return files
-
     def page_content(self) -> PageContent:
         plan = self.plan
         command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment.name
@@ -144,25 +136,6 @@ class SweepResults:
         keys = [] if selection.describe_different_rows(self.groups) else plan.keys
         drawn = [chart for key in keys if (chart := chart_of_key(self.groups, self.best, key))]
         return PageContent(self.runs, note, self.warnings, shown, drawn, f"Sweep {plan.name}")
-
-    def show(self, files: Mapping[str, str], screen: Screen) -> None:
-        """Print the configs, the failed runs, the paths of the files, the best config."""
-        screen.show("\n".join(self.table_lines(screen)))
-        failed = self.state.failed
-        for point, why in sorted(failed.items()):
-            label = self.plan.points[point - 1].label
-            screen.show(Text(f"failed point {point} ({label}): {printable(why)}"))
-        labelled = {"again": self.sweep.resume_command} if failed or "table" not in files else {}
-        labelled |= files
-        if self.best is not None:
-            label = "best" if self.best.settings else "mean"
-            labelled[label] = selection.describe_config_result(self.best)
-        screen.show_labelled(*((label, printable(text)) for label, text in labelled.items()))
-        if comparison := self.describe_comparison():
-            lines = textwrap.wrap(printable(comparison), LINE_WIDTH - LABEL_WIDTH)
-            screen.show_labelled(("second", f"\n{' ' * LABEL_WIDTH}".join(lines)))
-        for warning in self.warnings:
-            screen.warn(warning)
 
     def table_lines(self, screen: Screen) -> list[str]:
         """The table has the metrics that choose and judge the configs; the best config is last."""
@@ -184,39 +157,3 @@ class SweepResults:
         columns += [validated, replace(MEAN, title=titles["mean"]), SD, INTERVAL_OF_MEAN]
         columns.append(Column.number("book"))
         return table_lines(columns, rows, screen)
-
-    def print_json(self, status: str, files: Mapping[str, str], screen: Screen) -> None:
-        """Print the state and results of the sweep. Raises OSError if stdout was closed."""
-        plan = self.plan
-        points = []
-        for point in plan.points:
-            run = self.state.runs.get(point.number)
-            points.append(
-                {
-                    "point": point.number,
-                    "settings": point.settings,
-                    "state": run and run.state,
-                    "run": run and str(run.folder),
-                    "metrics": run.record.metrics if run else {},
-                    "error": self.state.failed.get(point.number),
-                }
-            )
-        best = self.best and {
-            "settings": self.best.settings,
-            "folds": self.best.fold_count or None,
-            "runs": [str(run.folder) for run in self.best.counted.values()],
-        }
-        screen.print_json(
-            {
-                "sweep": plan.name,
-                "status": status,
-                "folder": str(self.sweep.folder),
-                "points": points,
-                "rows": self.rows,
-                "best": best,
-                "second": self.second and self.second.settings,
-                "comparison": self.comparison and self.comparison.as_object(),
-                "warnings": self.warnings,
-                "files": files,
-            }
-        )

@@ -16,6 +16,7 @@ from dlrun.sweeps.place import Place, ThisMachine
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.results import SweepResults
+from dlrun.sweeps.results_output import print_results_as_json, show_results, write_results
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.slurm_jobs import SlurmJobs
 from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
@@ -116,10 +117,10 @@ def _finish(
 ) -> tuple[int, SweepResults]:
     """Write and show the results of a sweep; return them, and 1 if they are not complete."""
     results = SweepResults(sweep, state)
-    files = results.write_files(screen)
+    files = write_results(results, screen)
     is_whole = "table" in files and not state.failed
     if options.json:
-        results.print_json("finished" if is_whole else "failed", files, screen)
+        print_results_as_json(results, "finished" if is_whole else "failed", files, screen)
     else:
-        results.show(files, screen)
+        show_results(results, files, screen)
     return 0 if is_whole else 1, results

@@ -58,6 +58,10 @@ class ReproductionReport:
         return [compare_with_baseline(outcome, self.outcomes) for outcome in self.outcomes]
 
     @property
+    def has_runs(self) -> bool:
+        return any(outcome.runs for outcome in self.outcomes)
+
+    @property
     def has_failed(self) -> bool:
         return any(outcome.failed for outcome in self.outcomes)
 

@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,6 @@ from typing import NamedTuple
 from dlrun.errors import (
     DlrunError,
     ErrorCollector,
-    Stopped,
     as_known_error,
     name_and_first_line,
 )
@@ -182,13 +181,11 @@ def _run_sweeps(
             runs = pluralize(len(task.seeds), "run")
             screen.note(f"[{number}/{len(planned_sweeps)}] {task.title}: {runs}")
             sweep = TaskSweep.open(task, planned.plan, options, screen)
+            errors: Mapping[int, str] = {}
             try:
                 errors = sweep.execute(screen, jobs)
-            except (Stopped, DlrunError):
-                report = report.with_outcome(sweep.read_outcome())
-                if any(outcome.runs for outcome in report.outcomes):
+            finally:
+                report = report.with_outcome(sweep.read_outcome(errors))
+                if errors or report.has_runs:
                     report.write_page()
-                raise
-            report = report.with_outcome(sweep.read_outcome(errors))
-            report.write_page()
     return report

@@ -81,7 +81,7 @@ class TaskSweep:
             execute_sweep(sweep, state, Processes(sweep, screen, jobs), screen)
         return state.failed
 
-    def read_outcome(self, errors: Mapping[int, str] | None = None) -> Outcome:
+    def read_outcome(self, errors: Mapping[int, str]) -> Outcome:
         """The records of the task's runs say what came out.
 
         errors: of runs without a record of the error, such as those whose process was killed, by
@@ -95,7 +95,7 @@ class TaskSweep:
             run = runs_by_point.get(point.number)
             if run is not None and run.is_finished:
                 runs[seed] = run
-            elif errors and point.number in errors:
+            elif point.number in errors:
                 failed[seed] = errors[point.number]
             elif run is not None and run.record.status == "failed":
                 failed[seed] = run.record.error or ""
