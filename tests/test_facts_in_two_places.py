@@ -21,7 +21,7 @@ from dlrun.cli.command_list import COMMANDS, COMMANDS_BY_PANEL, GROUPS, ListedCo
 from dlrun.cli.experiment import make_experiment_command
 from dlrun.cli.reproduce import reproduce
 from dlrun.cli.resume import resume
-from dlrun.cli.runs_list import SHOWN, State
+from dlrun.cli.runs_list import SHOWN
 from dlrun.cli.runs_rm import ENDED, Removable
 from dlrun.cli.sweep import sweep
 from dlrun.cli.verify import KEYS_THAT_MAY_DIFFER
@@ -47,6 +47,7 @@ from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues
 from dlrun.runs.published import EDITIONS
 from dlrun.runs.record import Status
 from dlrun.runs.run import OTHER_VERSION
+from dlrun.runs.states import RunState
 from dlrun.runs.tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.sweeps.results_output import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
@@ -177,8 +178,8 @@ def test_the_keys_of_which_code_knows_something_are_keys_of_configs() -> None:
 
 def test_the_states_of_runs() -> None:
     recorded = {*get_args(Status)}
-    assert {*State} == recorded | {"killed", "damaged", OTHER_VERSION}
-    assert {*Removable} == {*State} - {"running", OTHER_VERSION}
+    assert {*RunState} == recorded | {"killed", "damaged", OTHER_VERSION}
+    assert {*Removable} == {*RunState} - {"running", OTHER_VERSION}
     assert {*Removable} - {"waiting", "damaged"} == ENDED
 
 

@@ -107,8 +107,8 @@ class Run(SavedRun):
 class SweepResults(ResultsOfSweep):
     """Holds the configs of a sweep with their runs, the best config last; writes and shows them.
 
-    rows: a dict for each config and metric, as in table.csv. best: the best config, with `settings`
-    and `runs`; None if none is chosen.
+    rows: a dict for each config and metric, as in table.csv. best: the best config, which has
+    `settings` and `runs`; None if no config is chosen.
     """
 
     @property
@@ -217,8 +217,9 @@ def sweep(
     Args:
         grid: the values of each key that varies, by dotted keys; all combinations are run.
         seeds: how many (5 means 0 to 4), which (`[0, 3, 7]`), or a text such as "0-4".
-        folds: of a cross-validation.
-        space: of which `trials` are drawn: `{"optimizer.lr": "log:1e-4..1e-2"}`.
+        folds: into how many parts a cross-validation divides the rows.
+        space: from which values are drawn: `{"optimizer.lr": "log:1e-4..1e-2"}`.
+        trials: how often values are drawn.
         sampler: "random" or "tpe" (Optuna).
         jobs: how many runs at once; by default as many as cores and memory allow.
         name: the sweep's name.

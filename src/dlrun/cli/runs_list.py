@@ -5,7 +5,6 @@ import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -27,7 +26,8 @@ from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.notes import check_tag
 from dlrun.runs.options import resolve_runs_dir
-from dlrun.runs.run import DAMAGED, OTHER_VERSION, Run, ScannedRun, UnreadableRun
+from dlrun.runs.run import Run, ScannedRun, UnreadableRun
+from dlrun.runs.states import RunState
 from dlrun.runs.tables import (
     RUN_COLUMNS,
     Column,
@@ -40,21 +40,7 @@ from dlrun.system.console import Screen
 from dlrun.system.spelling import did_you_mean
 from dlrun.system.text import cut, pluralize
 
-
-class State(StrEnum):
-    """Lists the states of runs, as `Run.state` and `UnreadableRun.state` return them."""
-
-    waiting = "waiting"
-    running = "running"
-    finished = "finished"
-    failed = "failed"
-    interrupted = "interrupted"
-    killed = "killed"
-    damaged = DAMAGED
-    other_version = OTHER_VERSION
-
-
-STATE_HELP = f"Only runs in this state: {', '.join(State)}."
+STATE_HELP = f"Only runs in this state: {', '.join(RunState)}."
 WHERE_HELP = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 TAG_HELP = "Only runs with this tag; repeatable, all must match."
 SORT_HELP = "Best metric, largest number or A first."
@@ -112,7 +98,7 @@ class _ListedRun:
 
 def list_runs(
     experiment: opt.ExperimentWithRuns = None,
-    status: Annotated[list[State] | None, opt.option(STATE_HELP, "STATE")] = None,
+    status: Annotated[list[RunState] | None, opt.option(STATE_HELP, "STATE")] = None,
     where: Annotated[list[str] | None, opt.option(WHERE_HELP, "COND")] = None,
     tag: Annotated[list[str] | None, opt.option(TAG_HELP, "TAG")] = None,
     sort: Annotated[str | None, opt.option(SORT_HELP, "KEY")] = None,
@@ -137,7 +123,7 @@ def list_runs(
     named_keys = {sort or "", *(condition.key for condition in conditions)} - {""}
     reads_config = json or not named_keys <= {*COLUMNS, "metrics"}
     runs = scan_runs_or_fail(folder, experiment)
-    states = status or [*State]
+    states = status or [*RunState]
     rows, run_count = _matching_rows(
         runs, states, conditions, named_keys, screen, reads_config=reads_config
     )

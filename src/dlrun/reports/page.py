@@ -53,10 +53,10 @@ OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that ma
 class PageContent(NamedTuple):
     """Holds the runs of an HTML report, and its title, warnings and charts of a sweep.
 
-    title: empty for the number of runs. note: what the runs are. warnings: what the reader must
-    know of them, with commands in backticks. best: of a sweep, the best config by validation and
-    how it compares, by label. charts: of a sweep, its metric by key. with_published: whether
-    published numbers are shown that the runs are not judged by.
+    title: the number of runs, if it is empty. note: what the runs are. warnings: what the reader
+    must know of the runs, with commands in backticks. best: the best config of a sweep and how it
+    compares, by label. charts: the metric of a sweep by each key. with_published: whether published
+    numbers are shown that do not judge the runs.
     """
 
     runs: Sequence[Run]
@@ -74,7 +74,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     Returns its size in bytes, and a sentence for each damaged file.
     """
     count = len(content.runs)
-    # At least one cell of many runs; no runs, if all of a sweep failed.
+    # Each of many runs has one cell at least. There are no runs if all of a sweep failed.
     cells = min(CELLS_OF_ONE, max(1, CELLS // max(1, count)))
     sections = [
         RunSection(number, run, cells, with_published=content.with_published)

@@ -42,8 +42,8 @@ T = TypeVar("T")
 class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
-    max_cells: of the table of its curves. with_published: whether published numbers are shown that
-    it is not judged by.
+    max_cells: how many cells the table of the curves has at most. with_published: whether published
+    numbers are shown that do not judge the run.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RunSection:
         self.repeated_by: int | None = None  # the number of the run that counts in its place
         self.copy = ""  # it says of which run this is a copy
         self.representative: RunSection = self  # its config's run whose predictions are shown
-        self.state = run.state  # read once, because that of a running run may change
+        self.state = run.state  # it is read once, because the state of a running run may change
         self.title = self._title()
         self.settings: Mapping[str, object] = run.settings
         # The settings that differ from the shipped config; None if that is unknown.

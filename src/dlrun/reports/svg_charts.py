@@ -36,8 +36,8 @@ ColumnsByName = Mapping[str, Sequence[float]]  # metrics.csv, whose first column
 class ChartCurve:
     """Holds a curve of a chart: its name, points and CSS class.
 
-    All values can be plotted. low, high: of a mean, the lowest and the highest of the values; they
-    are the ends of the band around it.
+    All values can be plotted. low, high: the lowest and the highest of the values of which a curve
+    is the mean; they are the ends of the band around it.
     """
 
     name: str
