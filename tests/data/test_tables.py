@@ -244,6 +244,20 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     assert scale == pytest.approx(volumes.std(), rel=0.1)
 
 
+def test_the_volume_of_yesterday_was_that_day_s_target(tmp_path: Path) -> None:
+    """No row knows its own day: a fit on those that did would have an R² of 1."""
+    table = dataset_catalog.NYSE.load(days(lags=3), tmp_path, 4, Screen(quiet=True))
+    centre, scale = table.target_moments
+    by_day = {}
+    for part in (table.train, table.test):
+        yesterday = centre + scale * part.X[:, table.columns.names.index("log_volume_1")]
+        for record, *values in zip(part.records, part.targets, yesterday, strict=True):
+            by_day[int(str(record.place).removeprefix("generated row "))] = values
+    rows = [by_day[day] for day in sorted(by_day)]
+    targets, before = np.array(rows).T
+    np.testing.assert_allclose(before[1:], targets[:-1], atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
