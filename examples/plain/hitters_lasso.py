@@ -34,7 +34,7 @@ def penalties(X, y):
 
 
 def fit(train, test):
-    """Return the best alpha, mean absolute error and R² of the test rows, and columns left."""
+    """Return the best alpha, its validation and test errors, R² of the test, and columns left."""
     scaler = StandardScaler(with_mean=SCALE, with_std=SCALE)
     search = GridSearchCV(
         make_pipeline(scaler, Lasso(max_iter=MAX_ITERATIONS)),
@@ -46,7 +46,8 @@ def fit(train, test):
     predicted = search.predict(test.X)
     left = np.count_nonzero(search.best_estimator_["lasso"].coef_)
     alpha = search.best_params_["lasso__alpha"]
-    return alpha, mean_absolute_error(test.y, predicted), r2_score(test.y, predicted), left
+    mae, r2 = mean_absolute_error(test.y, predicted), r2_score(test.y, predicted)
+    return alpha, -search.best_score_, mae, r2, left
 
 
 def main():
@@ -55,8 +56,9 @@ def main():
     options = parser.parse_args()
 
     players = datasets.hitters(seed=SPLIT_SEED, sample=options.sample)
-    alpha, mae, r2, left = fit(players.train, players.test)
+    alpha, valid, mae, r2, left = fit(players.train, players.test)
     print(f"alpha {alpha:.4f}: {left} of {len(players.columns)} columns are left")
+    print(f"valid mae {valid:.4f}")  # the mean of the folds
     print(f"test mae {mae:.4f}")
     print(f"test r2 {r2:.4f}")
 
