@@ -206,9 +206,8 @@ class LazyCommandGroup(TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> Any:
         """Click runs a command that has its options, and not only its summary."""
-        self.commands[args[0]] = self.load_command(
-            ctx, args[0]
-        )  # until now it had only its summary
+        # Until now the command had only its summary.
+        self.commands[args[0]] = self.load_command(ctx, args[0])
         return super().resolve_command(ctx, args)
 
 

@@ -34,13 +34,13 @@ def check(runs: opt.RunsOrAll = None, json: opt.Json = False, runs_dir: opt.Runs
     screen = Screen(shows_results=not json)
     opened = open_runs(runs, resolve_runs_dir(runs_dir))
     copies = find_copies(map(CopyOrder.of_run, readable_runs(opened)))
-    checked = [_CheckedRun.of_run(name, run, copies.get(run.folder)) for name, run in opened]
-    rows = [each.as_row() for each in checked]
+    checked_runs = [_CheckedRun.of_run(name, run, copies.get(run.folder)) for name, run in opened]
+    rows = [run.as_row() for run in checked_runs]
     if json:
         screen.print_json(rows)
-    print_result_table(CHECKED, rows, [each.problems for each in checked], screen)
-    counts = Counter(each.result for each in checked)
-    text = f"{pluralize(len(checked), 'run')}, {counts[DAMAGED]} damaged"
+    print_result_table(CHECKED, rows, [run.problems for run in checked_runs], screen)
+    counts = Counter(run.result for run in checked_runs)
+    text = f"{pluralize(len(checked_runs), 'run')}, {counts[DAMAGED]} damaged"
     if copies:
         text += f", {len(copies)} copied"
     others = counts[OTHER_VERSION]

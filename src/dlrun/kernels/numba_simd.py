@@ -213,9 +213,9 @@ def power_of_two_of_shifted(_: Numba, vector: Numba) -> Numba:
     def write(builder: Builder, vector: Value) -> Value:
         # The low bits of the vector become the exponent of a float32, whose bias is that of 1.0.
         shift = ir.Constant(INTEGERS, [23] * LANES)
-        one = ir.Constant(INTEGERS, [0x3F800000] * LANES)
+        bits_of_one = ir.Constant(INTEGERS, [0x3F800000] * LANES)
         exponent = builder.shl(builder.bitcast(vector, INTEGERS), shift)
-        return builder.bitcast(builder.add(exponent, one), FLOATS)
+        return builder.bitcast(builder.add(exponent, bits_of_one), FLOATS)
 
     return VECTOR(VECTOR), _numba_form(write)
 

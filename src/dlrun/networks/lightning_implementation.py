@@ -81,9 +81,8 @@ class LightningImplementation(Implementation[L], Generic[L]):
         check_metrics_finite(tested, "test")
         save_test_predictions(run, config.predictions, predictions, None)
         return Results(
-            metrics=trained.metrics
-            | tested
-            | trained.metrics,  # the module's values win, in the module's order
+            # The module's values win, in the module's order.
+            metrics=trained.metrics | tested | trained.metrics,
             accelerator=report,
             origin=self.origin(config),
             extra={"parameters": summary.total_parameters, "epochs": config.trainer.max_epochs},

@@ -34,10 +34,10 @@ from dlrun.runs.tables import RUN_COLUMNS, Column, run_row
 from dlrun.system.files import write_file_atomically
 from dlrun.system.text import cut, pluralize, printable_lines
 
-CELLS, CELLS_OF_ONE = (
-    6_000,
-    2_000,
-)  # the curves' tables have so many numbers: 20 runs take less than .8 MB
+# The curves' tables of all runs, and of one run, have at most so many numbers. 20 runs take less
+# than .8 MB.
+CELLS = 6_000
+CELLS_OF_ONE = 2_000
 RUN_COLUMN = {column.name: column for column in RUN_COLUMNS}
 # The table of all runs has these columns.
 COLUMNS = [

@@ -88,10 +88,15 @@ def finite_metric(run: Run, metric: str) -> float | None:
     return value if value is not None and is_plottable(value) else None
 
 
+def finite_metrics(runs: Iterable[Run], metric: str) -> list[float]:
+    """Runs without a finite value of the metric are left out."""
+    values = [finite_metric(run, metric) for run in runs]
+    return [value for value in values if value is not None]
+
+
 def mean_of_runs(runs: Iterable[Run], metric: str) -> float:
     """All runs must have the metric: `Group.values` and `Group.spreads` have no others."""
-    values = [finite_metric(run, metric) for run in runs]
-    return statistics.fmean(value for value in values if value is not None)
+    return statistics.fmean(finite_metrics(runs, metric))
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,8 @@ class Group:
     def mean_over(self, divisions: Iterable[Division | None], metric: str) -> float | None:
         chosen = set(divisions)
         runs = [run for run in self.counted.values() if division_of(run) in chosen]
-        with_metric = [run for run in runs if finite_metric(run, metric) is not None]
-        return mean_of_runs(with_metric, metric) if with_metric else None
+        values = finite_metrics(runs, metric)
+        return statistics.fmean(values) if values else None
 
     @property
     def fold_count(self) -> int:

@@ -153,10 +153,10 @@ class LiveRun:
         checkpoints = CheckpointFile(self.folder, self.record.id, data_digest)
         if self._steps is not None:
             checkpoints.discard()
-        found = checkpoints.load(self.screen)
+        continued_from = checkpoints.load(self.screen)
         self.data_digest = data_digest
         steps = WrittenSteps(
-            self.folder, checkpoints, found, self._trackers, self.screen, self.stop
+            self.folder, checkpoints, continued_from, self._trackers, self.screen, self.stop
         )
         self._steps = steps
         # Not before: data that have changed leave the record as it was.
@@ -310,9 +310,11 @@ class JoinedRun(LiveRun):
 
     def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> Steps:
         """The steps continue from the same checkpoint as those of the first process."""
-        found = checkpoint.read_newest_checkpoint(self.folder.path, self.record.id, self.screen)
+        continued_from = checkpoint.read_newest_checkpoint(
+            self.folder.path, self.record.id, self.screen
+        )
         self.data_digest = data_digest
-        self._steps = Steps(found, self.screen, self.stop)
+        self._steps = Steps(continued_from, self.screen, self.stop)
         return self._steps
 
     def write_summary(self, text: str) -> None:

@@ -49,9 +49,8 @@ class EpochRecorder(pl.Callback):
     best_weights: Mapping[str, Tensor] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._logged_before: dict[
-            str, Tensor
-        ] = {}  # the values at the end of the last recorded epoch
+        # The values at the end of the last recorded epoch.
+        self._logged_before: dict[str, Tensor] = {}
         self._epoch_began = 0.0
         self._seconds: float | None = None  # the duration of an epoch that is not recorded yet
         self._predicted: list[Tensor | None] = []  # each batch of the test adds its predictions
