@@ -10,12 +10,12 @@ from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import ConfigError
 from dlrun.metrics import shorten_metric
 from dlrun.reports.page import PageContent
-from dlrun.reports.result_rows import ResultRow
+from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.groups import Spread
 from dlrun.runs.run import Run
-from dlrun.runs.tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_lines
+from dlrun.runs.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_lines
 from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.selection import Ranking, RunsOfConfig, describe_config_result, rank_configs
 from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
@@ -73,7 +73,7 @@ class SweepResults:
         return [
             {
                 **group.settings,
-                **ResultRow.of_group(group, spread).as_object(),
+                **MetricComparisonRow.of_group(group, spread).as_object(),
                 "planned": group.planned,
                 "is_best": group is self.best,
             }
@@ -175,7 +175,7 @@ def _row(group: RunsOfConfig) -> Values:
     """Make the row of a config in the table on the screen."""
     validation = group.validation_spread
     judged = group.main_spread or validation
-    row = {} if judged is None else ResultRow.of_group(group, judged).as_object()
+    row = {} if judged is None else MetricComparisonRow.of_group(group, judged).as_object()
     row["config"] = format_settings_briefly(group.settings)
     row["n"] = group.finished_of_planned or str(row.get("count", ""))
     if validation and group.main_spread:

@@ -8,7 +8,7 @@ from rich.text import Text
 from dlrun.errors import os_error_remedy
 from dlrun.reports.page import write_report_page
 from dlrun.runs.folder import OutputFolder
-from dlrun.runs.tables import table_csv
+from dlrun.runs.run_tables import table_csv
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.selection import describe_config_result
 from dlrun.system.console import LABEL_WIDTH, Screen
