@@ -129,7 +129,7 @@ def measure_rows(random: np.random.Generator, draws: int) -> Iterator[Measured]:
             inside += low <= 0.2 * (2 / np.pi) ** 0.5 <= high
         yield Measured("difference by row", "absolute errors", rows, inside / draws, None)
     for share in (0.0, 0.3, 0.6, 0.9):
-        inside = {"by row": 0, "by block": 0}
+        inside_by_unit = {"by row": 0, "by block": 0}
         for _ in range(draws):
             noise = random.normal(0, 1, 100 + 1_770)
             differences = scipy.signal.lfilter([1.0], [1.0, -share], noise)[100:]
@@ -139,8 +139,8 @@ def measure_rows(random: np.random.Generator, draws: int) -> Iterator[Measured]:
                 ("by block", average_in_blocks(differences)),
             ):
                 low, high = interval_around(mean, values) or (0, 0)
-                inside[unit] += low <= 0 <= high
-        for unit, count in inside.items():
+                inside_by_unit[unit] += low <= 0 <= high
+        for unit, count in inside_by_unit.items():
             drawn = f"series, {share:g} of the day before"
             yield Measured(f"difference {unit}", drawn, 1_770, count / draws, None)
 

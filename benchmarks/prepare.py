@@ -14,6 +14,12 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlrun.data.labelled_texts import Reviews
+    from dlrun.data.splits import RowIndices
+    from dlrun.experiments.experiment import C, Experiment
 
 
 @contextmanager
@@ -26,16 +32,27 @@ def _whole(target: Path) -> Iterator[Path]:
     temporary.rename(target)
 
 
-def _reviews(args: argparse.Namespace):
+def _config(experiment: "Experiment[C]", values: dict[str, Any]) -> "C":
+    """The config of an experiment with other values of the benchmarks."""
+    from dlrun.config.yaml_loader import config_layer_from_values
+    from dlrun.experiments.checks import load_experiment_config
+    from dlrun.runs.options import RunOptions
+
+    layer = config_layer_from_values(values, "benchmarks/prepare.py")
+    return load_experiment_config(experiment, RunOptions(values=[layer]))
+
+
+def _reviews(
+    args: argparse.Namespace,
+) -> "tuple[Reviews, tuple[RowIndices, RowIndices], int]":
     """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
     from dlrun.data import dataset_catalog
     from dlrun.data.splits import split_off_validation
-    from dlrun.experiments.checks import load_experiment_config
-    from dlrun.runs.options import RunSettings
+    from dlrun.experiments.reviews import IMDB_LSTM
     from dlrun.system.console import Screen
 
-    sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
-    config = load_experiment_config("imdb-lstm", RunSettings(overrides=sets))
+    values = {"archive": args.archive and str(args.archive), "validation": args.validation}
+    config = _config(IMDB_LSTM, {"data": values})
     reviews = dataset_catalog.IMDB.load(config.data, args.data, config.split_seed, Screen())
     labels = reviews.train.labels, reviews.test.labels
     return (
@@ -76,12 +93,10 @@ def images(args: argparse.Namespace) -> None:
 
     from dlrun.data.dataset_catalog import CIFAR100
     from dlrun.data.splits import split_off_validation
-    from dlrun.experiments.checks import load_experiment_config
-    from dlrun.runs.options import RunSettings
+    from dlrun.experiments.cifar import CIFAR100_CNN
     from dlrun.system.console import Screen
 
-    sets = ["data.source=sample", f"data.sample_images={args.count}"]
-    config = load_experiment_config("cifar100", RunSettings(overrides=sets))
+    config = _config(CIFAR100_CNN, {"data": {"source": "sample", "sample_images": args.count}})
     found = CIFAR100.load(config.data, args.to, config.split_seed, Screen())
     fitted, held = split_off_validation(
         config.data.validation, found.train, found.test, config.split_seed, Screen()
@@ -102,8 +117,9 @@ def _texts(archive: Path) -> dict[tuple[str, str], list[bytes]]:
             match = re.fullmatch(
                 r"(?:\./)?aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt", member.name
             )
-            if match:
-                texts.setdefault(match.groups(), []).append(source.extractfile(member).read())
+            file = source.extractfile(member) if match else None
+            if match and file:
+                texts.setdefault((match[1], match[2]), []).append(file.read())
     for _, group in sorted(texts.items()):
         random.Random(0).shuffle(group)
     return texts

@@ -5,6 +5,8 @@ Needs the reviews in the data folder (DLRUN_DATA_DIR). Prints milliseconds, the 
 
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from dlrun.kernels.lstm import LSTMLastState
 from dlrun.kernels.rmsprop import OnePassRMSprop
 
 
-def milliseconds(compute):
+def milliseconds(compute: Callable[[], object]) -> float:
     times = []
     for _ in range(20):
         started = time.perf_counter()
@@ -26,14 +28,17 @@ def milliseconds(compute):
     return 1000 * min(times)
 
 
-def tell(what, torchs, ours, about=""):
-    ours, torchs = milliseconds(ours), milliseconds(torchs)
-    times = f"{torchs:.3g} ms, {ours:.3g} ms, {torchs / ours:.2g} times"
+def tell(
+    what: str, torchs: Callable[[], object], ours: Callable[[], object], about: str = ""
+) -> None:
+    our_time = milliseconds(ours)
+    torchs_time = milliseconds(torchs)
+    times = f"{torchs_time:.3g} ms, {our_time:.3g} ms, {torchs_time / our_time:.2g} times"
     sys.stdout.write(f"{what}: {times}{about}\n")
 
 
-def bags():
-    X = datasets.imdb_bags().train.X
+def bags() -> None:
+    X: Any = datasets.imdb_bags().train.X
     rows, layer, sparse_layer = np.arange(512), nn.Linear(10_003, 16), BagLinear(10_003, 16)
     share = f"; {X.nnz / np.prod(X.shape):.2%} of the matrix are ones"
     tell(
@@ -44,7 +49,7 @@ def bags():
     )
 
 
-def lstm():
+def lstm() -> None:
     X = datasets.imdb_sequences().train.X
     batches = np.random.default_rng(0).permutation(X)[:3000].reshape(10, 300, -1)
     ids = torch.from_numpy(batches[0])
@@ -54,12 +59,12 @@ def lstm():
     tell(
         "an LSTM on 300 reviews, forward and backward",
         lambda: layer(embedding(ids))[0][:, -1].sum().backward(),
-        lambda: last_state(layer, embedding, ids).sum().backward(),
+        lambda: last_state(layer, embedding, ids).sum().backward(),  # type: ignore[no-untyped-call]
         f"; {np.mean(X == 0):.0%} is padding; a batch has {words:.0f} different words",
     )
 
 
-def rmsprop():
+def rmsprop() -> None:
     weights = [nn.Parameter(torch.randn(10_003, 16)) for _ in range(2)]
     for one in weights:
         one.grad = torch.randn(10_003, 16)
@@ -67,7 +72,7 @@ def rmsprop():
     tell("RMSprop on 10,003 x 16 weights", theirs.step, ours.step)
 
 
-def dropout():
+def dropout() -> None:
     numbers = torch.randn(256, 2048)
     tell(
         "dropout of 256 x 2,048",

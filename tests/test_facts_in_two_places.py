@@ -39,7 +39,7 @@ from dlrun.data.photographs import FORMATS, SUFFIXES
 from dlrun.experiments import registry
 from dlrun.experiments.comparable_with_published import NEUTRAL
 from dlrun.metrics import KNOWN
-from dlrun.reports.result_rows import ResultRow
+from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.runs.groups import group_runs
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
@@ -47,8 +47,8 @@ from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues
 from dlrun.runs.published import EDITIONS
 from dlrun.runs.record import Status
 from dlrun.runs.run import OTHER_VERSION
+from dlrun.runs.run_tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.runs.states import RunState
-from dlrun.runs.tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.sweeps.results_output import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
 from dlrun.training.objective import classification, make_optimizer, regression
@@ -192,7 +192,7 @@ def test_each_column_of_a_table_has_cells(tmp_path: Path) -> None:
     columns = {column.name for column in RUN_COLUMNS}
     assert run_row(run, RunNotes(), {}).keys() == columns and columns >= {*SHOWN}
     (group,) = group_runs([run])
-    cells = ResultRow.of_group(group, group.spreads["test_loss"]).as_object().keys()
+    cells = MetricComparisonRow.of_group(group, group.spreads["test_loss"]).as_object().keys()
     assert {column.name for column in GROUP_COLUMNS} <= cells
     assert {*RESULT_COLUMNS} - {"is_best"} <= cells
 

@@ -103,7 +103,7 @@ def test_no_word_of_a_title_stands_alone() -> None:
     figure = plots.draw_true_and_predicted(values, values, "y", title=title)
     shown = figure.get_suptitle().split("\n")
     assert " ".join(shown) == title.replace("\n", " ") and all(" " in line for line in shown)
-    assert plots.wrap_evenly("a title of which the last word is one alone", 40) == [
+    assert plots.wrap_without_lone_words("a title of which the last word is one alone", 40) == [
         "a title of which the", "last word is one alone",
     ]  # fmt: skip
-    assert plots.wrap_evenly("x" * 50, 40) == ["x" * 40, "x" * 10]
+    assert plots.wrap_without_lone_words("x" * 50, 40) == ["x" * 40, "x" * 10]

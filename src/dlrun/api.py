@@ -92,8 +92,10 @@ class Run(SavedRun):
         an image or a row may be an error. Raises DlrunError if the run cannot predict, or not this
         input.
         """
+        from dlrun.experiments.predictors import predict  # slow, as Pillow is
+
         column = self.settings.get("data.text_column", "text")
-        return saved_runs.predict(self.predictor, inputs, column)
+        return predict(self.predictor, inputs, column)
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""

@@ -85,12 +85,12 @@ def _create_panel_grid(
 def _add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
     """Add a title above a figure, wrapped to its width; the figure grows by the title's lines."""
     width = int(figure.get_figwidth() / LETTER_WIDTH)
-    lines = [part for line in title.split("\n") for part in wrap_evenly(line, width)]
+    lines = [part for line in title.split("\n") for part in wrap_without_lone_words(line, width)]
     figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * len(lines))
     figure.suptitle("\n".join(escape_figure_text(line, width) for line in lines), fontsize=11)
 
 
-def wrap_evenly(text: str, width: int) -> list[str]:
+def wrap_without_lone_words(text: str, width: int) -> list[str]:
     """Wrap a text into as few lines as possible, of which none has a single word if another can."""
     lines = textwrap.wrap(text, width, break_on_hyphens=False)
     longest_word = max(map(len, text.split()), default=width)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.api import Run
+from dlrun.errors import DataError, DlrunError
 from tests import harness
 from tests.child import Fault
-from tests.conftest import Dlrun, python, smoke
-from tests.experiments.use import finished
+from tests.conftest import Dlrun, Done, python, smoke
+from tests.experiments.use import finished, taken
 from tests.runs.making import change_record
 
 DENSE = "imdb-dense"
@@ -24,6 +26,23 @@ def test_a_link_out_of_a_run_is_refused(tmp_path: Path, forked: Dlrun) -> None:
     (run / "tensorboard").unlink()
     (run / "wandb").symlink_to("weights.pt")  # within the run
     forked("resume", run).is_told(0)
+
+
+def test_a_run_that_was_stopped_is_not_called_damaged(done: Done, tmp_path: Path) -> None:
+    """What it has not written yet cannot be used; its curves so far can be drawn."""
+    photographs = taken(done("classify-images"), tmp_path)
+    change_record(photographs, "predictions", status="interrupted")
+    with pytest.raises(DlrunError) as caught:
+        Run.open(photographs).draw()
+    assert not isinstance(caught.value, DataError)
+    network = taken(done(DENSE), tmp_path)
+    change_record(network, status="interrupted", files={})
+    stopped = Run.open(network)
+    assert list(stopped.draw()) == ["learning_curves.png"]
+    for use in (stopped.network, stopped.test, lambda: stopped.predict("fine")):
+        with pytest.raises(DlrunError) as caught:
+            use()
+        assert not isinstance(caught.value, DataError)
 
 
 @pytest.mark.slow

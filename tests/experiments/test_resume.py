@@ -163,6 +163,18 @@ def test_a_run_killed_as_it_continued_is_resumed_there(forked: Dlrun, tmp_path: 
     assert latest(tmp_path, NETWORK) == killed and results(killed)["continues"] == run.name
 
 
+def test_a_run_that_goes_on_is_not_continued(forked: Dlrun, tmp_path: Path) -> None:
+    """Neither in its folder nor, with more epochs, in a new one."""
+    running = harness.start(tmp_path, *long(NETWORK, "endless"))
+    wait_for_steps(tmp_path / "runs" / NETWORK, running, 2)
+    run = latest(tmp_path, NETWORK)
+    forked("resume", run).is_told(1, str(run.name))
+    forked("resume", run, "trainer.max_epochs=9999").is_told(1, str(run.name))
+    running.signal(signal.SIGINT)
+    stopped_by(running, run)
+    assert latest(tmp_path, NETWORK) == run
+
+
 def test_what_a_resume_chooses_is_in_the_record_alone(forked: Dlrun, tmp_path: Path) -> None:
     stopped = finished(tmp_path, TWO_EPOCHS)
     change_record(stopped, status="interrupted")

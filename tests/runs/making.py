@@ -11,7 +11,7 @@ from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, RESULTS, OutputFolder
-from dlrun.runs.live_run import LiveRun
+from dlrun.runs.live_run import WrittenRun
 from dlrun.runs.options import RunOptions
 from dlrun.runs.record import FORMAT, RunRecord, write_run_record
 from dlrun.system.console import Screen
@@ -43,14 +43,14 @@ def _use_of_chance(about: dict[str, Any]) -> dict[str, bool]:
     return {"is_stochastic": experiment.stochastic, "depends_on_seed": chance}
 
 
-def a_live_run(folder: Path) -> LiveRun:
+def a_live_run(folder: Path) -> WrittenRun:
     """A run that writes into a folder, which is made if it does not exist."""
     folder.mkdir(exist_ok=True)
     experiment = registry.find_experiment("hitters-linear")
     record = RunRecord(id="a run", experiment=experiment.name, status="waiting")
     config = experiment.validate(experiment.shipped.layer)
     options = RunOptions(data_dir=folder, screen=Screen())
-    return LiveRun(experiment, OutputFolder(folder), record, config, options)
+    return WrittenRun(experiment, OutputFolder(folder), record, config, options)
 
 
 def seal(path: Path, value: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import scipy.stats
 from dlrun.experiments import registry
 from dlrun.metrics import describe_metric
 from dlrun.reports.page import report_rows
-from dlrun.reports.result_rows import ResultRow, place_beside_interval
+from dlrun.reports.result_rows import MetricComparisonRow, place_beside_interval
 from dlrun.runs.compare import (
     Comparison,
     average_in_blocks,
@@ -139,13 +139,13 @@ def test_intervals_end_where_possible_values_end() -> None:
 def test_the_books_place_needs_five_seeds(tmp_path: Path, published: float, expected: str) -> None:
     reference = {"book": {"test_mae": published}}
     group = a_group(tmp_path, MAE, reference=reference)
-    row = ResultRow.of_group(group, group.spreads["test_mae"])
+    row = MetricComparisonRow.of_group(group, group.spreads["test_mae"])
     assert (row.positions["book"], row.note) == (expected, "")
     few = a_group(tmp_path / "few", MAE[:3], reference=reference)
-    row = ResultRow.of_group(few, few.spreads["test_mae"])
+    row = MetricComparisonRow.of_group(few, few.spreads["test_mae"])
     assert (row.positions["book"], row.note) == (None, "too few seeds to say (3 of 5)")
     other = a_group(tmp_path / "other", MAE, reference=reference, reference_differs="x")
-    assert ResultRow.of_group(other, other.spreads["test_mae"]).published == {}
+    assert MetricComparisonRow.of_group(other, other.spreads["test_mae"]).published == {}
 
 
 def test_a_published_number_is_rounded() -> None:
@@ -157,11 +157,11 @@ def test_a_published_number_is_rounded() -> None:
 def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:
     for value, place in ((235.04, "equal"), (235.06, "below"), (234.9, "above")):
         group = a_fit(tmp_path / place, value)
-        row = ResultRow.of_group(group, group.spreads["test_mae"])
+        row = MetricComparisonRow.of_group(group, group.spreads["test_mae"])
         assert (row.positions["book"], row.note) == (place, "")
     data = registry.shipped_config("hitters-linear").layer.values["data"]
     split = a_fit(tmp_path, 235.0, data=data | {"split_seed": None})
-    row = ResultRow.of_group(split, split.spreads["test_mae"])
+    row = MetricComparisonRow.of_group(split, split.spreads["test_mae"])
     assert row.note == "too few seeds to say (1 of 5)"
 
 
@@ -282,7 +282,7 @@ def test_runs_that_depend_on_no_seed_count_once(tmp_path: Path) -> None:
         for seed in range(7)
     ]
     (group,) = group_runs(runs)
-    row = ResultRow.of_group(group, group.spreads["test_mae"])
+    row = MetricComparisonRow.of_group(group, group.spreads["test_mae"])
     assert (row.count, row.mean, row.sd, row.interval_of_mean) == (1, 0.1, None, None)
     assert len(row.runs) == 7 and not row.note
     change_record(runs[3].folder, metrics={})

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.runs.live_run import LiveRun
+from dlrun.runs.live_run import WrittenRun
 from dlrun.runs.steps import Steps
 from dlrun.training.epoch_recorder import check_metrics_finite
 from tests.conftest import Out, Patch
@@ -15,12 +15,12 @@ COLUMNS = ["epoch", "loss"]
 
 
 @pytest.fixture
-def live_run(tmp_path: Path) -> LiveRun:
+def live_run(tmp_path: Path) -> WrittenRun:
     return a_live_run(tmp_path)
 
 
 @pytest.fixture
-def steps(live_run: LiveRun) -> Steps:
+def steps(live_run: WrittenRun) -> Steps:
     """Of a run whose steps begin."""
     steps = live_run.begin_steps(COLUMNS, "data")
     assert (steps.rows, steps.saved_state, steps.saved_parts) == ([], b"", [])
@@ -41,10 +41,11 @@ def test_a_step_is_on_disk_and_shown(tmp_path: Path, steps: Steps, capsys: Out) 
 
 
 def test_another_attempt_begins_from_nothing(
-    tmp_path: Path, live_run: LiveRun, steps: Steps
+    tmp_path: Path, live_run: WrittenRun, steps: Steps
 ) -> None:
     do(steps, 1, 2)
     assert len(live_run.rows) == 2
+    live_run.restart_steps()
     steps = live_run.begin_steps(COLUMNS, "data")
     assert steps.rows == live_run.rows == steps.saved_parts == []
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from dlrun.sweeps.key_charts import chart_of_key
-from dlrun.sweeps.selection import find_best_config, group_runs_by_config
+from dlrun.sweeps.selection import rank_configs
 from tests.sweeps.use import SCORES, plan_of_rates, scored_runs
 
 
 def test_a_chart_has_the_metric_by_a_key_with_numbers(tmp_path: Path) -> None:
     plan = plan_of_rates(rates=2)
-    groups = group_runs_by_config(plan, scored_runs(plan, tmp_path, SCORES))
-    chart = chart_of_key(groups, find_best_config(groups), "optimizer.lr")
+    ranking = rank_configs(plan, scored_runs(plan, tmp_path, SCORES))
+    chart = chart_of_key(ranking.groups, ranking.best, "optimizer.lr")
     assert chart is not None
     assert (chart.title, chart.mark and chart.mark.value) == ("accuracy by optimizer.lr", 0.001)
     valid, test = chart.lines
@@ -28,7 +28,8 @@ def test_a_config_that_diverged_hides_no_chart(tmp_path: Path) -> None:
         plan, tmp_path, dict.fromkeys(SCORES, [None] * 3) | {0.003: [0] * 3}, **none
     )
     runs = scored_runs(plan, tmp_path, SCORES | {0.003: [None] * 3}) | diverged
-    groups = group_runs_by_config(plan, runs)
-    assert groups[0].settings == {"optimizer.lr": 0.003} and not groups[0].spreads
-    chart = chart_of_key(groups, find_best_config(groups), "optimizer.lr")
+    ranking = rank_configs(plan, runs)
+    diverging = ranking.groups[0]
+    assert diverging.settings == {"optimizer.lr": 0.003} and not diverging.spreads
+    chart = chart_of_key(ranking.groups, ranking.best, "optimizer.lr")
     assert chart and [line.x for line in chart.lines] == [[0.001, 0.002]] * 2

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from dlrun.sweeps.results import SweepResults
-from dlrun.sweeps.results_output import show_results, write_results
+from dlrun.sweeps.results_output import show_sweep_results, write_results
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, Out
@@ -43,7 +43,7 @@ def test_a_table_that_cannot_be_written_hides_no_result(tmp_path: Path, capsys: 
     results = SweepResults(sweep, state)
     files = write_results(results, Screen())
     assert not files and str(sweep.folder) in capsys.readouterr().err
-    show_results(results, files, Screen())
+    show_sweep_results(results, files, Screen())
     told = capsys.readouterr().out
     assert f"again  {sweep.resume_command}" in told and "best   lr=0.001" in told
     _, first, *_ = told.splitlines()

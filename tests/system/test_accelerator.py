@@ -18,6 +18,10 @@ class Choice:
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.undone = 0
+
+    def undo(self) -> None:
+        self.undone += 1
 
     def __call__(
         self,
@@ -27,7 +31,7 @@ class Choice:
         error: Exception | None = None,
         **options: Any,
     ) -> AcceleratorChoice:
-        options = {"fallback": True} | options
+        options = {"fallback": True, "undo": self.undo} | options
 
         def failing_on(devices: str) -> Callable[[str], None]:
             def attempt(device: str) -> None:
@@ -85,6 +89,7 @@ def test_what_fails_on_the_device_alone_is_done_on_the_cpu(choose: Choice) -> No
         report = choose("cuda", error=error, **{where: "cuda"})
         assert report.used == "cpu" and str(report.reason).endswith(f" failed on cuda: {error}")
         assert len(choose.warnings) == 1 and choose.warnings.pop()
+    assert choose.undone == 3
 
 
 @pytest.mark.usefixtures("cuda_is_there")

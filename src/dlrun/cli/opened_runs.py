@@ -12,7 +12,7 @@ from dlrun.runs.find import find_run, raise_if_sweep, run_name_without_time, run
 from dlrun.runs.folder import LATEST
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.run import Run, ScannedRun, scan_folder, scan_runs
-from dlrun.runs.tables import Column, Row, table_lines
+from dlrun.runs.run_tables import Column, Row, table_lines
 from dlrun.system.console import Screen
 from dlrun.system.spelling import did_you_mean
 

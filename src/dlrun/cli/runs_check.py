@@ -9,7 +9,7 @@ from dlrun.cli.opened_runs import describe_damage, open_runs, print_result_table
 from dlrun.runs.damage_and_copies import CopyOrder, find_copies
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import DAMAGED, OTHER_VERSION, ScannedRun, UnreadableRun
-from dlrun.runs.tables import Column
+from dlrun.runs.run_tables import Column
 from dlrun.system.console import Screen
 from dlrun.system.text import pluralize
 

@@ -17,7 +17,7 @@ from dlrun.runs.find import run_name_without_time
 from dlrun.runs.groups import Group, group_runs
 from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.run import Run
-from dlrun.runs.tables import SECONDS
+from dlrun.runs.run_tables import SECONDS
 from dlrun.system.console import Screen
 from dlrun.system.text import LINE_WIDTH, cut, format_text_table, printable, shorten_paths
 

@@ -27,8 +27,7 @@ from dlrun.runs.find import run_name_without_time
 from dlrun.runs.notes import check_tag
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import Run, ScannedRun, UnreadableRun
-from dlrun.runs.states import RunState
-from dlrun.runs.tables import (
+from dlrun.runs.run_tables import (
     RUN_COLUMNS,
     Column,
     run_row,
@@ -36,6 +35,7 @@ from dlrun.runs.tables import (
     table_lines,
     unreadable_run_row,
 )
+from dlrun.runs.states import RunState
 from dlrun.system.console import Screen
 from dlrun.system.spelling import did_you_mean
 from dlrun.system.text import cut, pluralize

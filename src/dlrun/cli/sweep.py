@@ -12,7 +12,7 @@ from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.place import Place, Slurm, ThisMachine
-from dlrun.sweeps.search_space import Sampler, divide_settings, parse_search_space
+from dlrun.sweeps.search_space import Sampler, parse_search_space, separate_fixed_and_swept
 from dlrun.sweeps.sweep import continue_sweep, start_sweep
 
 # Options that `sweep --resume` accepts.
@@ -88,10 +88,10 @@ def sweep(
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
     declaration = find_experiment(experiment)
     named, layer = divide_arguments(declaration, words)
-    single, several = divide_settings(named)
+    fixed, swept = separate_fixed_and_swept(named)
     options = RunOptions(
         config=config or (),
-        values=[*opt.parse_values(single, overrides, accelerator, no_fallback=no_fallback), layer],
+        values=[*opt.parse_values(fixed, overrides, accelerator, no_fallback=no_fallback), layer],
         runs_dir=runs_dir,
         data_dir=data_dir,
         name=name,
@@ -101,7 +101,7 @@ def sweep(
         json=json,
         quiet=quiet,
     )
-    search = parse_search_space(seeds, several, space or (), trials, sampler, folds)
+    search = parse_search_space(seeds, swept, space or (), trials, sampler, folds)
     code, _ = start_sweep(declaration, options, search, place)
     return code
 

@@ -30,7 +30,7 @@ from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import DAMAGED, Run, ScannedRun, UnreadableRun
-from dlrun.runs.tables import Column
+from dlrun.runs.run_tables import Column
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from dlrun.system.text import cut, format_position

@@ -1,10 +1,10 @@
 """Predict classes or values of new inputs with a finished run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Input = str | Path | Mapping[str, object]  # what a user asks a prediction for
 
@@ -88,6 +91,27 @@ class Predictor(ABC):
         """Name the classes with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
         return [(self.labels[index], float(probabilities[index])) for index in order]
+
+
+def predict(
+    predictor: Predictor,
+    inputs: "Input | Iterable[Input] | pd.DataFrame",
+    text_column: str = "text",
+) -> list[Prediction]:
+    """Predict texts, files (a Path) of texts or images, or rows of a table.
+
+    A row is a mapping from columns to values, or one of a pandas DataFrame. The prediction of an
+    image or a row may be an error. text_column: the column that has the text of a row. Raises
+    DlrunError if the predictor does not read this kind of input.
+    """
+    if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
+        frame: Any = inputs
+        inputs = frame.astype(object).where(frame.notna(), "").to_dict("records")
+    if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
+        inputs = [inputs]
+    values = cast("Iterable[Input]", inputs)
+    read = [read_input(value, predictor.reads, text_column) for value in values]
+    return predictor.predict(read) if read else []
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 from dlrun.config.sections import EPOCHS
 from dlrun.errors import DlrunError
 from dlrun.experiments import checks
-from dlrun.experiments.experiment import C, Experiment
+from dlrun.experiments.experiment import AnyExperiment, C, Experiment
 from dlrun.experiments.running import run_in_folder, run_in_new_folder
 from dlrun.experiments.saved_runs import config_of, experiment_of
 from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
@@ -28,7 +28,10 @@ from dlrun.runs.shown_results import print_results_json
 
 
 def resume_command(run: Run) -> str | None:
-    """Write the command that continues a run, or None. A finished run continues in a new run."""
+    """Write the command that continues a run, or None if nothing can continue the run.
+
+    For a finished run the command asks for twice as many epochs, in a new run.
+    """
     try:
         experiment = experiment_of(run)
     except DlrunError:  # the experiment is not installed
@@ -36,37 +39,44 @@ def resume_command(run: Run) -> str | None:
     state = run.state
     if state == "waiting":
         return command_to_continue(run)
-    if not experiment.resumable or state == "running":
+    if state == "running" or not experiment.resumable:
         return None
-    has_checkpoint = bool(checkpoint_files(run.folder))
-    if state != "finished":
-        return command_to_continue(run) if has_checkpoint or not run.record.steps else None
-    can_be_longer = EPOCHS in experiment.keys_to_resume(run.settings)
+    if state == "finished":
+        if not _can_be_longer(run, experiment):
+            return None
+        epochs = 2 * (run.record.steps or 1)
+        return f"{command_to_continue(run)} {EPOCHS}={epochs}"
+    is_lost = run.record.steps and not checkpoint_files(run.folder)
+    return None if is_lost else command_to_continue(run)
+
+
+def _can_be_longer(run: Run, experiment: AnyExperiment) -> bool:
+    """Tell whether a finished run can go on for more epochs, from the checkpoint in its folder."""
     stopped_early = run.record.stopped_epoch is not None
-    continues = has_checkpoint and can_be_longer and not stopped_early
-    epochs = 2 * (run.record.steps or 1)
-    return f"{command_to_continue(run)} {EPOCHS}={epochs}" if continues else None
+    if stopped_early or not checkpoint_files(run.folder):
+        return False
+    return EPOCHS in experiment.keys_to_resume(run.settings)
 
 
-def resume_run(run: str, options: RunOptions) -> tuple[int, Path]:
+def resume_run(wanted: str, options: RunOptions) -> tuple[int, Path]:
     """Begin a run that waits, or continue another; return the exit code and the run's folder.
 
-    A finished run continues only with more epochs. A run continues in its own folder; with more
-    epochs than it was to have, in a new folder. The values in the options can change only a few
-    other keys. If the options name no data folder, the run's own is used.
+    A run continues in its own folder; with another number of epochs than its config has, in a new
+    folder. A finished run continues only in a new folder. The values in the options can change only
+    a few other keys. If the options name no data folder, the run's own is used.
     """
-    folder = OutputFolder(find_run(run, resolve_runs_dir(options.runs_dir)))
-    is_final = Run.in_folder(folder.path).is_finished  # then nothing is written into the folder
-    with contextlib.nullcontext() if is_final else folder.locked():
-        opened = Run.in_folder(folder.path)  # another process may have finished it
-        options = _with_data_dir_of_run(opened, options)
-        experiment = experiment_of(opened)
-        config = checks.resumed_config(experiment, opened, options)
-        checks.check_no_links(folder.path)
-        steps = experiment.total_steps(config)
-        if steps == experiment.total_steps(config_of(experiment, opened)):
-            return _continue_in_its_folder(experiment, opened, config, options), folder.path
-    return _continue_in_new_folder(experiment, opened, config, options)
+    run = Run.in_folder(find_run(wanted, resolve_runs_dir(options.runs_dir)))
+    options = _with_data_dir_of_run(run, options)
+    experiment = experiment_of(run)
+    config = checks.resumed_config(experiment, run, options)
+    checks.check_no_links(run.folder)
+    planned_steps = experiment.total_steps(config_of(experiment, run))
+    if experiment.total_steps(config) != planned_steps:
+        return _continue_in_new_folder(experiment, run, config, options)
+    if run.is_finished:
+        _note_nothing_to_resume(run, options)
+        return 0, run.folder
+    return _continue_in_its_folder(experiment, run.folder, config, options), run.folder
 
 
 def _with_data_dir_of_run(run: Run, options: RunOptions) -> RunOptions:
@@ -78,33 +88,36 @@ def _with_data_dir_of_run(run: Run, options: RunOptions) -> RunOptions:
 
 
 def _continue_in_its_folder(
-    experiment: Experiment[C], opened: Run, config: C, options: RunOptions
+    experiment: Experiment[C], path: Path, config: C, options: RunOptions
 ) -> int:
-    """Continue or begin a run in its folder, which is locked; return the exit code."""
-    if opened.is_finished:
-        _note_nothing_to_resume(opened, options)
-        return 0
-    if opened.record.status != "waiting":
-        checks.check_can_continue(experiment, opened, config, options)
-    checks.check_run_can_start(experiment, config, options)
-    with _telling_how_to_repeat(opened):
-        return run_in_folder(
-            experiment, config, options, OutputFolder(opened.folder), opened.record
-        )
+    """Begin or continue a run in its folder, which stays locked meanwhile; return the exit code."""
+    folder = OutputFolder(path)
+    with folder.locked():
+        run = Run.in_folder(path)
+        if run.is_finished:  # by another process, before the folder was locked
+            _note_nothing_to_resume(run, options)
+            return 0
+        if run.record.status != "waiting":
+            checks.check_can_continue(experiment, run, config, options)
+        checks.check_run_can_start(experiment, config, options)
+        with _telling_how_to_repeat(run):
+            return run_in_folder(experiment, config, options, folder, run.record)
 
 
 def _continue_in_new_folder(
-    experiment: Experiment[C], opened: Run, config: C, options: RunOptions
+    experiment: Experiment[C], run: Run, config: C, options: RunOptions
 ) -> tuple[int, Path]:
     """Continue a run with more epochs in a new folder; return the exit code and that folder."""
-    checks.check_can_continue(experiment, opened, config, options)
-    if not checkpoint_files(opened.folder):
-        hint = f"`{command_to_continue(opened)}` starts it as it was"
-        raise DlrunError(f"{opened.folder}: no finished epoch to continue from", hint)
+    if run.state == "running":
+        raise DlrunError(f"{run.folder}: another process is running it", "wait for it, or stop it")
+    checks.check_can_continue(experiment, run, config, options)
+    if not checkpoint_files(run.folder):
+        hint = f"`{command_to_continue(run)}` starts it as it was"
+        raise DlrunError(f"{run.folder}: no finished epoch to continue from", hint)
     checks.check_run_can_start(experiment, config, options)
     check_runs_folder_writable(resolve_runs_dir(options.runs_dir))
-    with _telling_how_to_repeat(opened):
-        return run_in_new_folder(experiment, config, options, opened)
+    with _telling_how_to_repeat(run):
+        return run_in_new_folder(experiment, config, options, run)
 
 
 @contextlib.contextmanager
@@ -118,11 +131,13 @@ def _telling_how_to_repeat(run: Run) -> Iterator[None]:
 
 
 def _note_nothing_to_resume(run: Run, options: RunOptions) -> None:
-    more = resume_command(run)
-    hint = f"; {more} continues it in a new run" if more else ""
+    """Note that a run has finished, with the command that continues its sweep or the run."""
+    hint = ""
     if sweep := run.record.sweep:
         folder = run.folder.parents[1] / SWEEPS / sweep.name
         hint = f"; `{resume_sweep_command(folder)}` continues its sweep"
+    elif more := resume_command(run):
+        hint = f"; {more} continues it in a new run"
     screen = options.console()
     screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
     if options.json:

@@ -12,7 +12,7 @@ from dlrun.experiments import checks
 from dlrun.experiments.comparable_with_published import compare_with_published
 from dlrun.experiments.experiment import AnyExperiment, C, Experiment
 from dlrun.runs.folder import OutputFolder
-from dlrun.runs.live_run import LiveRun
+from dlrun.runs.live_run import WrittenRun
 from dlrun.runs.new_run import new_record, remove_unless_begun
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.record import RunRecord
@@ -63,7 +63,7 @@ def run_in_folder(
 ) -> int:
     """Run an experiment in its folder, record how it ends, and return the exit code."""
     implementation = checks.import_implementation_to_run(experiment)
-    with LiveRun.begin(experiment, folder, record, config, options, continued) as run:
+    with WrittenRun.begin(experiment, folder, record, config, options, continued) as run:
         results = implementation.run(config, run)
         published = compare_with_published(experiment, config, results)
         run.finish(results, published, lambda finished: implementation.draw(finished, config))

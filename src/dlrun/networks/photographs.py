@@ -74,6 +74,7 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
                 lambda device: pretrained.make_classifier(model, device, config.precision)(example),
                 lambda device: _classify_photographs(config, run, files, model, device),
                 fallback=config.fallback,
+                undo=run.restart_steps,
             )
         errors = {str(photo.file): photo.error for photo in classified if photo.error is not None}
         predictions = {str(photo.file): photo.labels for photo in classified if photo.error is None}

@@ -9,13 +9,13 @@ from dlrun.config.data_sections import FOLD
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.reports import svg_charts
 from dlrun.reports.page_table import PageRow, PageTable
-from dlrun.reports.result_rows import ResultRow, describe_data_of_group
+from dlrun.reports.result_rows import MetricComparisonRow, describe_data_of_group
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.svg_charts import Chart, ChartCurve, ReferenceLine
 from dlrun.reports.warning_tags import FEW_SEEDS, NOT_RANKED, ONE_SEED, WarningTag
 from dlrun.runs.groups import Group, Repeat, name_by_varied_settings
+from dlrun.runs.run_tables import GROUP_COLUMNS
 from dlrun.runs.same_rows import rank_on_same_test_rows
-from dlrun.runs.tables import GROUP_COLUMNS
 
 MAX_CURVES = 5  # a chart has so many curves at most, each in a colour; others are not drawn
 FEWEST_FOR_MEAN = 3  # so many runs of one config, or more, have a mean curve
@@ -78,7 +78,7 @@ def _rows_of_group(group: Group, sections: Sections) -> list[PageRow]:
     with_published = sections[group.runs[0].folder].with_published
     rows = []
     for spread in spreads:
-        result = ResultRow.of_group(group, spread, with_published=with_published)
+        result = MetricComparisonRow.of_group(group, spread, with_published=with_published)
         cells = result.as_object() | {"config": group.name}
         rows.append(PageRow(cells, is_quiet=bool(group.record.reference_differs)))
     return rows

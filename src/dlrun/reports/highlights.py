@@ -56,8 +56,8 @@ class ClassifiedPhotograph:
     picture: str = ""  # a data URI
 
 
-def parse_mistakes(content: bytes) -> list[Mistake]:
-    """Read the worst mistakes from mistakes.json, long texts cut.
+def read_worst_predictions(content: bytes) -> list[Mistake]:
+    """Read the predictions that are furthest from the truth from mistakes.json, long texts cut.
 
     Raises ValueError if it is malformed.
     """
@@ -121,8 +121,13 @@ class LabelCounts:
     published: Mapping[str, int]
 
 
-def count_labels_as_in_book(photographs: Sequence[ClassifiedPhotograph]) -> LabelCounts | None:
-    """None means that the book has labelled no photograph."""
+def count_photographs_labelled_as_in_book(
+    photographs: Sequence[ClassifiedPhotograph],
+) -> LabelCounts | None:
+    """Count the photographs whose most probable label is the book's, in a run and in each edition.
+
+    None: the book has labelled no photograph.
+    """
     labelled = [photograph for photograph in photographs if photograph.published.get("book")]
     if not labelled:
         return None

@@ -11,7 +11,7 @@ from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.data.datasets_and_sources import GENERATED
 from dlrun.metrics import TESTED, format_interval, format_metric
 from dlrun.reports.comparison import Sections, warning_tags_of_group
-from dlrun.reports.highlights import count_labels_as_in_book
+from dlrun.reports.highlights import count_photographs_labelled_as_in_book
 from dlrun.reports.page_table import PageRow, PageTable
 from dlrun.reports.result_rows import interval_of_test_set, judge_published_number, published_values
 from dlrun.reports.run_section import RunSection
@@ -19,8 +19,8 @@ from dlrun.reports.svg_charts import Strip
 from dlrun.reports.warning_tags import WarningTag, warning_tags_as_html
 from dlrun.runs.groups import FEWEST, Group, Spread
 from dlrun.runs.published import EDITIONS
+from dlrun.runs.run_tables import Column
 from dlrun.runs.same_rows import rank_on_same_test_rows
-from dlrun.runs.tables import Column
 
 LEGEND = {
     "mean": "here",
@@ -102,7 +102,7 @@ def _row_of_group(link: Markup, group: Group, sections: Sections) -> PageRow:
         "tags": warning_tags_as_html(warning_tags_of_group(group, sections)),
     }
     if spread is None:
-        if labels := count_labels_as_in_book(section.photographs):
+        if labels := count_photographs_labelled_as_in_book(section.photographs):
             cells["metric"] = "labels as the book's"
             cells["value"] = f"{labels.run} of {labels.photographs}"
         return PageRow(cells, is_quiet)

@@ -20,7 +20,7 @@ from dlrun.reports import comparison, svg_charts
 from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.page_table import PageRow, PageTable
-from dlrun.reports.result_rows import ResultRow
+from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.svg_charts import Chart
 from dlrun.reports.warning_tags import warning_tags_as_html
@@ -28,9 +28,9 @@ from dlrun.runs.descriptions import describe_data
 from dlrun.runs.groups import group_runs
 from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
+from dlrun.runs.run_tables import RUN_COLUMNS, Column, run_row
 from dlrun.runs.same_rows import rank_on_same_test_rows
 from dlrun.runs.shown_results import add_accuracy_of_largest_class, remarks_on_metrics
-from dlrun.runs.tables import RUN_COLUMNS, Column, run_row
 from dlrun.system.files import write_file_atomically
 from dlrun.system.text import cut, pluralize, printable_lines
 
@@ -101,13 +101,17 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     return len(page), [problem for section in sections for problem in section.problems]
 
 
-def report_rows(runs: Sequence[Run]) -> list[ResultRow]:
+def report_rows(runs: Sequence[Run]) -> list[MetricComparisonRow]:
     """Make a row for each config and test metric, as `dlrun report --json` prints the rows.
 
     Of the configs that test the same rows, the best comes first.
     """
     ranked = itertools.chain(*rank_on_same_test_rows(group_runs(runs)))
-    return [ResultRow.of_group(group, spread) for group in ranked for spread in group.test_spreads]
+    return [
+        MetricComparisonRow.of_group(group, spread)
+        for group in ranked
+        for spread in group.test_spreads
+    ]
 
 
 def _row_of_run(section: RunSection) -> PageRow:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dlrun.reports.svg_charts import Strip
-from dlrun.runs.tables import Column, used_columns
+from dlrun.runs.run_tables import Column, used_columns
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dlrun.reports.highlights import LabelCounts, count_labels_as_in_book
-from dlrun.reports.result_rows import ResultRow, published_values
+from dlrun.reports.highlights import LabelCounts, count_photographs_labelled_as_in_book
+from dlrun.reports.result_rows import MetricComparisonRow, published_values
 from dlrun.reports.run_section import RunSection
 from dlrun.runs.groups import Group, Spread, group_runs
 from dlrun.runs.run import Run
@@ -37,7 +37,7 @@ class PhotographsRow:
         }  # fmt: skip
 
 
-PublishedRow = ResultRow | PhotographsRow
+PublishedRow = MetricComparisonRow | PhotographsRow
 
 
 def published_rows(runs: Sequence[Run], variant: Mapping[str, object]) -> list[PublishedRow]:
@@ -51,7 +51,7 @@ def published_rows(runs: Sequence[Run], variant: Mapping[str, object]) -> list[P
         named_group = replace(group, settings=dict(variant))
         for spread in _main_spread_first(named_group):
             if published_values(named_group, spread.metric.name, with_published=True):
-                rows.append(ResultRow.of_group(named_group, spread, with_published=True))
+                rows.append(MetricComparisonRow.of_group(named_group, spread, with_published=True))
     return rows or _rows_of_photographs(runs)
 
 
@@ -64,5 +64,5 @@ def _rows_of_photographs(runs: Sequence[Run]) -> list[PublishedRow]:
     if not runs:
         return []
     section = RunSection(1, runs[0], 1, with_published=True)
-    counts = count_labels_as_in_book(section.photographs)
+    counts = count_photographs_labelled_as_in_book(section.photographs)
     return [] if counts is None else [PhotographsRow(counts)]

@@ -1,4 +1,4 @@
-"""Make result rows: each compares a metric of a group of runs with the published numbers."""
+"""Compare each metric of a group of runs with the published numbers, as rows of tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Position = Literal["within", "above", "below", "equal"]
 
 
 @dataclass(frozen=True)
-class ResultRow:
+class MetricComparisonRow:
     """Says what is known of a metric of a group of runs, beside the published numbers.
 
     data: in words. settings: those that tell the group from others, by dotted keys. count: the

@@ -176,7 +176,7 @@ class RunSection:
     @cached_property
     def mistakes(self) -> list[Mistake]:
         """Classes have the most certain mistakes, predicted values the largest residuals."""
-        return self._parse_file(MISTAKES, highlights.parse_mistakes, [])
+        return self._parse_file(MISTAKES, highlights.read_worst_predictions, [])
 
     @cached_property
     def words_by_class(self) -> list[tuple[str, ScoredNames]]:

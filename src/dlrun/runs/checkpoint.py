@@ -95,11 +95,6 @@ class CheckpointFile:
             if current.exists():
                 current.replace(current.with_name(PREVIOUS))
 
-    def discard(self) -> None:
-        """Remove all checkpoints of the run, so that it starts again from the beginning."""
-        self._digests = []
-        self._folder.remove(*CHECKPOINTS)
-
 
 def copy_checkpoint(
     source: Path, earlier: str, folder: OutputFolder, run: str, screen: Screen
@@ -139,6 +134,11 @@ def find_damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
             _read_checkpoint(path, run)
         except UNREADABLE as error:
             yield f"{path}: damaged: {error}"
+
+
+def remove_checkpoints(folder: OutputFolder) -> None:
+    """Remove all checkpoints of a run, so that the run starts again from the beginning."""
+    folder.remove(*CHECKPOINTS)
 
 
 def remove_previous_checkpoint(folder: OutputFolder) -> None:

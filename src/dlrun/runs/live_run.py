@@ -1,6 +1,6 @@
-"""Write a run: LiveRun alone writes a run's folder while the run goes on.
+"""Take part in a run while the run goes on; WrittenRun alone writes the folder of the run.
 
-    with LiveRun.begin(experiment, folder, record, config, options) as run:
+    with WrittenRun.begin(experiment, folder, record, config, options) as run:
         steps = run.begin_steps(columns, data_digest)
         steps.finish(row, line, state)  # each epoch, lasso penalty or batch of photographs
         run.finish(results, published, draw)
@@ -12,9 +12,9 @@ import contextlib
 import logging
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import ClassVar
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import Stopped, first_line, run_error_to_show
@@ -22,7 +22,7 @@ from dlrun.runs import checkpoint
 from dlrun.runs.checkpoint import CheckpointFile
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, SUMMARY, OutputFolder
 from dlrun.runs.log_file import log_to_file
-from dlrun.runs.metrics_csv import newest_metrics
+from dlrun.runs.metrics_csv import MetricsFile, newest_metrics
 from dlrun.runs.new_run import RunnableExperiment, write_first_files
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.ranked_metrics import best_epoch
@@ -38,16 +38,85 @@ from dlrun.system.signals import NoStopRequest, StopRequest
 log = logging.getLogger("dlrun")
 
 
-class LiveRun:
-    """Represents a run that goes on: an experiment runs by it, and writes its files by it.
+class LiveRun(ABC):
+    """Represents a run that goes on, as an experiment sees it.
 
-    record: results.json as it was written last. data_dir: the folder of the data. threads: the
-    number of threads of the CPU. rows: those of metrics.csv, one for each finished step.
-    data_digest: the fingerprint of the data, once the steps have begun. stop: says whether to stop
-    after a step. kept: see `keep`.
+    Args:
+        folder: the folder of the run.
+        config: the config of the run.
+        screen: shows messages.
+        stop: says whether the run is to stop after a step.
+        data_dir: the folder of the data.
+        threads: how many threads of the CPU the run uses.
     """
 
-    _stop_class: ClassVar[type[StopRequest]] = StopRequest
+    def __init__(
+        self,
+        experiment: RunnableExperiment,
+        folder: OutputFolder,
+        record: RunRecord,
+        config: ExperimentConfig,
+        options: RunOptions,
+        stop: StopRequest,
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self.screen = options.console()
+        self.stop = stop
+        self.data_dir = resolve_data_dir(options.data_dir)
+        limits = filter(None, (experiment.max_threads, options.max_threads))
+        most = min(limits, default=None)
+        self.threads = record.threads or choose_thread_count(config.threads, most)
+        self._steps: Steps | None = None
+        # The seconds of each phase count those of the earlier parts of the run, too.
+        self._seconds = dict(record.seconds)
+
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        """Return the rows of metrics.csv, one for each finished step."""
+        return [] if self._steps is None else self._steps.rows
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure the seconds that a `with` block takes, and add them to those of the phase."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0) + time.perf_counter() - started
+
+    @abstractmethod
+    def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> Steps:
+        """Begin the steps of a run; those of a resumed run begin after the finished ones.
+
+        columns: those of metrics.csv; None: those of the rows, and a later row may have more.
+        data_digest: the fingerprint of the data. Raises DataError if the data have changed since
+        the run began.
+        """
+
+    @abstractmethod
+    def restart_steps(self) -> None:
+        """Discard the steps since `begin_steps`, which then begins again from the seed.
+
+        A run does this after a device has failed. Before `begin_steps` it changes nothing.
+        """
+
+    @abstractmethod
+    def write_summary(self, text: str) -> None:
+        """Write the summary of the model to summary.txt, and show it if the user asked for it."""
+
+    @abstractmethod
+    def keep(self, name: str, content: bytes) -> None:
+        """Write a file that later commands need, such as the weights, once the run has finished."""
+
+
+class WrittenRun(LiveRun):
+    """Writes the folder of a run while the run goes on.
+
+    Args:
+        record: results.json as it was written last.
+        kept: the files that the experiment keeps, by their names.
+    """
 
     def __init__(
         self,
@@ -57,24 +126,16 @@ class LiveRun:
         config: ExperimentConfig,
         options: RunOptions,
     ) -> None:
+        super().__init__(experiment, folder, record, config, options, StopRequest())
         self.experiment = experiment
-        self.folder = folder
-        self.config = config
         self.options = options
-        self.screen = options.console()
-        self.stop = self._stop_class()
-        self.data_dir = resolve_data_dir(options.data_dir)
-        limits = filter(None, (experiment.max_threads, options.max_threads))
-        most = min(limits, default=None)
-        self.threads = record.threads or choose_thread_count(config.threads, most)
-        self.data_digest: str | None = None
-        self.is_resumed = record.status != "waiting"
+        self._is_resumed = record.status != "waiting"
         self.record = self._record_at_start(record)
         self.kept: dict[str, bytes] = {}
-        self._steps: Steps | None = None
+        # A resume that is refused leaves the record as it was.
+        self._owns_record = not self._is_resumed
+        self._data_digest: str | None = None
         self._trackers = Trackers(config, record.experiment, folder, self.screen)
-        # The seconds of each phase count those of the earlier parts of the run, too.
-        self._seconds = dict(record.seconds)
         self._started = time.perf_counter() - self._seconds.pop("total", 0.0)
 
     def _record_at_start(self, before: RunRecord) -> RunRecord:
@@ -82,17 +143,13 @@ class LiveRun:
         record.status = "running"
         record.run = str(self.folder.path)
         record.data_dir = self.options.recorded_data_dir
-        if self.is_resumed:
+        if self._is_resumed:
             record.resumed = _now()
         else:
             record.started = _now()
         record.threads = self.threads
         record.config = self.config.model_dump(mode="json")
         return record
-
-    @property
-    def rows(self) -> list[dict[str, float]]:
-        return [] if self._steps is None else self._steps.rows
 
     @classmethod
     @contextlib.contextmanager
@@ -104,7 +161,7 @@ class LiveRun:
         config: ExperimentConfig,
         options: RunOptions,
         continued: Run | None = None,
-    ) -> "Iterator[LiveRun]":
+    ) -> "Iterator[WrittenRun]":
         """Begin or continue a run for a `with` block, at whose end the run's end is recorded.
 
         The caller has locked the folder. continued: the earlier run whose last checkpoint a new run
@@ -129,51 +186,39 @@ class LiveRun:
             if continued is not None:
                 after = f"after epoch {continued.record.steps}; {continued.name} stays as it is"
                 self.screen.note(f"a new run, which continues {continued.name} {after}")
-            if not self.is_resumed:
+            if not self._is_resumed:
                 package = self.experiment.package
                 write_first_files(self.folder, self.record, self.options, package, continued)
         self.stop.raise_if_received()
 
-    @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure the seconds that a `with` block takes, and add them to those of the phase."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[name] = self._seconds.get(name, 0) + time.perf_counter() - started
-
     def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> Steps:
-        """Start metrics.csv; the steps of a resumed run begin after those that are finished.
-
-        A second call, as after a device has failed, discards all steps: the run starts again from
-        the seed. Without columns they are those of the rows, and a later row may have more. Raises
-        DataError if the data have changed since the run began.
-        """
         checkpoints = CheckpointFile(self.folder, self.record.id, data_digest)
-        if self._steps is not None:
-            checkpoints.discard()
         continued_from = checkpoints.load(self.screen)
-        self.data_digest = data_digest
-        steps = WrittenSteps(
-            self.folder, checkpoints, continued_from, self._trackers, self.screen, self.stop
-        )
-        self._steps = steps
         # Not before: data that have changed leave the record as it was.
-        if self.is_resumed:
+        self._owns_record = True
+        self._data_digest = data_digest
+        if self._is_resumed:
             write_run_record(self.folder, self.record)
-        steps.open_files(columns)
-        return steps
+        rows = [] if continued_from is None else continued_from.rows
+        metrics = MetricsFile(self.folder, columns, rows)
+        self._trackers.begin(rows)
+        self._steps = WrittenSteps(
+            continued_from, checkpoints, metrics, self._trackers, self.screen, self.stop
+        )
+        return self._steps
+
+    def restart_steps(self) -> None:
+        if self._steps is not None:
+            checkpoint.remove_checkpoints(self.folder)
+            self._steps = None
 
     def write_summary(self, text: str) -> None:
-        """Write the summary of the model to summary.txt, and show it if the user asked for it."""
         self.folder.write(SUMMARY, f"{text}\n".encode("utf-8", "backslashreplace"))
         if self.options.summary:
             with contextlib.suppress(OSError, SystemExit):  # of rich: nobody reads the output
                 self.screen.show(text)
 
     def keep(self, name: str, content: bytes) -> None:
-        """Write a file that later commands need, such as the weights, once the run has finished."""
         self.kept[name] = content
 
     def finish(
@@ -211,7 +256,7 @@ class LiveRun:
         record.steps = len(self.rows) or None
         record.data = results.origin.text
         record.split = results.split
-        record.data_digest = self.data_digest
+        record.data_digest = self._data_digest
         record.metrics = results.plain_metrics()
         record.test_rows = results.test_rows
         record.stopped_epoch = results.stopped_epoch
@@ -268,8 +313,8 @@ class LiveRun:
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         log.error("%s", "".join(traceback.format_exception(error)))
         shown = run_error_to_show(error, self.folder.path, self.experiment.package)
-        if self.is_resumed and self.data_digest is None:
-            return shown  # A resume that was refused leaves the record as it was.
+        if not self._owns_record:
+            return shown
         self._save_early_end("interrupted" if stopped else "failed", shown)
         resumable = self.experiment.resumable and not self.options.temporary
         if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
@@ -283,9 +328,10 @@ class LiveRun:
         record.status = status
         record.ended = _now()
         record.error = str(shown) or type(shown).__name__
-        record.steps = len(self.rows) or self.record.steps
         record.seconds = self._seconds
-        record.metrics = dict(newest_metrics(self.rows))
+        if self.rows:
+            record.steps = len(self.rows)
+            record.metrics = dict(newest_metrics(self.rows))
         with contextlib.suppress(OSError):
             try:
                 self._save(record)
@@ -303,19 +349,29 @@ class LiveRun:
 class JoinedRun(LiveRun):
     """Represents a run in a further process that trains it, which reads the run and writes nothing.
 
-    The first process, which has the LiveRun, waits for it, so that the checkpoint stays as it is.
+    The first process, which writes the run, waits for it, so that the checkpoint stays as it is.
     """
 
-    _stop_class = NoStopRequest  # the first process ends this one
+    def __init__(
+        self,
+        experiment: RunnableExperiment,
+        folder: OutputFolder,
+        record: RunRecord,
+        config: ExperimentConfig,
+        options: RunOptions,
+    ) -> None:
+        # The first process ends this one.
+        super().__init__(experiment, folder, record, config, options, NoStopRequest())
+        self._id = record.id
 
     def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> Steps:
         """The steps continue from the same checkpoint as those of the first process."""
-        continued_from = checkpoint.read_newest_checkpoint(
-            self.folder.path, self.record.id, self.screen
-        )
-        self.data_digest = data_digest
+        continued_from = checkpoint.read_newest_checkpoint(self.folder.path, self._id, self.screen)
         self._steps = Steps(continued_from, self.screen, self.stop)
         return self._steps
+
+    def restart_steps(self) -> None:
+        """The first process ends this one if a device fails."""
 
     def write_summary(self, text: str) -> None:
         """The first process writes the summary."""

@@ -1,4 +1,7 @@
-"""Read and change the note and the tags of a run: notes.json, which may change after its end."""
+"""Read and change the note and the tags that a user gives a run, also after the run has finished.
+
+They are in notes.json.
+"""
 
 import re
 from collections.abc import Callable, Iterable

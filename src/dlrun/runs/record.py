@@ -1,6 +1,7 @@
-"""Define, read and write the record of a run: results.json and environment.json.
+"""Read and write the record of a run, which says what was run, where, and what came out.
 
-results.json holds the SHA-256 of each file that the run wrote, and its own.
+The record is results.json, which holds the SHA-256 of each file that the run wrote, and its own.
+environment.json has the code, the packages and the machine.
 """
 
 from collections.abc import Mapping
@@ -79,7 +80,7 @@ class KnownInConfig(BaseModel):
     fold: int | None = None  # of the section `data`
 
 
-class KnownInReference(BaseModel):
+class PublishedNumbersKeys(BaseModel):
     """Declares the keys that dlrun reads in the published numbers of any experiment."""
 
     place: list[Count] = []
@@ -93,7 +94,7 @@ def _check_config(config: Values) -> Values:
 
 
 def _check_reference(reference: Values) -> Values:
-    KnownInReference.model_validate(reference)
+    PublishedNumbersKeys.model_validate(reference)
     return reference
 
 

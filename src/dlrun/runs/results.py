@@ -1,4 +1,4 @@
-"""Define what a run ends with: the experiment's results and figures, beside published numbers."""
+"""Hold what an experiment returns at the end of a run, and the published numbers beside it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Open a saved run from its folder: its results, files and metrics."""
+"""Open a saved run, and read its results, files and metrics."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Name the states of runs, of those that cannot be read too."""
+"""List the states that a run can be in, such as waiting, running, finished or damaged."""
 
 from enum import StrEnum
 

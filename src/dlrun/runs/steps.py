@@ -1,4 +1,6 @@
-"""Write the steps of a run, one after another: epochs, lasso penalties or batches of photographs.
+"""Save each step of a run as it ends.
+
+A step is an epoch, a lasso penalty or a batch of photographs.
 
     steps = run.begin_steps(columns, data_digest)
     with steps.progress_bar("training", 30, "epoch"):
@@ -8,10 +10,10 @@ A resumed run has the rows, the state and the parts of its finished steps from t
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from dlrun.runs.checkpoint import CheckpointFile, RunCheckpoint
-from dlrun.runs.folder import OutputFolder, Row
+from dlrun.runs.folder import Row
 from dlrun.runs.metrics_csv import MetricsFile
 from dlrun.runs.trackers import Trackers
 from dlrun.system.console import Screen, TaskProgressBar
@@ -23,9 +25,10 @@ class Steps:
 
     Each process that trains a run has its steps; those of the first process are `WrittenSteps`.
 
-    rows: those of metrics.csv, one for each finished step. saved_state: what the last step before a
-    resume left for the next one; empty in a new run. saved_parts: what each of the steps before a
-    resume has added for good.
+    Args:
+        rows: those of metrics.csv, one for each finished step.
+        saved_state: what the last step before a resume left for the next one; empty in a new run.
+        saved_parts: what each of the steps before a resume has added for good.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Steps:
             self._bar.to(done)
 
     def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        """Finish a step: afterwards its row and its checkpoint are in the run's folder.
+        """Finish a step; the first process of the run saves the step in the run's folder.
 
         `row` goes into metrics.csv with NaN as an empty cell, and `line` (at most 80 columns) on
         the screen. `state` is all that the next step needs. `part` holds data that this step adds
@@ -69,36 +72,28 @@ class Steps:
 
 
 class WrittenSteps(Steps):
-    """Writes each step of a run; `finish` is the only place that does."""
-
-    # `open_files` makes it.
-    _metrics: MetricsFile
+    """Saves each step of a run: nothing but `finish` writes checkpoints and rows of metrics.csv."""
 
     def __init__(
         self,
-        folder: OutputFolder,
-        checkpoints: CheckpointFile,
         continued_from: RunCheckpoint | None,
+        checkpoints: CheckpointFile,
+        metrics: MetricsFile,
         trackers: Trackers,
         screen: Screen,
         stop: StopRequest,
     ) -> None:
         super().__init__(continued_from, screen, stop)
-        self._folder = folder
         self._checkpoints = checkpoints
+        self._metrics = metrics
         self._trackers = trackers
 
-    def open_files(self, columns: Sequence[str] | None) -> None:
-        """Write metrics.csv with the rows so far, and send them to the trackers.
-
-        Without columns they are those of the rows, and a later row may have more.
-        """
-        self._metrics = MetricsFile(self._folder, columns, self.rows)
-        self._trackers.begin(self.rows)
-
     def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        # The checkpoint comes first and holds all rows: if the run is killed before the row is in
-        # metrics.csv, nothing is lost. Only a new column is added to metrics.csv before.
+        """Save a step: afterwards its row and its checkpoint are in the run's folder.
+
+        The checkpoint comes first and holds all rows: if the run is killed before the row is in
+        metrics.csv, nothing is lost. Only a new column is added to metrics.csv before.
+        """
         self.rows = self._metrics.widen(self.rows, row)
         rows = [*self.rows, dict(row)]
         self._checkpoints.save(rows, state, part)

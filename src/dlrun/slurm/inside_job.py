@@ -1,4 +1,4 @@
-"""Execute a run inside its SLURM job: all of this happens on the compute node.
+"""Carry out a run on a compute node of a cluster, inside the SLURM job of the run.
 
 submitit stores a RunJob in a file and loads it in the job, so it consists of texts only.
 """

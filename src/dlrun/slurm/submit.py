@@ -1,4 +1,4 @@
-"""Submit runs that wait to SLURM: parse `--slurm`, and hand their jobs to sbatch."""
+"""Submit runs to the queue of a SLURM cluster, as the option `--slurm` asks for."""
 
 import contextlib
 import io

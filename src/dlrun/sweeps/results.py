@@ -10,14 +10,14 @@ from dlrun.config.yaml_loader import Values, format_settings_briefly
 from dlrun.errors import ConfigError
 from dlrun.metrics import shorten_metric
 from dlrun.reports.page import PageContent
-from dlrun.reports.result_rows import ResultRow
+from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
+from dlrun.runs.groups import Spread
 from dlrun.runs.run import Run
-from dlrun.runs.tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_lines
-from dlrun.sweeps import selection
+from dlrun.runs.run_tables import INTERVAL_OF_MEAN, MEAN, SD, Column, table_lines
 from dlrun.sweeps.key_charts import chart_of_key
-from dlrun.sweeps.selection import ConfigOfSweep
+from dlrun.sweeps.selection import Ranking, RunsOfConfig, describe_config_result, rank_configs
 from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen
@@ -52,22 +52,19 @@ class SweepResults:
         return self.sweep.plan
 
     @cached_property
-    def groups(self) -> list[ConfigOfSweep]:
-        """Each config is a group of runs; the best config is the last."""
-        return selection.group_runs_by_config(self.plan, self.state.runs)
+    def ranking(self) -> Ranking:
+        return rank_configs(self.plan, self.state.runs)
 
-    @cached_property
-    def best(self) -> ConfigOfSweep | None:
-        return selection.find_best_config(self.groups)
-
-    @cached_property
-    def second(self) -> ConfigOfSweep | None:
-        return selection.find_second_best(self.groups)
+    @property
+    def best(self) -> RunsOfConfig | None:
+        return self.ranking.best
 
     @cached_property
     def warnings(self) -> list[str]:
-        warnings = [*self.sweep.describe_damaged(), *selection.warnings_of_selection(self.groups)]
-        if selection.NO_VALIDATION in warnings and len(self.groups) > 1:
+        warnings = self.sweep.describe_damaged()
+        if self.ranking.warning:
+            warnings.append(self.ranking.warning)
+        if self.ranking.lacks_validation and len(self.ranking.groups) > 1:
             warnings.append(f"`{self.compare_command}` compares them on the test rows")
         return warnings
 
@@ -76,11 +73,11 @@ class SweepResults:
         return [
             {
                 **group.settings,
-                **ResultRow.of_group(group, spread).as_object(),
+                **MetricComparisonRow.of_group(group, spread).as_object(),
                 "planned": group.planned,
                 "is_best": group is self.best,
             }
-            for group in self.groups
+            for group in self.ranking.groups
             for spread in group.spreads.values()
         ]
 
@@ -90,22 +87,32 @@ class SweepResults:
     @property
     def compare_command(self) -> str:
         """The command compares each config with the first one."""
-        names = [run_name_without_time(run.folder) for group in self.groups for run in group.runs]
+        names = [
+            run_name_without_time(run.folder) for group in self.ranking.groups for run in group.runs
+        ]
         words = ["dlrun", "runs", "compare", *names, "--runs-dir", str(self.sweep.runs_dir)]
         return shlex.join(words)
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        """The best config is compared with the second best by the validation metric."""
-        if not (self.best and self.best.validation_spread and self.second):
-            return None
-        return compare_groups(self.best, self.second, self.best.validation_spread.metric.name)
+        """Compare the best config with the second best by the validation metric.
 
-    def describe_comparison(self) -> str:
-        """The text names the second best config; it is empty without one."""
-        if self.comparison is None or self.second is None:
-            return ""
-        second = format_settings_briefly(self.second.settings)
+        None: there is no second best config.
+        """
+        best = self.best
+        second = self.ranking.second
+        if best is None or best.validation_spread is None or second is None:
+            return None
+        return compare_groups(best, second, best.validation_spread.metric.name)
+
+    def describe_comparison(self) -> str | None:
+        """Say how the best config compares with the second best, which the text names.
+
+        None: there is no comparison.
+        """
+        if self.comparison is None or self.ranking.second is None:
+            return None
+        second = format_settings_briefly(self.ranking.second.settings)
         return f"{second}. " + self.comparison.describe("The best beside it", "the second")
 
     @property
@@ -129,31 +136,48 @@ class SweepResults:
             note += f" {count}; {self.sweep.resume_command} runs the rest."
         shown: dict[str, str] = {}
         if self.best and self.best.settings and self.best.validation_spread:
-            shown["the best config by validation"] = selection.describe_config_result(self.best)
+            shown["the best config by validation"] = describe_config_result(self.best)
         if comparison := self.describe_comparison():
             shown["the second config"] = comparison
         # A chart would compare what was computed on different rows.
-        keys = [] if selection.describe_different_rows(self.groups) else plan.keys
-        drawn = [chart for key in keys if (chart := chart_of_key(self.groups, self.best, key))]
+        keys = plan.keys if self.ranking.are_on_same_rows else []
+        charts = [chart_of_key(self.ranking.groups, self.best, key) for key in keys]
+        drawn = [chart for chart in charts if chart is not None]
         return PageContent(self.runs, note, self.warnings, shown, drawn, f"Sweep {plan.name}")
 
     def table_lines(self, screen: Screen) -> list[str]:
-        """The table has the metrics that choose and judge the configs; the best config is last."""
-        rows = []
-        titles = {"validated": "", "mean": ""}
-        for group in self.groups:
-            row: Values = {"config": format_settings_briefly(group.settings)}
-            validation = group.validation_spread
-            if shown := group.main_spread or validation:
-                row = ResultRow.of_group(group, shown).as_object() | row
-                titles["mean"] = shorten_metric(shown.metric.name)
-            if validation and group.main_spread:
-                row["validated"] = validation.mean
-                titles["validated"] = shorten_metric(validation.metric.name)
-            row["n"] = group.finished_of_planned or str(row.get("count", ""))
-            rows.append(row)
-        columns = [Column("config"), Column("n", is_number=True)]
-        validated = Column.number("validated", titles["validated"])
-        columns += [validated, replace(MEAN, title=titles["mean"]), SD, INTERVAL_OF_MEAN]
-        columns.append(Column.number("book"))
-        return table_lines(columns, rows, screen)
+        """Make the table of the metrics that choose and judge the configs; the best is last.
+
+        A column of metrics has the name of the metric of the best config that has one.
+        """
+        groups = self.ranking.groups
+        judged = [group.main_spread or group.validation_spread for group in groups]
+        validated = [group.validation_spread for group in groups if group.main_spread]
+        columns = [
+            Column("config"),
+            Column("n", is_number=True),
+            Column.number("validated", _name_last_metric(validated)),
+            replace(MEAN, title=_name_last_metric(judged)),
+            SD,
+            INTERVAL_OF_MEAN,
+            Column.number("book"),
+        ]
+        return table_lines(columns, [_row(group) for group in groups], screen)
+
+
+def _name_last_metric(spreads: Sequence[Spread | None]) -> str:
+    """Shorten the name of the last metric of some; the text is empty if there is none."""
+    names = [spread.metric.name for spread in spreads if spread is not None]
+    return shorten_metric(names[-1]) if names else ""
+
+
+def _row(group: RunsOfConfig) -> Values:
+    """Make the row of a config in the table on the screen."""
+    validation = group.validation_spread
+    judged = group.main_spread or validation
+    row = {} if judged is None else MetricComparisonRow.of_group(group, judged).as_object()
+    row["config"] = format_settings_briefly(group.settings)
+    row["n"] = group.finished_of_planned or str(row.get("count", ""))
+    if validation and group.main_spread:
+        row["validated"] = validation.mean
+    return row

@@ -8,9 +8,9 @@ from rich.text import Text
 from dlrun.errors import os_error_remedy
 from dlrun.reports.page import write_report_page
 from dlrun.runs.folder import OutputFolder
-from dlrun.runs.tables import table_csv
-from dlrun.sweeps import selection
+from dlrun.runs.run_tables import table_csv
 from dlrun.sweeps.results import SweepResults
+from dlrun.sweeps.selection import describe_config_result
 from dlrun.system.console import LABEL_WIDTH, Screen
 from dlrun.system.text import LINE_WIDTH, printable
 
@@ -41,7 +41,7 @@ def write_results(results: SweepResults, screen: Screen) -> dict[str, str]:
     return files
 
 
-def show_results(results: SweepResults, files: Mapping[str, str], screen: Screen) -> None:
+def show_sweep_results(results: SweepResults, files: Mapping[str, str], screen: Screen) -> None:
     """Print the configs, the failed runs, the paths of the files, the best config."""
     screen.show("\n".join(results.table_lines(screen)))
     failed = results.state.failed
@@ -52,7 +52,7 @@ def show_results(results: SweepResults, files: Mapping[str, str], screen: Screen
     labelled |= files
     if results.best is not None:
         label = "best" if results.best.settings else "mean"
-        labelled[label] = selection.describe_config_result(results.best)
+        labelled[label] = describe_config_result(results.best)
     screen.show_labelled(*((label, printable(text)) for label, text in labelled.items()))
     if comparison := results.describe_comparison():
         lines = textwrap.wrap(printable(comparison), LINE_WIDTH - LABEL_WIDTH)
@@ -79,6 +79,7 @@ def print_results_as_json(
                 "error": results.state.failed.get(point.number),
             }
         )
+    second = results.ranking.second
     best = results.best and {
         "settings": results.best.settings,
         "folds": results.best.fold_count or None,
@@ -92,7 +93,7 @@ def print_results_as_json(
             "points": points,
             "rows": results.rows,
             "best": best,
-            "second": results.second and results.second.settings,
+            "second": second and second.settings,
             "comparison": results.comparison and results.comparison.as_object(),
             "warnings": results.warnings,
             "files": files,

@@ -155,19 +155,19 @@ def settings_to_check_ends(spaces: Sequence[KeySearchSpace]) -> list[Settings]:
     return [first | {space.key: value} for space in spaces for value in space.values]
 
 
-def divide_settings(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Divide settings KEY=VALUE into those with one value, and those with several: KEY=A,B.
+def separate_fixed_and_swept(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate settings that all runs of a sweep have, KEY=VALUE, from swept ones, KEY=A,B.
 
-    A text that is not valid counts as one value, so that the error is that of `--set`.
+    A text that is not valid counts as fixed, so that the error is that of `--set`.
     """
-    single: list[str] = []
-    several: list[str] = []
+    fixed: list[str] = []
+    swept: list[str] = []
     for text in texts:
         values: list[Any] = []
         with contextlib.suppress(ConfigError):
             _, values = _parse_values(text)
-        (several if len(values) > 1 else single).append(text)
-    return single, several
+        (swept if len(values) > 1 else fixed).append(text)
+    return fixed, swept
 
 
 def parse_search_space(

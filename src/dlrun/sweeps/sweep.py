@@ -16,7 +16,7 @@ from dlrun.sweeps.place import Place, ThisMachine
 from dlrun.sweeps.planner import make_sweep_plan
 from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.results import SweepResults
-from dlrun.sweeps.results_output import print_results_as_json, show_results, write_results
+from dlrun.sweeps.results_output import print_results_as_json, show_sweep_results, write_results
 from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.slurm_jobs import SlurmJobs
 from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
@@ -122,5 +122,5 @@ def _finish(
     if options.json:
         print_results_as_json(results, "finished" if is_whole else "failed", files, screen)
     else:
-        show_results(results, files, screen)
+        show_sweep_results(results, files, screen)
     return 0 if is_whole else 1, results

@@ -1,4 +1,4 @@
-"""Find the runs of a sweep, make new ones that wait, and tell which of its points are done."""
+"""Make and find the runs of a sweep, and tell which points of its plan have finished."""
 
 import contextlib
 import re

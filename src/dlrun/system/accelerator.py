@@ -98,12 +98,14 @@ def run_with_fallback(
     compare: Callable[[str], DeviceComparison] | None = None,
     *,
     fallback: bool,
+    undo: Callable[[], object],
 ) -> tuple[T, AcceleratorChoice]:
     """Do some work on the requested accelerator, or on the CPU if it fails; say which was used.
 
     Raises AcceleratorError if the CPU may not replace the device. Before `work`, in this order:
     - try_batch: tries one batch; if that fails on the CPU too, the accelerator is not the cause.
     - compare: compares the device's numbers of a batch with the CPU's; to disagree is to fail.
+    Before the CPU replaces a device, `undo` removes what `work` has left.
     """
     device, reason = choose_available_device(requested)
     comparison: DeviceComparison | None = None
@@ -125,6 +127,7 @@ def run_with_fallback(
         if not fallback:
             raise AcceleratorError(reason, ALLOW_FALLBACK_HINT) from cause
         warn(f"{reason}; running on the CPU")
+        undo()
     cause = None  # frees what the failed attempt holds
     return work("cpu"), AcceleratorChoice(requested, "cpu", reason, comparison)
 

@@ -1,4 +1,4 @@
-"""Write objects as JSON that a terminal can show, also with numpy's arrays and with NaN."""
+"""Write Python objects as JSON text that a terminal can show; NaN becomes null."""
 
 import json
 import re

@@ -165,6 +165,7 @@ class Training(Generic[M]):
             self.run,
             self.compare,
             fallback=self.config.fallback,
+            undo=self.live_run.restart_steps,
         )
 
     def run(self, device: str) -> TrainingResult[M]:

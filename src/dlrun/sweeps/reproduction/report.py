@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dlrun.reports.page import PageContent, write_report_page
 from dlrun.runs.published import ABOUT_EDITIONS
-from dlrun.runs.tables import RANGE_OF_RUNS, Column, table_lines
+from dlrun.runs.run_tables import RANGE_OF_RUNS, Column, table_lines
 from dlrun.sweeps.reproduction.outcome import BaselineComparison, Outcome, compare_with_baseline
 from dlrun.system.console import Screen
 from dlrun.system.text import LINE_WIDTH, pluralize, printable

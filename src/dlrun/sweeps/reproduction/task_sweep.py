@@ -1,4 +1,7 @@
-"""Run a task's sweep over its seeds, which continues an earlier sweep, and read its outcome."""
+"""Run an experiment with several seeds, to compare its numbers with the published ones.
+
+The runs are a sweep, which continues an earlier sweep of the same config and data.
+"""
 
 import re
 from collections.abc import Mapping

@@ -68,7 +68,7 @@ def _one_line(value: object) -> str:
 
 
 SECONDS = Column("seconds", "sec", _format_seconds, is_number=True)
-# What is known of a group of runs and a metric: `ResultRow.as_object` of reports/.
+# What is known of a group of runs and a metric: `MetricComparisonRow.as_object` of reports/.
 MEAN = Column.number("mean")
 SD = Column.number("sd")
 INTERVAL_OF_MEAN = Column("interval_of_mean", "interval of the mean", _format_ends, True)
