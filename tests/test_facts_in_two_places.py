@@ -51,7 +51,8 @@ from dlrun.runs.states import RunState
 from dlrun.runs.tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.sweeps.results_output import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
-from dlrun.training.objective import classification, make_optimizer, regression
+from dlrun.training.objective import classification, regression
+from dlrun.training.optimizers import make_optimizer
 from tests.cli.run_folders import a_whole_run
 from tests.conftest import ROOT
 from tests.training.optimizers import optimizer_config
