@@ -84,10 +84,10 @@ def test_which_schedules_depend_on_the_number_of_epochs(name: str) -> None:
         schedule = LearningRateSchedule(config, optimizer, epochs)
         found = []
         for epoch in range(5):
-            schedule.begin_epoch(epoch)
+            schedule.set_warmup_rate(epoch)
             found.append(schedule.lr)
             optimizer.step()
-            schedule.end_epoch(epoch, 1.0)
+            schedule.step_scheduler(epoch, 1.0)
         return found
 
     assert (rates(5) != rates(50)) == (name in SCHEDULES_OVER_ALL_EPOCHS)
