@@ -1,4 +1,4 @@
-"""Define what a network is trained for: the loss, its predictions and the metrics of these."""
+"""Define how a classifier or a regression is trained and measured: by which loss and metrics."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
