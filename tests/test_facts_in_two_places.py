@@ -51,7 +51,8 @@ from dlrun.runs.run_tables import GROUP_COLUMNS, RUN_COLUMNS, run_row
 from dlrun.runs.states import RunState
 from dlrun.sweeps.results_output import RESULT_COLUMNS
 from dlrun.training.learning_rate import LearningRateSchedule
-from dlrun.training.objective import classification, make_optimizer, regression
+from dlrun.training.objective import classification, regression
+from dlrun.training.optimizers import make_optimizer
 from tests.cli.run_folders import a_whole_run
 from tests.conftest import ROOT
 from tests.training.optimizers import optimizer_config
@@ -83,10 +84,10 @@ def test_which_schedules_depend_on_the_number_of_epochs(name: str) -> None:
         schedule = LearningRateSchedule(config, optimizer, epochs)
         found = []
         for epoch in range(5):
-            schedule.begin_epoch(epoch)
+            schedule.set_warmup_rate(epoch)
             found.append(schedule.lr)
             optimizer.step()
-            schedule.end_epoch(epoch, 1.0)
+            schedule.step_scheduler(epoch, 1.0)
         return found
 
     assert (rates(5) != rates(50)) == (name in SCHEDULES_OVER_ALL_EPOCHS)

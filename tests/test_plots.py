@@ -59,8 +59,8 @@ def test_lasso_path() -> None:
 def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> None:
     names = [f"{n}$\n\x1b[0m\N{SMILING FACE WITH SMILING EYES}.jpg" for n in range(4)]
     labels = [("a label far longer than there is place $ " * 9, 0.6), ("b", 0.4)]
-    sheet = [(name, np.zeros(shape, np.uint8)) for name in names]
-    figure = plots.draw_contact_sheet(sheet, dict.fromkeys(names, labels), title="network")
+    cards = [(name, np.zeros(shape, np.uint8), labels) for name in names]
+    figure = plots.draw_contact_sheet(cards, title="network")
     assert is_drawn(figure)
     (axes,) = figure.axes  # one for all cards: their layout is most of the time
     assert len(axes.images) == 4

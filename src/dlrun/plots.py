@@ -6,7 +6,6 @@ import math
 import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,25 +244,26 @@ def draw_penalty_path(
 
 @_matplotlib_defaults()
 def draw_contact_sheet(
-    thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
-    predictions: Mapping[str, Labels],
-    *,
-    title: str,
+    cards: Sequence[tuple[str, NDArray[np.uint8], Labels]], *, title: str
 ) -> Figure:
-    """Draw photographs, each with its name above and its labels and probabilities below."""
-    columns = min(CARDS_PER_ROW, len(thumbnails))
-    card_height = PHOTOGRAPH_HEIGHT + LINE_HEIGHT * (2 + max(map(len, predictions.values())))
+    """Draw photographs, each with its name above and its labels and probabilities below.
+
+    cards: for each photograph its name, its pixels (height, width, 3) and its labels.
+    """
+    columns = min(CARDS_PER_ROW, len(cards))
+    most_labels = max(len(labels) for _, _, labels in cards)
+    card_height = PHOTOGRAPH_HEIGHT + LINE_HEIGHT * (2 + most_labels)
     width = CARD_WIDTH * columns
-    height = card_height * math.ceil(len(thumbnails) / columns)
+    height = card_height * math.ceil(len(cards) / columns)
     figure = Figure(figsize=(width, height))
     _add_figure_title(figure, title)
     whole = figure.get_figheight()  # includes the lines of the title
     figure.texts[0].set_y(1 - GAP / whole)
     axes = figure.add_axes((0, 0, 1, height / whole))
-    for place, (file, pixels) in enumerate(thumbnails):
+    for place, (name, pixels, labels) in enumerate(cards):
         row, column = divmod(place, columns)
         corner = CARD_WIDTH * column + GAP, card_height * row
-        _draw_card(axes, corner, pixels, Path(file).name, predictions[file])
+        _draw_card(axes, corner, pixels, name, labels)
     axes.set(xlim=(0, width), ylim=(height, 0))  # y grows downwards
     axes.axis("off")
     return figure

@@ -49,18 +49,15 @@ if TYPE_CHECKING:
     from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
     from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues
     from dlrun.training.array_batches import TensorBatches
-    from dlrun.training.objective import (
-        TrainingObjective,
-        classification,
-        make_optimizer,
-        regression,
-    )
+    from dlrun.training.objective import TrainingObjective, classification, regression
+    from dlrun.training.optimizers import make_optimizer
 
 _SLOW = (  # modules of names that are imported when they are used, the quickest first
     "dlrun.runs.predictions_csv",
     "dlrun.experiments.save_predictions",
     "dlrun.experiments.predictors",
     "dlrun.training.array_batches",
+    "dlrun.training.optimizers",
     "dlrun.training.objective",
     "dlrun.networks.network_implementation",
     "dlrun.networks.lightning_implementation",

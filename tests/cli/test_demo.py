@@ -72,3 +72,16 @@ def test_demo_goes_on_after_a_bug(forked: Dlrun, plugins: Plugins) -> None:
     table = done.stdout.splitlines()[2:]
     assert table[0].split() == ["broken", "failed"]
     assert table[1].split()[:3] == ["count-words", "words", "2.0000"]
+
+
+def test_demo_names_an_experiment_that_cannot_be_imported(forked: Dlrun, plugins: Plugins) -> None:
+    """Also one without a small config, which the demo would not run if it were whole."""
+    folder, env = plugins
+    plugin(folder, "broken", config="raise RuntimeError('not whole')")
+    plugin(folder, "count-words")
+    (folder / "count_words" / "configs" / "smoke").mkdir()
+    (folder / "count_words" / "configs" / "smoke" / "count-words.yaml").write_text("words: 2\n")
+    done = forked("demo", "broken", "count-words", **env).is_told(1, "not whole")
+    table = done.stdout.splitlines()[2:]
+    assert table[0].split() == ["broken", "failed"]
+    assert table[1].split()[:3] == ["count-words", "words", "2.0000"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dlrun.data.splits import LabelledRows, split_off_validation
+from dlrun.data.splits import LabelledRowDivider, split_off_validation
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -43,9 +43,9 @@ def test_how_many_are_held_out(rows: int, validation: float | None, held: int, c
     assert f"{rows - held:,} to fit, {held:,} for validation, 7 for the test" in said
 
 
-def rows_of(train: Sequence[str], test: Sequence[str] = ()) -> LabelledRows:
+def rows_of(train: Sequence[str], test: Sequence[str] = ()) -> LabelledRowDivider:
     """Rows with these labels; each has a content of its own."""
-    rows = LabelledRows(DataWarnings())
+    rows = LabelledRowDivider(DataWarnings())
     contents = iter(range(len(train) + len(test)))
     for place, labels in (("a.csv", train), ("b.csv", test)):
         if labels or place == "a.csv":

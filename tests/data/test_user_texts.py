@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dlrun.data import dataset_catalog, labelled_texts
-from dlrun.data.splits import LabelledRows
+from dlrun.data.splits import LabelledRowDivider
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_own_data
 from dlrun.system.console import Screen
@@ -76,7 +76,7 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
     texts = [f"{'late' if row % 2 else 'early'} w{row} w{row // 3}" for row in range(40)]
     rows = [*zip(texts, "ab" * 20, strict=True)]
     reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows), test_share=0.4)
-    labelled = LabelledRows(DataWarnings())
+    labelled = LabelledRowDivider(DataWarnings())
     labelled.begin_part("x")
     for text, label in rows:
         labelled.add(label, hash(text), text)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dlrun.kernels.rmsprop import OnePassRMSprop
-from dlrun.training.objective import make_optimizer
+from dlrun.training.optimizers import make_optimizer
 from tests.training.optimizers import optimizer_config
 
 SHAPES = [(), (5,), (16, 2), (37, 3)]

@@ -112,7 +112,9 @@ def test_without_images_it_takes_the_books(
     """Those of the data folder. In the authors' package the same photographs have other names."""
     config: Any = load_experiment_config(find_experiment(NAME), RunOptions())
     reference = config.reference
-    monkeypatch.setattr(photographs, "packaged_paths", lambda path: [])  # as if not installed
+    monkeypatch.setattr(
+        photographs, "paths_in_installed_packages", lambda path: []
+    )  # as if not installed
     files, origin = config.find_photographs(tmp_path / "data")
     assert files == photographs.sample_photographs() and "scikit-learn" in origin
     folder = tmp_path / "data" / "book_images"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data.download import packaged_paths
+from dlrun.data.download import paths_in_installed_packages
 from dlrun.experiments.registry import find_experiment
 from dlrun.runs.options import RunOptions
 from dlrun.sweeps.reproduction.tasks import tasks_of_experiment
@@ -164,7 +164,7 @@ def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
     (lab / "data" / "book_images" / "Flamingo.jpg").unlink()
     done = harness.run(lab, "reproduce", "--seeds", "0,", *CPU, **OFFLINE).is_told(0)
     assert "Not run: cifar100: cifar-100-python.tar.gz is missing" in done.stdout
-    if not packaged_paths("ISLP"):  # it has the photographs too
+    if not paths_in_installed_packages("ISLP"):  # it has the photographs too
         assert re.search(rf"Not run: {PHOTOGRAPHS}: .*Flamingo.jpg", done.stdout)
     assert "cifar-100-python.tar.gz is missing" in (lab / "reproduction.html").read_text()
     alone = harness.run(lab, "reproduce", "cifar100", "--json", "--out", "one.html", **OFFLINE)

@@ -38,12 +38,12 @@ def rates(settings: dict[str, Any], *, stops: tuple[int, ...] = ()) -> list[floa
             if earlier is not None and schedule.scheduler is not None:
                 schedule.scheduler.load_state_dict(earlier.state_dict())
             trained.load_state_dict(state)
-        schedule.begin_epoch(epoch)
+        schedule.set_warmup_rate(epoch)
         first, second = (group["lr"] for group in trained.param_groups)
         assert schedule.lr == first and second == pytest.approx(first / 2)
         trained.step()
         found.append(first)
-        schedule.end_epoch(epoch, loss)
+        schedule.step_scheduler(epoch, loss)
     return found
 
 

@@ -22,7 +22,7 @@ from dlrun.training.array_batches import ArrayData, EpochBatches, TensorBatches
 from dlrun.training.lightning_network import LightningNetwork
 from dlrun.training.objective import (
     TrainingObjective,
-    choose_training_loss,
+    apply_loss_options,
     classification,
     regression,
 )
@@ -95,9 +95,9 @@ def test_only_the_training_has_the_options_of_the_loss() -> None:
     smoothed = config.model_copy(update={"loss": loss_config(label_smoothing=0.5)})
     batch = torch.tensor([3.0, -3.0]), torch.tensor([1, 0])
     objective, losses = classification(2), []
-    assert choose_training_loss(config, objective, batch[1]) is objective.loss
+    assert apply_loss_options(config, objective, batch[1]) is objective.loss
     for one in (config, smoothed):
-        loss = choose_training_loss(one, objective, batch[1])
+        loss = apply_loss_options(one, objective, batch[1])
         module = LightningNetwork(nn.Identity(), one, objective, loss)
         module.validation_step(batch, 0)
         module.test_step(batch, 0)
@@ -108,7 +108,7 @@ def test_only_the_training_has_the_options_of_the_loss() -> None:
     assert losses[0][0] == losses[0][1] == losses[0][2] == losses[1][1] == losses[1][2]
     assert losses[1][0] > losses[0][0]
     with pytest.raises(ConfigError, match="label_smoothing"):
-        choose_training_loss(smoothed, regression(), batch[1])
+        apply_loss_options(smoothed, regression(), batch[1])
 
 
 def test_a_regression_in_mixed_precision_does_not_round_its_targets() -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from dlrun.config.lightning_trainer import DECIDED_BY_DLRUN, trainer_arguments
+from dlrun.config.lightning_trainer_arguments import DECIDED_BY_DLRUN, trainer_arguments
 from dlrun.config.sections import (
     Count,
     ExperimentConfig,

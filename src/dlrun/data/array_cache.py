@@ -25,7 +25,7 @@ Prepared = tuple[dict[str, Array], dict[str, list[str]]]
 
 
 def fingerprint_arrays(arrays: Iterable[Array]) -> str:
-    """Hash the types, shapes and contents of arrays, in their order."""
+    """Hash the types, shapes and values of several arrays together, in the order of the arrays."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())

@@ -15,7 +15,7 @@ from dlrun.config.data_sections import (
     count_held_out_rows,
 )
 from dlrun.data import user_data
-from dlrun.data.download import download_file, packaged_paths
+from dlrun.data.download import download_file, paths_in_installed_packages
 from dlrun.data.file_hashes import hash_file
 from dlrun.data.text_files import DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, ErrorCollector
@@ -67,7 +67,7 @@ class RemoteFile:
         path = (archive or folder) / self.name
         places = [path, path.with_suffix("")] if self.gzipped else [path]
         if archive is None and self.packaged is not None:
-            places += packaged_paths(self.packaged)
+            places += paths_in_installed_packages(self.packaged)
         return next((place for place in places if place.is_file()), path)
 
     def hash_of(self, path: Path) -> str:

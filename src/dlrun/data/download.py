@@ -28,8 +28,8 @@ OFFLINE = "DLRUN_OFFLINE"  # an environment variable
 _FORBIDDEN = ContextVar("downloads are forbidden", default=False)
 
 
-def packaged_paths(path: str) -> list[Path]:
-    """Find where a data file such as "ISLP/data/NYSE.csv" may be in an installed package."""
+def paths_in_installed_packages(path: str) -> list[Path]:
+    """List the paths that a data file may have in its package, as "ISLP/data/NYSE.csv" in ISLP."""
     package, _, inside = path.partition("/")
     spec = importlib.util.find_spec(package)  # found, not imported: that may take seconds
     return [Path(root, inside) for root in (spec and spec.submodule_search_locations) or ()]

@@ -1,4 +1,4 @@
-"""Hash the contents of files, and remember the hash as long as sizes and times stay the same."""
+"""Hash files, and read them again for a later hash only if their sizes or times have changed."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
 
 
 def hash_contents(files: Sequence[Path], data_dir: Path, root: Path | None = None) -> str:
-    """Hash the names and contents of files; the names are relative to `root`.
+    """Hash the names and contents of several files together; the names are relative to `root`.
 
     The data folder remembers the hash by the files' paths, sizes, times and times of change. So
     later calls read the files only if any of these has changed. (A program can set a file's time,
@@ -46,7 +46,7 @@ def hash_contents(files: Sequence[Path], data_dir: Path, root: Path | None = Non
 
 
 def _hash_or_error(file: Path) -> str:
-    """Hash a file's content, or give its error: an unreadable file is no row."""
+    """Hash a file's content; for an unreadable file, which is no row, give the error's number."""
     try:
         return file_digest(file)
     except OSError as error:

@@ -14,7 +14,7 @@ from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
 from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.splits import (
-    LabelledRows,
+    LabelledRowDivider,
     RowContents,
     RowHashes,
     hash_content,
@@ -105,7 +105,7 @@ def load_reviews(context: ReadContext[TextsConfig]) -> Reviews:
 def _prepare(context: ReadContext[TextsConfig]) -> Prepared:
     """Encode the texts with the vocabulary of the training part."""
     config = context.config
-    rows = LabelledRows(context.warnings)
+    rows = LabelledRowDivider(context.warnings)
     texts = text_encoding.NumberedTexts()
     for source in context.source.read(context):
         rows.begin_part(source.place)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dlrun.data.download import packaged_paths
+from dlrun.data.download import paths_in_installed_packages
 from dlrun.data.user_data import list_files
 from dlrun.errors import ConfigError, DataError, first_line
 from dlrun.system.files import open_regular_file
@@ -70,7 +70,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 def sample_photographs() -> list[Path]:
     """Find the two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
     names = "china.jpg", "flower.jpg"
-    return [path for name in names for path in packaged_paths(f"sklearn/datasets/images/{name}")]
+    return [
+        path
+        for name in names
+        for path in paths_in_installed_packages(f"sklearn/datasets/images/{name}")
+    ]
 
 
 def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Path]:
@@ -80,7 +84,7 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
     """
     photographs: dict[str, Path] = {}
     for name, path in packaged.items():
-        places = [folder / name, *packaged_paths(path)]
+        places = [folder / name, *paths_in_installed_packages(path)]
         if place := next((place for place in places if place.is_file()), None):
             photographs[name] = place.absolute()
     if missing := [name for name in packaged if name not in photographs]:

@@ -22,7 +22,7 @@ from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
 from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.splits import (
-    LabelledRows,
+    LabelledRowDivider,
     RowContents,
     RowHashes,
     hash_content,
@@ -142,7 +142,7 @@ def read_own_images(context: ReadContext[UserImagesDataConfig]) -> Prepared:
     config = context.config
     warnings = context.warnings
     contents = bytearray()
-    rows = LabelledRows(warnings)
+    rows = LabelledRowDivider(warnings)
     for path in context.paths:
         rows.begin_part(str(path))
         files = user_data.list_files_by_class(path, warnings, photographs.SUFFIXES)

@@ -35,7 +35,7 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
 def hash_content(content: bytes) -> int:
-    """Return a hash of a row's content, the same in every process: 64 bits with a sign."""
+    """Hash a row's content to a signed integer of 64 bits, equal in every process."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), signed=True)
 
 
@@ -80,9 +80,9 @@ def make_split(
 
 
 def _digest_of_all_rows(origin: DataOrigin, parts: Sequence[RowContents]) -> str:
-    """Return a hash of the rows of all parts, each once; of generated rows, of what they imitate.
+    """Hash the rows of all parts, each once: the hash does not depend on how they are divided.
 
-    It does not depend on how rows are divided. Each seed generates other rows of the same kind.
+    Each seed generates other rows, so the hash of generated rows is that of their description.
     """
     if origin.is_generated:
         return hashlib.sha256(origin.text.encode()).hexdigest()
@@ -143,8 +143,8 @@ class _Part(NamedTuple):
     classes_before: int
 
 
-class LabelledRows:
-    """Collects labelled rows, and divides them into training and test rows.
+class LabelledRowDivider:
+    """Divides labelled rows into training and test rows, once they are all added.
 
     Add the training rows (or all rows) first, then the test rows if they are separate.
     """

@@ -12,7 +12,7 @@ from dlrun.data.array_cache import Array, fingerprint_arrays
 from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.scaling import mean_and_scale
 from dlrun.data.splits import (
-    LabelledRows,
+    LabelledRowDivider,
     RowContents,
     RowHashes,
     RowIndices,
@@ -171,7 +171,7 @@ def _divide_by_class(
     context: ReadContext[TableDataConfig], records_by_file: list[list[Record]], X: Matrix
 ) -> TargetsAndSplit:
     """Return every row's class index, and the rows to train and test: given, or by class."""
-    rows = LabelledRows(context.warnings)
+    rows = LabelledRowDivider(context.warnings)
     inputs = iter(X)
     for records in records_by_file:
         rows.begin_part(records[0].place)
@@ -200,18 +200,18 @@ def _divide_values(
 
 
 def hash_records(records: Sequence[Record]) -> RowHashes:
-    """Return a hash of all cells of each row (n_rows,), in whatever order its file has them."""
+    """Hash the cells of each row (n_rows,); the order of the columns does not change a hash."""
     return np.array([_hash_cells(record) for record in records], np.int64)
 
 
 def _hash_cells(record: Record) -> int:
-    """Return a hash of the cells of a row, in whatever order its file has the columns."""
+    """Hash the cells of a row by the names of their columns, in alphabetical order."""
     cells = "\0".join(f"{name}\0{cell}" for name, cell in sorted(record.cells.items()))
     return hash_content(cells.encode("utf-8", "surrogatepass"))
 
 
 def _hash_what_is_learned(inputs: Matrix, target: float | str) -> int:
-    """Return a hash of what a model learns from a row: its inputs and its target, but no id."""
+    """Hash a row's inputs and target, from which a model learns, and no column of ids."""
     return hash((inputs.tobytes(), target))
 
 
@@ -255,5 +255,5 @@ def _describe_rows(context: ReadContext[TableDataConfig], train: int, test: int)
 
 
 def fingerprint_parts(*parts: TablePart) -> str:
-    """Return a hash of the matrices and targets of parts of a table, in their order."""
+    """Hash the matrices and targets of parts of a table, in the order of the parts."""
     return fingerprint_arrays(array for part in parts for array in (part.X, part.targets))

@@ -54,7 +54,7 @@ def user_data_paths(config: UserDataConfig) -> list[Path]:
 
 
 def fingerprint_user_data(config: UserDataConfig, data_dir: Path) -> str:
-    """Hash the contents of a user's own data, and the settings to read them."""
+    """Hash the files of a user's own data together with the config keys by which they are read."""
     state: list[str] = []
     if isinstance(config, UserTextsDataConfig):
         state = [config.text_column, config.label_column]

@@ -1,4 +1,4 @@
-"""Check all that can be known before a run begins or continues: config, data, machine."""
+"""Check the config, the data and the machine before a run begins or is resumed."""
 
 import contextlib
 import importlib
@@ -22,7 +22,7 @@ from dlrun.system import accelerator
 from dlrun.system.console import Screen
 from dlrun.system.extras import require_extra
 from dlrun.system.json_text import to_json
-from dlrun.system.library_imports import import_matplotlib
+from dlrun.system.library_imports import import_matplotlib_first
 from dlrun.system.text import pluralize
 from dlrun.system.workarounds import scipy_signal_on_use
 
@@ -129,7 +129,7 @@ def check_no_links(folder: Path) -> None:
 def import_implementation_to_run(experiment: Experiment[C]) -> Implementation[C]:
     """Import an implementation, and Lightning if it trains with it, before the run begins."""
     if issubclass(experiment.config, LightningConfig):
-        import_matplotlib()
+        import_matplotlib_first()
         with scipy_signal_on_use():
             importlib.import_module("dlrun.training.fit")
     return experiment.load_implementation()

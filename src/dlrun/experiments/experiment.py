@@ -38,7 +38,7 @@ from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
-from dlrun.system.library_imports import import_matplotlib
+from dlrun.system.library_imports import import_matplotlib_first
 
 if TYPE_CHECKING:  # they are slow, and `dlrun config` does without them
     from torch import nn
@@ -266,7 +266,7 @@ def loading(name: str, package: str) -> Iterator[None]:
 @functools.cache
 def _load_implementation(experiment: Experiment[C]) -> "Implementation[C]":
     if issubclass(experiment.config, LightningConfig):
-        import_matplotlib()  # Lightning imports it
+        import_matplotlib_first()  # Lightning imports it
     with loading(experiment.name, experiment.package):
         loaded = pkgutil.resolve_name(experiment.implementation)
         if not (isinstance(loaded, type) and issubclass(loaded, Implementation)):

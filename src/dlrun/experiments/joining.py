@@ -1,4 +1,4 @@
-"""Take part in the training of a run that another process writes, on a further device."""
+"""Train as a further process of a run with several devices; the first process writes the run."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from dlrun.runs.run import Run
 
 
 def join_run(folder: Path) -> NoReturn:
-    """Train the run of another process, whose folder it is, and end."""
+    """Train a run together with the process that began and writes the run, and end this process."""
     threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     # The first process writes the same warnings of libraries into the run's log.
     logging.captureWarnings(True)
@@ -33,7 +33,8 @@ def join_run(folder: Path) -> NoReturn:
 
 
 def _end_with(parent: int) -> None:
-    """End this process soon after the first one was killed, also while it waits for that one."""
+    """End this process soon after the process that began the run was killed."""
+    # This process may be waiting for that one, and would wait for ever.
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

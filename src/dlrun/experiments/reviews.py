@@ -1,6 +1,6 @@
-"""Declare the experiments that classify IMDB's reviews, and the configs of models of texts.
+"""Declare imdb-dense, imdb-lstm and imdb-lasso, which classify IMDB's reviews of films.
 
-ISLP, labs 10.9.5 and 10.9.6.
+ISLP, labs 10.9.5 and 10.9.6. The configs of their models also serve the user's own texts.
 """
 
 from typing import Annotated

@@ -1,4 +1,7 @@
-"""Declare the experiments that classify the user's own texts, by the models of the reviews."""
+"""Declare text-dense, text-lstm and text-lasso, which classify texts of the user's own.
+
+Their models are those that classify IMDB's reviews.
+"""
 
 from dlrun.config.data_sections import (
     UserDataExperimentConfig,

@@ -196,6 +196,6 @@ def _compile_sums(outputs: int, by_id: bool) -> Callable[..., None]:
         write_loop(builder, count_constant(0), count, write_bag)
 
     integer_types = [llvm_loops.INT32S, llvm_loops.INT32S, llvm_loops.COUNTS]
-    return llvm_loops.compile_function(
+    return llvm_loops.compile_llvm_function(
         [llvm_loops.FLOATS, *integer_types, llvm_loops.COUNT, llvm_loops.FLOATS], write
     )

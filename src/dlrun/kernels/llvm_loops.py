@@ -24,8 +24,11 @@ Value: TypeAlias = Any  # the result of an instruction
 Write: TypeAlias = Callable[..., Any]  # writes instructions with a Builder, for some Values
 
 
-def compile_function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
-    """Compile a function whose LLVM code `write` writes; its calls check no argument."""
+def compile_llvm_function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
+    """Compile a machine function of LLVM instructions, which `write` adds to a Builder.
+
+    Calls of the function check no argument.
+    """
     module = ir.Module()
     written = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "function")
     builder = ir.IRBuilder(written.append_basic_block())

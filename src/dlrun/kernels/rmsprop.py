@@ -71,7 +71,7 @@ def _compile_update() -> Callable[..., None]:
         done = builder.mul(vectors, count_constant(LANES))
         _write_update(builder, 1, done, count, *arguments)
 
-    return llvm_loops.compile_function(
+    return llvm_loops.compile_llvm_function(
         [*[llvm_loops.FLOATS] * 3, llvm_loops.COUNT, *[llvm_loops.FLOAT] * 4], write
     )
 

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from dlrun.data import photographs
 from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.data.download import is_offline, with_published_name
 from dlrun.data.file_hashes import hash_contents
-from dlrun.data.photographs import Labelled, Photograph
+from dlrun.data.photographs import Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.comparable_with_published import changes_that_affect_results
 from dlrun.experiments.experiment import Implementation
@@ -35,7 +35,7 @@ from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS
 from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import Run
-from dlrun.system.accelerator import run_with_fallback
+from dlrun.system.accelerator import AcceleratorChoice, run_with_fallback
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, read_arrays
 from dlrun.system.library_settings import temporary_library_settings
@@ -58,53 +58,71 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
 
     def run(self, config: PhotographsConfig, run: LiveRun) -> Results:
         """Classify the photographs. An unreadable photograph becomes a row with its error."""
-        screen = run.screen
         files, origin = config.find_photographs(run.data_dir)
-        with temporary_library_settings(1), run.phase("model"):
-            pretrained.download_weights(config.model, screen)
-            model = pretrained.load_pretrained(config.model)
-            side = model.transform.crop_size[0]
-            example = torch.zeros(1, 3, side, side)
-            layers, parameters = describe_layers(model.network, example)
-            run.write_summary(layers)
-        with temporary_library_settings(1), run.phase("classify"):
-            classified, report = run_with_fallback(
-                config.accelerator,
-                screen.warn,
-                lambda device: pretrained.make_classifier(model, device, config.precision)(example),
-                lambda device: _classify_photographs(config, run, files, model, device),
-                fallback=config.fallback,
-                undo=run.restart_steps,
-            )
+        with temporary_library_settings(1):
+            with run.phase("model"):
+                pretrained.download_weights(config.model, run.screen)
+                model = pretrained.load_pretrained(config.model)
+                layers, parameters = describe_layers(model.network, _example_input(model))
+                run.write_summary(layers)
+            with run.phase("classify"):
+                classified, accelerator = _classify_on_accelerator(config, run, files, model)
+        readable = [photo for photo in classified if photo.error is None]
         errors = {str(photo.file): photo.error for photo in classified if photo.error is not None}
-        predictions = {str(photo.file): photo.labels for photo in classified if photo.error is None}
         for file, why in list(errors.items())[:SHOWN]:
-            screen.warn(f"{printable(file)}: {why}")
-        if not predictions:
+            run.screen.warn(f"{printable(file)}: {why}")
+        if not readable:
             raise DataError("no file could be read as a photograph", "name others")
         run.keep(PREDICTIONS, to_csv(photographs.prediction_table(classified)))
-        run.keep(THUMBNAILS, _pack_thumbnails(classified))
-        reference = self.experiment.published
-        assert isinstance(reference, PublishedLabels)
-        changed = changes_that_affect_results(self.experiment, config)
-        published = {} if changed else reference.book
-        is_book = all(file_digest(Path(file)) in BOOK_PHOTOGRAPHS for file in predictions)
+        run.keep(THUMBNAILS, _pack_thumbnails(readable[:SHOWN]))
+        is_book = all(file_digest(photo.file) in BOOK_PHOTOGRAPHS for photo in readable)
         return Results(
-            metrics={"images": len(predictions), "unreadable": len(errors)},
-            accelerator=report,
+            metrics={"images": len(readable), "unreadable": len(errors)},
+            accelerator=accelerator,
             origin=DataOrigin(origin, is_book),
             extra={
                 "model": config.model.name,
                 "parameters": parameters,
                 "predictions": {
-                    file: [{"label": label, "probability": value} for label, value in labels]
-                    for file, labels in predictions.items()
+                    str(photo.file): [
+                        {"label": label, "probability": value} for label, value in photo.labels
+                    ]
+                    for photo in readable
                 },
                 "errors": errors,
             },
-            shown=[_labels_table(predictions, published, reference.packaged)],
+            shown=[self._labels_table(config, readable)],
             exit_code=1 if errors else 0,
         )
+
+    def _labels_table(self, config: PhotographsConfig, readable: Sequence[Photograph]) -> Table:
+        """Show the first photographs' labels in a table, beside those in the book.
+
+        Without the book's, if the run has changed what its labels depend on.
+        """
+        reference = self.experiment.published
+        assert isinstance(reference, PublishedLabels)
+        changed = changes_that_affect_results(self.experiment, config)
+        published = {} if changed else reference.book
+        first = {
+            with_published_name(photo.file, reference.packaged): photo.labels
+            for photo in readable[:SHOWN]
+        }
+        show_book = any(file.name in published for file in first)
+        table = Table("photograph", "label", box=None, pad_edge=False)
+        table.add_column("probability", justify="right")
+        if show_book:
+            table.add_column("book")
+        for file, labels in first.items():
+            book = [f"{label} {value:.4f}" for label, value in published.get(file.name, {}).items()]
+            for rank, (label, probability) in enumerate(labels):
+                name = "" if rank else file.name
+                row = [name, label, f"{probability:.4f}", *book[rank : rank + 1]]
+                table.add_row(*(Text(printable(cell)) for cell in row))
+        more = len(readable) - SHOWN
+        if more > 0:
+            table.caption = f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}"
+        return table
 
     def network(self, run: Run, config: PhotographsConfig) -> nn.Module:
         """Load the pretrained network with the weights from the file that the run used."""
@@ -115,19 +133,17 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
 
     def draw(self, run: Run, config: PhotographsConfig) -> DrawnFigures:
         """Draw the first photographs with their most probable labels."""
-        packaged = config.reference.packaged
-        predictions = {
-            str(with_published_name(Path(file), packaged)): [
-                (label["label"], label["probability"]) for label in labels
-            ]
-            for file, labels in (run.record.model_extra or {})["predictions"].items()
-        }
-        stored = read_arrays(run.read(THUMBNAILS))
-        thumbnails = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
-        # The first ones that could be read have a thumbnail.
-        sheet = list(zip(predictions, map(np.asarray, thumbnails), strict=False))
+        predictions = (run.record.model_extra or {})["predictions"]
+        jpegs = read_arrays(run.read(THUMBNAILS)).values()
+        cards = []
+        # Both have the photographs that could be read, in order: see _pack_thumbnails.
+        for file, jpeg in zip(list(predictions)[:SHOWN], jpegs, strict=True):
+            name = with_published_name(Path(file), config.reference.packaged).name
+            pixels = np.asarray(Image.open(io.BytesIO(jpeg.tobytes())))
+            labels = [(label["label"], label["probability"]) for label in predictions[file]]
+            cards.append((name, pixels, labels))
         title = f"{self.title(run)}, {config.model.name}"
-        return {"contact_sheet.png": draw_contact_sheet(sheet, predictions, title=title)}
+        return {"contact_sheet.png": draw_contact_sheet(cards, title=title)}
 
     def lab_setup(
         self, config: PhotographsConfig, data_dir: Path, screen: Screen
@@ -146,7 +162,34 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
         return {}
 
 
-def _classify_photographs(
+def _example_input(model: PretrainedNetwork) -> Tensor:
+    side = model.transform.crop_size[0]
+    return torch.zeros(1, 3, side, side)
+
+
+def _classify_on_accelerator(
+    config: PhotographsConfig, run: LiveRun, files: Sequence[Path], model: PretrainedNetwork
+) -> tuple[list[Photograph], AcceleratorChoice]:
+    """Classify the photographs on the accelerator of the config, or on the CPU if it fails."""
+
+    def classify_example(device: str) -> Tensor:
+        compute = pretrained.make_probability_function(model, device, config.precision)
+        return compute(_example_input(model))
+
+    def classify(device: str) -> list[Photograph]:
+        return _classify(config, run, files, model, device)
+
+    return run_with_fallback(
+        config.accelerator,
+        run.screen.warn,
+        classify_example,
+        classify,
+        fallback=config.fallback,
+        undo=run.restart_steps,
+    )
+
+
+def _classify(
     config: PhotographsConfig,
     run: LiveRun,
     files: Sequence[Path],
@@ -174,35 +217,43 @@ def _classify_photographs(
         for start in range(len(done), len(files), config.batch_size):
             started = time.perf_counter()
             part = files[start : start + config.batch_size]
-            thumbnails = sum(photograph.thumbnail is not None for photograph in done) < SHOWN
+            lacks_thumbnails = sum(photo.error is None for photo in done) < SHOWN
             batch = list(
-                photographs.iterate_photographs(part, predictor.to_input, thumbnails=thumbnails)
+                photographs.iterate_photographs(
+                    part, predictor.to_input, thumbnails=lacks_thumbnails
+                )
             )
             groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
-            predictions = list(chain.from_iterable(pool.map(predictor.label, groups)))
-            done += predictions
-            unreadable = sum(photograph.error is not None for photograph in done)
+            labelled = list(chain.from_iterable(pool.map(predictor.label, groups)))
+            done += labelled
+            unreadable = sum(photo.error is not None for photo in done)
             row = {"images": len(done) - unreadable, "unreadable": unreadable}  # so far
             steps.finish(
                 row | {SECONDS: time.perf_counter() - started},
                 f"{len(done):,}/{len(files):,} photographs",
-                b"",
-                photographs.pack_photograph_predictions(predictions),
+                state=b"",  # the next batch needs nothing of this one
+                part=photographs.pack_photograph_predictions(labelled),
             )
             run.stop.raise_if_received()
     return done
 
 
-def _pack_thumbnails(classified: Sequence[Photograph]) -> bytes:
-    """Pack the first photographs' thumbnails into the bytes of an .npz file of JPEG files."""
-    jpegs = [photo.thumbnail for photo in classified if photo.thumbnail is not None][:SHOWN]
+def _pack_thumbnails(photos: Sequence[Photograph]) -> bytes:
+    """Pack the thumbnails of photographs, in order, into the bytes of an .npz file of JPEG files.
+
+    The members of the .npz have no names of files: zip files cannot have all of them.
+    """
+    jpegs: list[NDArray[np.uint8]] = []
+    for photo in photos:
+        assert photo.thumbnail is not None  # the first photographs that could be read have one
+        jpegs.append(np.frombuffer(photo.thumbnail, dtype=np.uint8))
     stream = io.BytesIO()
-    np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
+    np.savez(stream, *jpegs)
     return stream.getvalue()
 
 
 def _predictor(config: PhotographsConfig, model: PretrainedNetwork, device: str) -> ImagePredictor:
-    compute = pretrained.make_classifier(model, device, config.precision)
+    compute = pretrained.make_probability_function(model, device, config.precision)
     transform = pretrained.photograph_transform(model.transform, squash=config.transform.squash)
 
     def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
@@ -215,29 +266,3 @@ def _load_again(config: PhotographsConfig) -> PretrainedNetwork:
     """Load the network of a finished run, if the files of the network are still there."""
     pretrained.check_pretrained(config.model)
     return pretrained.load_pretrained(config.model)
-
-
-def _labels_table(
-    predictions: Mapping[str, Labelled],
-    published: Mapping[str, Mapping[str, float]],
-    packaged: Mapping[str, str],
-) -> Table:
-    """Show the first photographs' labels in a table, beside those in the book."""
-    first = {
-        with_published_name(Path(file), packaged): labels
-        for file, labels in list(predictions.items())[:SHOWN]
-    }
-    show_book = any(file.name in published for file in first)
-    table = Table("photograph", "label", box=None, pad_edge=False)
-    table.add_column("probability", justify="right")
-    if show_book:
-        table.add_column("book")
-    for file, labels in first.items():
-        book = [f"{label} {value:.4f}" for label, value in published.get(file.name, {}).items()]
-        for rank, (label, probability) in enumerate(labels):
-            row = ["" if rank else file.name, label, f"{probability:.4f}", *book[rank : rank + 1]]
-            table.add_row(*(Text(printable(cell)) for cell in row))
-    more = len(predictions) - SHOWN
-    if more > 0:
-        table.caption = f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}"
-    return table

@@ -112,13 +112,13 @@ def _cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def make_classifier(
+def make_probability_function(
     model: PretrainedNetwork, device: str, precision: str
 ) -> Callable[[Tensor], Tensor]:
-    """Move a pretrained network to a device, and return its function of class probabilities.
+    """Move a pretrained network to a device, and make the function that computes probabilities.
 
-    The function maps (batch, channels, height, width) to (batch, classes) on the CPU. The function
-    raises DataError for NaN.
+    The function maps (batch, channels, height, width) to the probabilities of the classes, (batch,
+    classes), on the CPU. The function raises DataError for NaN.
     """
     layout = torch.channels_last if device in CHANNELS_LAST_DEVICES else torch.contiguous_format
     model.network.to(device).to(memory_format=layout)  # type: ignore[call-overload]

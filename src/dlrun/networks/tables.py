@@ -1,4 +1,7 @@
-"""Train a dense network on rows of a table, or a recurrent one on lagged days (ISLP, 10.9)."""
+"""Train networks on tables: a dense one on rows, or a recurrent one on sequences of earlier days.
+
+ISLP, lab 10.9.
+"""
 
 from pathlib import Path
 from typing import Literal
@@ -45,7 +48,7 @@ class RecurrentNetwork(nn.Module):
 
 
 class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, TableAssets]):
-    """Trains a network on a table: a dense one on rows, or a recurrent one on lagged days."""
+    """Trains a dense network on rows, or a recurrent one on sequences of earlier days."""
 
     assets_class = TableAssets
     group_size = 32

@@ -19,7 +19,7 @@ from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.notes import read_notes
 from dlrun.runs.record import read_run_environment
 from dlrun.system.console import Screen
-from dlrun.system.library_imports import import_matplotlib, outside_working_folder
+from dlrun.system.library_imports import import_matplotlib_first, outside_working_folder
 
 # A dead server costs the run a few seconds instead of MLflow's minutes; no telemetry; quiet;
 # and nothing is read from a git repository around the working folder.
@@ -65,7 +65,7 @@ class Trackers:
 
     def _make_logger(self, name: LoggerName) -> Any:
         """What the logger logged in the run's folder before is removed."""
-        import_matplotlib()  # Lightning imports it
+        import_matplotlib_first()  # Lightning imports it
         from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
         path = self.folder.path.absolute()

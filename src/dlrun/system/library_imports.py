@@ -1,4 +1,4 @@
-"""Import the libraries that would read a settings file of the working folder.
+"""Import libraries so that no settings file of the working folder counts.
 
 matplotlib reads `matplotlibrc`, numba `.numba_config.yaml`. A folder that somebody handed in must
 not change what a run does.
@@ -18,8 +18,8 @@ def outside_working_folder() -> contextlib.AbstractContextManager[None]:
     return contextlib.chdir(sys.prefix)
 
 
-def import_matplotlib() -> None:
-    """Import matplotlib before a library does that imports it too, as Lightning does."""
+def import_matplotlib_first() -> None:
+    """Import matplotlib outside of the working folder, before a library such as Lightning does."""
     if "matplotlib" not in sys.modules:
         with outside_working_folder():
             importlib.import_module("matplotlib")

@@ -37,7 +37,7 @@ from dlrun.training.compare_device_with_cpu import (
 from dlrun.training.epoch_recorder import EpochRecorder, check_metrics_finite
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.lightning_network import LightningNetwork, NetworkData
-from dlrun.training.objective import TrainingObjective, choose_training_loss
+from dlrun.training.objective import TrainingObjective, apply_loss_options
 from dlrun.training.processes import FurtherProcesses
 from dlrun.training.seeded_loaders import SeededLoaders
 from dlrun.training.stage_metrics import epoch_columns, join_predictions, predict_rows
@@ -103,7 +103,7 @@ class Training(Generic[M]):
         The network obeys most keys of the section `trainer` by itself, since a call of its
         training_step gets several batches.
         """
-        loss = choose_training_loss(config, objective, data.train.targets)
+        loss = apply_loss_options(config, objective, data.train.targets)
         columns = epoch_columns(objective, with_lr=config.scheduler.changes_rate)
 
         def make_module() -> LightningNetwork:

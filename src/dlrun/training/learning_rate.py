@@ -26,16 +26,22 @@ class LearningRateSchedule:
         """Give the learning rate of the epoch, which the first group of parameters has."""
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def begin_epoch(self, index: int) -> None:
-        """Set the rate of an epoch (from 0) of the warm-up, or of the first epoch after it."""
-        if index <= self._warmup:
-            share = (index + 1) / (self._warmup + 1)
+    def set_warmup_rate(self, epoch: int) -> None:
+        """Set the rate of an epoch (from 0) of the warm-up, or of the first epoch after it.
+
+        Call it at the beginning of every epoch: later epochs keep the rate that the scheduler set.
+        """
+        if epoch <= self._warmup:
+            share = (epoch + 1) / (self._warmup + 1)
             for group, rate in zip(self._optimizer.param_groups, self._full_rates, strict=True):
                 group["lr"] = share * rate
 
-    def end_epoch(self, index: int, valid_loss: float | None) -> None:
-        """After the warm-up, set the rate of the next epoch. Plateau needs a validated epoch."""
-        if index < self._warmup:
+    def step_scheduler(self, epoch: int, valid_loss: float | None) -> None:
+        """Let torch's scheduler set the rate of the next epoch, once the warm-up is over.
+
+        Call it at the end of every epoch. `plateau` sets a rate after a validated epoch alone.
+        """
+        if epoch < self._warmup:
             return
         if isinstance(self.scheduler, ReduceLROnPlateau):
             if valid_loss is not None:  # not every epoch is validated

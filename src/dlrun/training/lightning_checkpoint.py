@@ -1,4 +1,7 @@
-"""Keep the checkpoint that Lightning makes of a run in memory, to be put in dlrun's checkpoint."""
+"""Hand Lightning's state of a training to dlrun's checkpoint, and back to Lightning on a resume.
+
+Lightning would write a file of its own; dlrun has one checkpoint, so the state stays in memory.
+"""
 
 import re
 from pathlib import Path
@@ -14,7 +17,7 @@ HYPERPARAMETERS = re.compile(r"(datamodule_)?(hparams_|hyper_parameters)")
 
 
 class LightningCheckpoint(TorchCheckpointIO):
-    """Saves and loads the checkpoint of a run for Lightning: in memory, without pickled objects.
+    """Keeps the state that Lightning saves of a training in memory, without pickled objects.
 
     path: the path of dlrun's checkpoint file. Any other path, such as a ModelCheckpoint's, is an
     ordinary file of Lightning.
@@ -30,7 +33,7 @@ class LightningCheckpoint(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Keep the checkpoint of the run, which must be readable; write any other to its file."""
+        """Keep the state of the run, if it can be read again; write other checkpoints to files."""
         if Path(path) != self.path:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
@@ -48,11 +51,11 @@ class LightningCheckpoint(TorchCheckpointIO):
         self._is_checked = True
 
     def load_checkpoint(self, path: str | Path, *options: Any, **more: Any) -> Any:
-        """Read the checkpoint of the run from memory, or another checkpoint from its file."""
+        """Read the state of the run from memory, or another checkpoint from its file."""
         if Path(path) != self.path:
             return super().load_checkpoint(path, *options, **more)
         return self.read()
 
     def read(self) -> Any:
-        """Read the checkpoint of the run; raise DlrunError if it has objects of a class."""
+        """Read the state of the run; raise DlrunError if the state has objects of a class."""
         return read_tensors(self.path, self.content)

@@ -1,7 +1,7 @@
 """Wrap a network as a LightningModule, which trains it and measures loss and metrics by epoch."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import lightning.pytorch as pl
 import torch
@@ -43,7 +43,7 @@ class LightningNetwork(pl.LightningModule):
         self.objective = objective
         self.schedule: LearningRateSchedule | None = None
         self.automatic_optimization = False
-        self._summed_gradients = 0  # so many batches have not made an update yet
+        self._batches_since_update = 0
         if config.trainer.precision == "64-true":  # a checkpoint is loaded before Lightning does so
             self.double()
         self.train_stage = StageMetrics("train", objective, training_loss)
@@ -52,38 +52,54 @@ class LightningNetwork(pl.LightningModule):
         self._valid_loss: float | None = None  # the epoch's, if it was validated
 
     def training_step(self, batches: list[Batch], index: int) -> None:
-        """Update the weights once for each batch in a list, or for each few batches of an epoch.
-
-        The last batches of an epoch may be fewer; each counts no more than others.
-        """
-        # Lightning's wrappers take a third of a small network's update, and are needed only for
-        # on_before_optimizer_step, a gradient scaler, or a callback that looks at the gradients.
-        clips_gradients = self.config.trainer.gradient_clip_val is not None
-        has_grad_scaler = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]  # declared late
-        is_watched = any(is_overridden("on_before_backward", one) for one in callbacks)
-        needs_wrappers = (
-            clips_gradients or has_grad_scaler or is_watched or self.trainer.world_size > 1
-        )
-        optimizer = self.optimizers(use_pl_optimizer=needs_wrappers)
-        assert not isinstance(optimizer, list)
-        backward = self.manual_backward if needs_wrappers else Tensor.backward
-        is_mixed = "mixed" in str(self.trainer.precision)
-        # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
-        no_autocast = torch.autocast(self.device.type, enabled=False) if is_mixed else nullcontext()
-        batches_per_update = self.config.trainer.accumulate_grad_batches
+        """Update the weights once for each batch in a list, or for each few batches of an epoch."""
+        through_lightning = self._needs_lightning_wrappers()
         is_last_list = index + 1 == self.trainer.num_training_batches
         for place, (inputs, targets) in enumerate(batches, start=1):
             loss = self.train_stage.add(self.network(inputs), targets)
-            with no_autocast:
-                if self._summed_gradients == 0:
-                    optimizer.zero_grad()
-                backward(loss if batches_per_update == 1 else loss / batches_per_update)
-                self._summed_gradients += 1
-                is_last_batch = is_last_list and place == len(batches)
-                if self._summed_gradients == batches_per_update or is_last_batch:
-                    optimizer.step()
-                    self._summed_gradients = 0
+            is_last_batch = is_last_list and place == len(batches)
+            self._update(loss, is_last=is_last_batch, through_lightning=through_lightning)
+
+    def _needs_lightning_wrappers(self) -> bool:
+        """Tell whether an update needs Lightning's wrappers of the optimizer and of backward.
+
+        The wrappers take a third of the time of a small network's update.
+        """
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]  # declared late
+        return (
+            # Several processes average their gradients.
+            self.trainer.world_size > 1
+            # The gradients are clipped in on_before_optimizer_step.
+            or self.config.trainer.gradient_clip_val is not None
+            # The loss of half precision is scaled, so that small gradients do not become 0.
+            or getattr(self.trainer.precision_plugin, "scaler", None) is not None
+            # A callback looks at the loss or the gradients.
+            or any(is_overridden("on_before_backward", callback) for callback in callbacks)
+        )
+
+    def _update(self, loss: Tensor, *, is_last: bool, through_lightning: bool) -> None:
+        """Compute the gradients of a batch, and update the weights if enough batches have theirs.
+
+        loss: the batch's (). is_last: whether the batch ends the epoch; the last update may be of
+        fewer batches, each of which counts no more than others.
+        """
+        optimizer = self.optimizers(use_pl_optimizer=through_lightning)
+        assert not isinstance(optimizer, list)
+        backward = self.manual_backward if through_lightning else Tensor.backward
+        batches_per_update = self.config.trainer.accumulate_grad_batches
+        with self._without_autocast():
+            if self._batches_since_update == 0:
+                optimizer.zero_grad()
+            backward(loss if batches_per_update == 1 else loss / batches_per_update)
+            self._batches_since_update += 1
+            if self._batches_since_update == batches_per_update or is_last:
+                optimizer.step()
+                self._batches_since_update = 0
+
+    def _without_autocast(self) -> AbstractContextManager[object]:
+        """Leave the autocast of mixed precision in a `with` block, as Lightning's own steps do."""
+        is_mixed = "mixed" in str(self.trainer.precision)
+        return torch.autocast(self.device.type, enabled=False) if is_mixed else nullcontext()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip the gradients, which a gradient scaler has divided by its scale before."""
@@ -106,9 +122,9 @@ class LightningNetwork(pl.LightningModule):
         return {PREDICTED_ROWS: predict_rows(self.objective, outputs, targets)}
 
     def on_train_epoch_start(self) -> None:
-        """Set the learning rate of the epoch."""
+        """Set the learning rate of an epoch of the warm-up."""
         if self.schedule is not None:
-            self.schedule.begin_epoch(self.current_epoch)
+            self.schedule.set_warmup_rate(self.current_epoch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the validation, which comes before the end of the training epoch."""
@@ -117,13 +133,13 @@ class LightningNetwork(pl.LightningModule):
         self._log_metrics(metrics)
 
     def on_train_epoch_end(self) -> None:
-        """Log the metrics of the training and the learning rate, and set that of the next epoch."""
+        """Log the metrics and the learning rate of the training, then step torch's scheduler."""
         if self.trainer.world_size > 1:
             self.train_stage.gather()
         metrics = self.train_stage.finish()
         if self.schedule is not None:
             metrics[LR] = self.schedule.lr
-            self.schedule.end_epoch(self.current_epoch, self._valid_loss)
+            self.schedule.step_scheduler(self.current_epoch, self._valid_loss)
         self._valid_loss = None
         self._log_metrics(metrics)
 

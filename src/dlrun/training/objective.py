@@ -1,9 +1,9 @@
-"""Define training objectives: the loss, how outputs become predictions, and the metrics."""
+"""Define how a classifier or a regression is trained and measured: by which loss and metrics."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, assert_never
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,34 +14,11 @@ from torch.nn import functional as F
 from dlrun.config.network_sections import LossConfig, NetworkConfig, OptimizerConfig
 from dlrun.data.scaling import is_constant
 from dlrun.errors import ConfigError
-from dlrun.kernels.rmsprop import OnePassRMSprop, can_use_one_pass_rmsprop
+from dlrun.training.optimizers import make_optimizer
 
 MakeOptimizer = Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]  # outputs, targets -> the mean of the batch ()
 Measure = Callable[[Tensor, Tensor], Tensor]  # predictions, targets of all rows -> a metric ()
-
-
-def make_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]
-) -> torch.optim.Optimizer:
-    """Return the optimizer that a config names, for parameters or groups of parameters.
-
-    It is torch's, or RMSprop in one pass if that can do what the config asks for.
-    """
-    trained = [*parameters]
-    match config.name:
-        case "rmsprop":
-            is_plain = not (config.momentum or config.weight_decay)
-            if is_plain and all(map(can_use_one_pass_rmsprop, trained)):
-                return OnePassRMSprop(trained, **config.arguments)
-            return torch.optim.RMSprop(trained, **config.arguments)
-        case "adam":
-            return torch.optim.Adam(trained, **config.arguments)
-        case "adamw":
-            return torch.optim.AdamW(trained, **config.arguments)
-        case "sgd":
-            return torch.optim.SGD(trained, **config.arguments)
-    assert_never(config.name)
 
 
 @dataclass(frozen=True)
@@ -66,38 +43,139 @@ class TrainingObjective:
     make_training_loss: Callable[[LossConfig, Tensor], Loss] | None = None
 
     def infer(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
-        """Return a network's class probabilities (batch, classes), or its values (batch, ...)."""
+        """Compute a network's class probabilities (batch, classes), or its values (batch, ...)."""
         with torch.inference_mode():
             convert = self.probabilities or self.predict
             return convert(network(inputs)).double().numpy()
 
 
+def apply_loss_options(
+    config: NetworkConfig, objective: TrainingObjective, targets: Tensor
+) -> Loss:
+    """Apply the config's section `loss` to the loss of an objective; `targets` train (n,).
+
+    Raises ConfigError if the section has options, but the network does not classify.
+    """
+    options = config.loss
+    keys = [f"loss.{key}" for key, value in options if value]
+    if not keys:
+        return objective.loss
+    if objective.make_training_loss is None:
+        raise ConfigError(
+            f"{', '.join(keys)}: only for a network that classifies",
+            "an objective of your own needs `make_training_loss`, as that of `classification` has",
+        )
+    return objective.make_training_loss(options, targets)
+
+
 def classification(classes: int) -> TrainingObjective:
-    """Return a classifier's loss and metrics; for two classes, the logits have shape (batch,)."""
-    objective = TrainingObjective(
+    """Define how to train a classifier: by cross-entropy, measured by its accuracy.
+
+    The network gives logits (batch, classes). For two classes it gives (batch,): the logit of the
+    second class, beside which the logit of the first class is 0.
+    """
+    metrics = {"accuracy": partial(accuracy, classes=classes)}
+    if classes == 2:
+        return TrainingObjective(
+            loss=_cross_entropy_of_one_logit,
+            predict=lambda logits: (logits > 0).long(),
+            metrics=metrics,
+            probabilities=_probabilities_of_one_logit,
+            make_training_loss=_make_cross_entropy_of_one_logit,
+        )
+    return TrainingObjective(
         loss=F.cross_entropy,
         predict=lambda logits: logits.argmax(-1),
-        metrics={"accuracy": partial(accuracy, classes=classes)},
+        metrics=metrics,
         probabilities=lambda logits: logits.double().softmax(-1),
         make_training_loss=partial(_make_cross_entropy, classes),
     )
-    if classes != 2:
-        return objective
-    return replace(
-        objective,
-        loss=_binary_cross_entropy,
-        predict=lambda logits: (logits > 0).long(),
-        probabilities=_binary_probabilities,
-    )
 
 
-def _binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def _make_cross_entropy(classes: int, options: LossConfig, targets: Tensor) -> Loss:
+    """Make the cross-entropy with label smoothing, and with class weights from all targets (n,).
+
+    With weights, the rows of each class weigh the same together; the mean weight of a row is 1.
+    """
+    class_weights = None
+    if options.class_weights:
+        counts = torch.bincount(targets.long(), minlength=classes)
+        class_weights = (len(targets) / (counts.count_nonzero() * counts)).where(counts > 0, 0.0)
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        weight = None if class_weights is None else class_weights.to(logits)
+        smoothing = options.label_smoothing
+        return F.cross_entropy(logits, targets.long(), weight, label_smoothing=smoothing)
+
+    return loss
+
+
+def _make_cross_entropy_of_one_logit(options: LossConfig, targets: Tensor) -> Loss:
+    cross_entropy = _make_cross_entropy(2, options, targets)
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        # The softmax of (0, logit) is the sigmoid.
+        logits_of_both = torch.stack([torch.zeros_like(logits), logits], -1)
+        return cross_entropy(logits_of_both, targets)
+
+    return loss
+
+
+def _cross_entropy_of_one_logit(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
 
 
-def _binary_probabilities(logits: Tensor) -> Tensor:
+def _probabilities_of_one_logit(logits: Tensor) -> Tensor:
     # Each class's own sigmoid: 1 - sigmoid would round the smaller one to 0.
     return torch.stack([-logits, logits], -1).double().sigmoid()
+
+
+def regression(
+    metrics: Iterable[Literal["mae", "r2"]] = ("mae",),
+    loss: Loss = F.mse_loss,
+    *,
+    centre: float = 0,
+    scale: float = 1,
+) -> TrainingObjective:
+    """Define how to train a regression, whose outputs have the shape (batch,) or (batch, 1).
+
+    Args:
+        metrics: mean absolute error and R², in the unit of the targets.
+        loss: outputs, standardised targets -> the batch's mean loss (); by default squared error.
+        centre, scale: the network's output for a target is (target - centre) / scale.
+    """
+    known: dict[str, Measure] = {"mae": mean_absolute_error, "r2": r2}
+    standardised = _StandardisedTargets(centre, scale, loss)
+    return TrainingObjective(
+        loss=standardised.loss,
+        predict=standardised.predict,
+        metrics={name: known[name] for name in metrics},
+    )
+
+
+@dataclass(frozen=True)
+class _StandardisedTargets:
+    """Compares a network's outputs, which are standardised, with targets in their own unit."""
+
+    centre: float
+    scale: float
+    loss_of_standardised: Loss
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        values = _at_least_float32(outputs).view_as(targets)
+        standardised = ((targets - self.centre) / self.scale).to(values.dtype)
+        return self.loss_of_standardised(values, standardised)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        values = _at_least_float32(outputs)
+        if values.shape[1:] == (1,):
+            values = values.flatten()
+        return self.centre + self.scale * values
+
+
+def _at_least_float32(outputs: Tensor) -> Tensor:
+    # Half precision would round values that are far from 0.
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
 def accuracy(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
@@ -124,71 +202,3 @@ def r2(predicted: Tensor, targets: Tensor) -> Tensor:
         return targets.new_tensor(torch.nan)
     residual = (targets - predicted).square().sum()
     return 1 - residual / (targets - targets.mean()).square().sum()
-
-
-def _make_cross_entropy(classes: int, options: LossConfig, targets: Tensor) -> Loss:
-    """Make the cross-entropy with label smoothing and class weights, also for one logit.
-
-    With weights, the rows of each class weigh the same together; the mean weight of a row is 1.
-    """
-    class_weights = None
-    if options.class_weights:
-        counts = torch.bincount(targets.long(), minlength=classes)
-        class_weights = (len(targets) / (counts.count_nonzero() * counts)).where(counts > 0, 0.0)
-
-    def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        if classes == 2:  # softmax of (0, logit) is the sigmoid
-            logits = torch.stack([torch.zeros_like(logits), logits], -1)
-        weight = None if class_weights is None else class_weights.to(logits)
-        smoothing = options.label_smoothing
-        return F.cross_entropy(logits, targets.long(), weight, label_smoothing=smoothing)
-
-    return loss
-
-
-def choose_training_loss(
-    config: NetworkConfig, objective: TrainingObjective, targets: Tensor
-) -> Loss:
-    """Put a config's options into the training loss; raise ConfigError if they do not apply."""
-    options = config.loss
-    keys = [f"loss.{key}" for key, value in options if value]
-    if not keys:
-        return objective.loss
-    if objective.make_training_loss is None:
-        raise ConfigError(
-            f"{', '.join(keys)}: only for a network that classifies",
-            "an objective of your own needs `make_training_loss`, as that of `classification` has",
-        )
-    return objective.make_training_loss(options, targets)
-
-
-def regression(
-    metrics: Iterable[Literal["mae", "r2"]] = ("mae",),
-    loss: Loss = F.mse_loss,
-    *,
-    centre: float = 0,
-    scale: float = 1,
-) -> TrainingObjective:
-    """Return a regression's loss and metrics; the outputs have the shape (batch,) or (batch, 1).
-
-    Args:
-        metrics: mean absolute error and R², in the unit of the targets.
-        loss: outputs, standardised targets -> the batch's mean loss (); by default squared error.
-        centre, scale: the network's output for a target is (target - centre) / scale.
-    """
-    known: dict[str, Measure] = {"mae": mean_absolute_error, "r2": r2}
-
-    def at_least_float32(outputs: Tensor) -> Tensor:
-        return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-
-    def predict(outputs: Tensor) -> Tensor:
-        values = at_least_float32(outputs)
-        return centre + scale * (values.flatten() if values.shape[1:] == (1,) else values)
-
-    def standardised_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        values = at_least_float32(outputs).view_as(targets)
-        return loss(values, ((targets - centre) / scale).to(values.dtype))
-
-    return TrainingObjective(
-        loss=standardised_loss, predict=predict, metrics={name: known[name] for name in metrics}
-    )

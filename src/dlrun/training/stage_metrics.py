@@ -1,4 +1,4 @@
-"""Collect the loss, metrics and predictions of a network over all batches of a stage."""
+"""Compute loss and metrics over all batches of the training, the validation or the test."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ PREDICTED_ROWS = "dlrun_predicted_rows"
 
 
 class StageMetrics:
-    """Computes the mean loss and the metrics over all batches of a stage: train, valid or test.
+    """Collects the batches of a stage (train, valid or test) and computes its loss and metrics.
 
     The metrics are computed once, at the end of the stage: in less time than after each batch.
     """
@@ -46,7 +46,10 @@ class StageMetrics:
         ]
 
     def finish(self) -> dict[str, float]:
-        """Compute the metrics, as `valid_loss`, and begin anew. R² of equal targets is left out."""
+        """Compute the loss and the metrics by names such as `valid_loss`, and forget the batches.
+
+        R² of equal targets is left out.
+        """
         losses, predicted, targets = zip(*self._batches, strict=True)
         self._batches.clear()
         weights = losses[0].new_tensor([len(batch) for batch in targets], dtype=torch.float)

@@ -1,4 +1,4 @@
-"""Tell the arguments of Lightning's Trainer without importing it, and which dlrun sets itself."""
+"""Name the arguments of Lightning's Trainer, and those that a config cannot set."""
 
 import ast
 import functools
