@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from dlrun.config.sections import (
@@ -34,7 +34,16 @@ VOLUME = "log_volume"
 WEEKDAY = "day_of_week"
 IS_TRAIN = "train"
 
+ColumnKind = Literal["number", "category", "boolean", "date", "text"]
 Validation = PositiveInt | Fraction  # how many training rows are held out, or which share of them
+
+
+def _name_as_text(name: object) -> object:
+    """Return the name of a column as text: YAML reads the name 2010 as a number."""
+    return str(name) if type(name) in (int, float) else name
+
+
+ColumnName = Annotated[str, BeforeValidator(_name_as_text)]
 # It marks a key of a section `data` that changes what is read of the rows, and not which rows.
 SAME_ROWS = Mark()
 
@@ -131,10 +140,10 @@ class DividedDataConfig(SeededDataConfig):
 class UserDataConfig(DividedDataConfig):
     """Defines where the user's own data are, and how they are divided into training and test.
 
-    kinds: what the path may be, by its kind, `file` or `folder`. example: of arguments.
+    path_kinds: what the path may be, by its kind, `file` or `folder`. example: of arguments.
     """
 
-    kinds: ClassVar[dict[str, str]]
+    path_kinds: ClassVar[dict[str, str]]
     example: ClassVar[str]
 
     path: LocalPath | None
@@ -164,7 +173,7 @@ class ReviewSequencesDataConfig(SequenceLengthConfig, ReviewsDataConfig):
 class UserTextsDataConfig(ValidatedDataConfig, UserDataConfig):
     """Defines the config of a user's own labelled texts."""
 
-    kinds: ClassVar = {"file": "a CSV file", "folder": FOLDER_OF_CLASSES}
+    path_kinds: ClassVar = {"file": "a CSV file", "folder": FOLDER_OF_CLASSES}
     example = "mails.csv"
 
     text_column: str
@@ -198,7 +207,7 @@ class DigitsDataConfig(Cifar100DataConfig):
 class UserImagesDataConfig(ValidatedDataConfig, UserDataConfig):
     """Defines the config of a user's own labelled images."""
 
-    kinds: ClassVar = {"folder": FOLDER_OF_CLASSES}
+    path_kinds: ClassVar = {"folder": FOLDER_OF_CLASSES}
     example = "photos/"
 
     validation: Validation
@@ -211,6 +220,10 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
     task: ClassVar = "regression"
     id: ClassVar = None
     ignore: ClassVar[list[str]] = []
+    kinds: ClassVar[dict[str, ColumnKind]] = {}
+    missing: ClassVar = "drop"  # the book leaves out the players without a salary
+    group: ClassVar = None
+    time: ClassVar = None
     standardise: ClassVar = False
     columns: ClassVar = {f"column {target}": target}
 
@@ -218,21 +231,35 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
 class UserTableDataConfig(UserDataConfig):
     """Defines the config of a user's own table."""
 
-    kinds: ClassVar = {"file": "a CSV file with a header"}
+    path_kinds: ClassVar = {"file": "a table: CSV with a header, Parquet or Excel"}
     example = "cars.csv data.target=price"
 
-    target: str
+    target: ColumnName
     task: Literal["regression", "classification"]
-    id: Annotated[str | None, SAME_ROWS]
-    ignore: Annotated[list[str], SAME_ROWS]
+    id: Annotated[ColumnName | None, SAME_ROWS]
+    ignore: Annotated[list[ColumnName], SAME_ROWS]
+    kinds: Annotated[dict[ColumnName, ColumnKind], SAME_ROWS]
+    missing: Literal["keep", "drop"]
+    group: ColumnName | None
+    time: ColumnName | None
     standardise: Annotated[bool, SAME_ROWS]
 
     @property
     def columns(self) -> dict[str, str]:
         """Each column that the table must have is found by the config key that names the column."""
-        ids = {"data.id": self.id} if self.id else {}
-        ignored = {f"data.ignore[{place}]": name for place, name in enumerate(self.ignore)}
-        return {"data.target": self.target, **ids, **ignored}
+        named = {"data.target": self.target, "data.id": self.id}
+        named |= {"data.group": self.group, "data.time": self.time}
+        columns = {key: name for key, name in named.items() if name is not None}
+        columns |= {f"data.ignore[{place}]": name for place, name in enumerate(self.ignore)}
+        return columns | {f"data.kinds.{name}": name for name in self.kinds}
+
+    @model_validator(mode="after")
+    def _is_divided_in_one_way(self) -> "UserTableDataConfig":
+        if self.group is not None and self.time is not None:
+            raise error_about_key("a table is divided by groups or by time, not by both", "time")
+        if self.folds is not None and self.time is not None:
+            raise error_about_key("folds are shuffled rows: they cannot follow the time", "folds")
+        return self
 
 
 class ValidatedUserTableDataConfig(ValidatedDataConfig, UserTableDataConfig):

@@ -15,13 +15,13 @@ from dlrun.data.datasets_and_sources import GENERATED, Dataset, ReadContext, Rem
 
 
 def lazy_reader(location: str) -> Callable[[ReadContext[DataConfig]], Any]:
-    """Return a function of `dlrun.data` by `module:name`, which imports its module when called.
+    """Return a function of dlrun by `module:name`, which imports its module when called.
 
-    The modules import numpy and Pillow, which commands that read no data do without.
+    The modules import numpy, pandas and Pillow, which commands that read no data do without.
     """
 
     def read(context: ReadContext[DataConfig]) -> Any:
-        return pkgutil.resolve_name(f"dlrun.data.{location}")(context)
+        return pkgutil.resolve_name(f"dlrun.{location}")(context)
 
     return read
 
@@ -74,19 +74,19 @@ SENTIMENTS = ("negative", "positive")
 GENERATED_CLASSES = tuple(f"generated {number}" for number in range(100))
 DIGITS = tuple(map(str, range(10)))
 
-read_reviews = lazy_reader("labelled_texts:read_stanford_reviews")
-generate_reviews = lazy_reader("labelled_texts:read_generated_reviews")
-read_own_texts = lazy_reader("labelled_texts:read_own_texts")
-load_reviews = lazy_reader("labelled_texts:load_reviews")
-read_cifar100 = lazy_reader("small_images:read_cifar100")
-read_mnist = lazy_reader("small_images:read_mnist_files")
-generate_images = lazy_reader("small_images:read_generated_images")
-read_own_images = lazy_reader("small_images:read_own_images")
-make_images = lazy_reader("small_images:make_images")
-read_table_files = lazy_reader("tables:read_table_files")
-generate_rows = lazy_reader("generated_tables:generate_rows")
-make_table = lazy_reader("tables:make_table")
-make_lagged_days = lazy_reader("trading_days:make_lagged_days")
+read_reviews = lazy_reader("data.labelled_texts:read_stanford_reviews")
+generate_reviews = lazy_reader("data.labelled_texts:read_generated_reviews")
+read_own_texts = lazy_reader("data.labelled_texts:read_own_texts")
+load_reviews = lazy_reader("data.labelled_texts:load_reviews")
+read_cifar100 = lazy_reader("data.small_images:read_cifar100")
+read_mnist = lazy_reader("data.small_images:read_mnist_files")
+generate_images = lazy_reader("data.small_images:read_generated_images")
+read_own_images = lazy_reader("data.small_images:read_own_images")
+make_images = lazy_reader("data.small_images:make_images")
+read_table_files = lazy_reader("tables.table:read_table_files")
+generate_rows = lazy_reader("tables.generated_tables:generate_rows")
+make_table = lazy_reader("tables.table:make_table")
+make_lagged_days = lazy_reader("tables.trading_days:make_lagged_days")
 
 IMDB = Dataset(
     "imdb",

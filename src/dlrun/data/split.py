@@ -15,6 +15,15 @@ class Division(NamedTuple):
     folds: int | None
 
 
+class RowCounts(BaseModel):
+    """Counts the rows of a user's table: those in its files, those used, those left out and why."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    in_files: int
+    used: int
+    left_out: dict[str, int] = {}  # by the reason
+
+
 class Split(BaseModel):
     """Says which rows a run tested, validated and trained with.
 
@@ -27,6 +36,8 @@ class Split(BaseModel):
     fold: int | None = None  # the number of the fold of a cross-validation, from 1
     folds: int | None = None
     is_series: bool = False  # whether the rows are in the order of time, so that neighbours agree
+    group: str | None = None  # the column whose groups were kept together
+    time: str | None = None  # the column by which the last rows were tested
     rows_digest: str  # of all rows with their targets, however they are divided
     test_digest: str  # of the tested rows with their targets
     validation_digest: str | None = None  # of the rows that validated, if any did

@@ -72,6 +72,8 @@ def make_split(
         fold=fold,
         folds=folds,
         is_series=is_series,
+        group=getattr(config.data, "group", None),
+        time=getattr(config.data, "time", None),
         rows_digest=_digest_of_all_rows(origin, parts),
         test_digest=fingerprint_arrays(test),
         validation_digest=None if validation is None else fingerprint_arrays(validation),
@@ -101,36 +103,77 @@ def split_off_validation(
     screen: Screen,
     *,
     shuffle: bool = True,
+    groups: Array | None = None,
 ) -> tuple[RowIndices, RowIndices]:
     """Divide training rows into rows to fit and rows for validation; print the counts.
 
     Returns their indices. validation: see count_held_out_rows. Without `shuffle` the last rows, as
-    of a series, validate.
+    of a series, validate; with `groups`, of each row (n_train_rows,), whole groups do.
     """
     held = count_held_out_rows(validation, len(train))
-    fit = len(train) - held
-    screen.note(f"{fit:,} to fit, {held:,} for validation, {len(test):,} for the test")
-    order = np.arange(len(train))[::-1]
-    if shuffle:
-        order = np.random.default_rng(seed).permutation(len(train))
-    return np.sort(order[held:]), np.sort(order[:held])
+    if groups is not None:
+        fitted, held_out = hold_out_groups(groups, held / len(train), seed, "data.validation")
+    else:
+        order = np.arange(len(train))[::-1]
+        if shuffle:
+            order = np.random.default_rng(seed).permutation(len(train))
+        fitted, held_out = np.sort(order[held:]), np.sort(order[:held])
+    counts = f"{len(fitted):,} to fit, {len(held_out):,} for validation"
+    screen.note(f"{counts}, {len(test):,} for the test")
+    return fitted, held_out
+
+
+def hold_out_groups(
+    groups: Array, share: float, seed: int, key: str
+) -> tuple[RowIndices, RowIndices]:
+    """Hold out a share of the groups, whole, as scikit-learn's GroupShuffleSplit; return indices.
+
+    groups: of each row (n_rows,). key: of the config, which gives the share. Raises ConfigError if
+    there is only one group.
+    """
+    from sklearn.model_selection import GroupShuffleSplit  # slow
+
+    if len(np.unique(groups)) < 2:
+        raise ConfigError(f"{key}: all rows are of one group", "data.group names another column")
+    number = max(1, round(share * len(np.unique(groups))))
+    divider = GroupShuffleSplit(1, test_size=number, random_state=seed)
+    fitted, held_out = next(divider.split(groups, groups=groups))
+    return np.sort(fitted), np.sort(held_out)
 
 
 def divide_into_folds(
-    folds: int, targets: Array, seed: int, *, by_class: bool, key: str = FOLDS
+    folds: int,
+    targets: Array,
+    seed: int,
+    *,
+    by_class: bool,
+    groups: Array | None = None,
+    key: str = FOLDS,
 ) -> list[tuple[RowIndices, RowIndices]]:
     """Return each fold's rows to fit and rows held out, as scikit-learn's shuffled KFold.
 
     by_class: each fold gets equal shares of the classes that are the targets (StratifiedKFold).
-    key: of the config. Raises ConfigError if there are more folds than rows, or rows of a class.
+    groups: of each row (n_rows,); whole groups are held out (GroupKFold).
+    key: of the config. Raises ConfigError if there are more folds than rows, or rows of a class, or
+    groups.
     """
-    from sklearn.model_selection import KFold, StratifiedKFold  # slow
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold  # slow
 
-    rows = int(np.bincount(targets).min()) if by_class else len(targets)
-    if folds > rows:
-        what = " of the rarest class" if by_class else ""
-        problem = f"{folds:,} folds of {pluralize(rows, 'row')}{what}"
+    held_out = "row"
+    of_what = ""
+    number = len(targets)
+    if groups is not None:
+        held_out = "group"
+        number = len(np.unique(groups))
+    elif by_class:
+        of_what = " of the rarest class"
+        number = int(np.bincount(targets).min())
+    if folds > number:
+        problem = f"{folds:,} folds of {pluralize(number, held_out)}{of_what}"
         raise ConfigError(f"{key}: {problem}", "choose fewer folds, or give more rows")
+    if groups is not None:
+        by_group = GroupKFold(folds, shuffle=True, random_state=seed)
+        return list(by_group.split(targets, targets, groups))
     divider = StratifiedKFold if by_class else KFold
     return list(divider(folds, shuffle=True, random_state=seed).split(targets, targets))
 
@@ -202,54 +245,71 @@ class LabelledRowDivider:
         """
         labels = np.array(self._labels)
         names = [*self._class_indices]
-        self._check_number_of_classes(names)
-        is_test = self._choose_test_rows(labels, config, seed)
+        check_number_of_classes(names, len(labels), self._parts[0].place)
+        rows_of_train_part = self._parts[-1].rows_before if len(self._parts) > 1 else None
+        is_test = choose_test_rows(labels, len(names), config, seed, rows_of_train_part)
         test_place = self._parts[-1].place
         if not is_test.any():
             raise DataError(f"{test_place}: no rows for the test", "each needs a label")
-        for index in np.setdiff1d(labels, labels[is_test]).tolist():
-            self._warnings.add("none of this class in the test part", f"class {names[index]!r}")
+        warn_of_untested_classes(labels, is_test, names, self._warnings)
         warn_of_shared_rows(
             self.content_hashes, np.flatnonzero(is_test), test_place, self._warnings
         )
-        are_numbers = all(map(_NUMBER.fullmatch, names))
-        in_order = sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))
+        in_order = sort_class_names(names)
         return np.array([in_order.index(name) for name in names])[labels], in_order, is_test
 
-    def _check_number_of_classes(self, class_names: Sequence[str]) -> None:
-        """Raise DataError unless there are at least two classes, and not too many for the rows."""
-        rows = len(self._labels)
-        place = self._parts[0].place
-        if len(class_names) < 2:
-            only = "no rows with a class"
-            if class_names:
-                only = f"all rows are of the class {class_names[0]!r}"
-            raise DataError(f"{place}: {only}", "at least two classes are needed")
-        limit = min(MAX_CLASSES, max(MANY_CLASSES, rows // 2))
-        if len(class_names) > limit or len(class_names) == rows:
-            problem = f"{place}: {len(class_names):,} classes in {pluralize(rows, 'row')}"
-            remedy = "of a CSV file, name another column: data.label_column; of a table data.target"
-            raise DataError(problem, f"{remedy}, or data.task=regression to predict numbers")
 
-    def _choose_test_rows(self, labels: Labels, config: DataConfig, seed: int) -> Mask:
-        """Return a mask of the test rows: the separate ones, those of a fold, or a random share.
+def check_number_of_classes(names: Sequence[str], rows: int, place: object) -> None:
+    """Raise DataError unless there are at least two classes, and not too many for the rows."""
+    if len(names) < 2:
+        only = "no rows with a class"
+        if names:
+            only = f"all rows are of the class {names[0]!r}"
+        raise DataError(f"{place}: {only}", "at least two classes are needed")
+    limit = min(MAX_CLASSES, max(MANY_CLASSES, rows // 2))
+    if len(names) > limit or len(names) == rows:
+        problem = f"{place}: {len(names):,} classes in {pluralize(rows, 'row')}"
+        remedy = "of a CSV file, name another column: data.label_column; of a table data.target"
+        raise DataError(problem, f"{remedy}, or data.task=regression to predict numbers")
 
-        The share is one of each class: at least one row, and one is left for training.
-        """
-        indices = np.arange(len(labels))
-        if len(self._parts) > 1 or not isinstance(config, DividedDataConfig):
-            return indices >= self._parts[-1].rows_before
-        if config.chosen_fold is not None:
-            fold, folds = config.chosen_fold
-            _, held_out = divide_into_folds(folds, labels, seed, by_class=True)[fold - 1]
-            return np.isin(indices, held_out)
-        is_test = np.zeros(len(labels), bool)
-        random = np.random.default_rng(seed)
-        for index in range(len(self._class_indices)):
-            members = np.flatnonzero(labels == index)
-            held = min(max(1, round(config.test_share * len(members))), len(members) - 1)
-            is_test[random.permutation(members)[:held]] = True
-        return is_test
+
+def choose_test_rows(
+    labels: Labels, classes: int, config: DataConfig, seed: int, rows_of_train_part: int | None
+) -> Mask:
+    """Return a mask of the test rows: the separate ones, those of a fold, or a random share.
+
+    The share is one of each class: at least one row, and one is left for training.
+
+    rows_of_train_part: how many rows are before the separate test rows; None: there are none.
+    """
+    indices = np.arange(len(labels))
+    if rows_of_train_part is not None or not isinstance(config, DividedDataConfig):
+        return indices >= (rows_of_train_part or 0)
+    if config.chosen_fold is not None:
+        fold, folds = config.chosen_fold
+        _, held_out = divide_into_folds(folds, labels, seed, by_class=True)[fold - 1]
+        return np.isin(indices, held_out)
+    is_test = np.zeros(len(labels), bool)
+    random = np.random.default_rng(seed)
+    for index in range(classes):
+        members = np.flatnonzero(labels == index)
+        held = min(max(1, round(config.test_share * len(members))), len(members) - 1)
+        is_test[random.permutation(members)[:held]] = True
+    return is_test
+
+
+def sort_class_names(names: Sequence[str]) -> list[str]:
+    """Return the names of classes in order: numbers by value, words by letters."""
+    are_numbers = all(map(_NUMBER.fullmatch, names))
+    return sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))
+
+
+def warn_of_untested_classes(
+    labels: Labels, is_test: Mask, names: Sequence[str], warnings: DataWarnings
+) -> None:
+    """Warn of each class that has no test row."""
+    for index in np.setdiff1d(labels, labels[is_test]).tolist():
+        warnings.add("none of this class in the test part", f"class {names[index]!r}")
 
 
 def warn_of_shared_rows(

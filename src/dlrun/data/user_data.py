@@ -16,7 +16,7 @@ CLASS_FOLDERS = "put files of each class into a sub-folder, as a/1.jpg and b/2.j
 
 def check_own_data(config: UserDataConfig) -> None:
     """Raise ConfigError if a user's data are missing, of a wrong kind, or cannot have folds."""
-    kinds = config.kinds
+    kinds = config.path_kinds
     collector = ErrorCollector()
     hint = (
         f"name {' or '.join(kinds.values())}: add words such as `{config.example}` to the command"

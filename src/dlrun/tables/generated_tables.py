@@ -1,8 +1,10 @@
 """Generate rows like those of the tables Hitters and NYSE, for runs without a download."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dlrun.config.data_sections import (
     IS_TRAIN,
@@ -12,7 +14,7 @@ from dlrun.config.data_sections import (
     TradingDaysDataConfig,
 )
 from dlrun.data.datasets_and_sources import ReadContext
-from dlrun.data.text_files import Record
+from dlrun.tables.read_table import ReadTable
 
 SAMPLE_ROWS = 300
 PLAYER_COLUMNS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks"
@@ -22,7 +24,7 @@ PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 
-def generate_rows(context: ReadContext[DataConfig]) -> list[list[Record]]:
+def generate_rows(context: ReadContext[DataConfig]) -> list[ReadTable]:
     """Generate rows like those of the table Hitters or of the table NYSE.
 
     The last of the numbers is predictable, and the categories follow each other in turn.
@@ -36,10 +38,9 @@ def generate_rows(context: ReadContext[DataConfig]) -> list[list[Record]]:
     values[:, -1] += values[:, :3].sum(1)
     for row in range(1, SAMPLE_ROWS):  # as on trading days, a row tells something of the next
         values[row] += values[row - 1] / 2
-    records: list[Record] = []
-    for row, numbers in enumerate(values.tolist()):
-        cells = {name: f"{number:.6f}" for name, number in zip(names, numbers, strict=True)}
-        for name, levels in words.items():
-            cells[name] = levels.split()[row % len(levels.split())]
-        records.append(Record(cells, f"generated row {row + 1}"))
-    return [records]
+    cells = {name: [f"{number:.6f}" for number in column] for name, column in zip(names, values.T, strict=True)}
+    for name, text in words.items():
+        levels = text.split()
+        cells[name] = [levels[row % len(levels)] for row in range(SAMPLE_ROWS)]
+    numbers = np.arange(1, SAMPLE_ROWS + 1)
+    return [ReadTable(Path("generated row"), pd.DataFrame(cells), numbers, [])]

@@ -1,0 +1,89 @@
+"""Make a table of NYSE's trading days: each row has the values of the days before."""
+
+import numpy as np
+import pandas as pd
+
+from dlrun.config.data_sections import (
+    IS_TRAIN,
+    SERIES,
+    VOLUME,
+    WEEKDAY,
+    TradingDaysDataConfig,
+    WeekdaysDataConfig,
+)
+from dlrun.data.datasets_and_sources import ReadContext
+from dlrun.data.scaling import is_constant
+from dlrun.errors import DataError
+from dlrun.tables.column_kinds import Column, convert_columns
+from dlrun.tables.encoding import CategoryEncoder, NumberEncoder, TableEncoder
+from dlrun.tables.read_table import ReadTable
+from dlrun.tables.table import Table, TablePart, hash_rows
+
+
+def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
+    """Return a table of trading days: each row holds the days before, and if asked the weekday.
+
+    The series are standardised over all days, the oldest comes first; the target is the volume.
+    """
+    config = context.config
+    (days,) = context.source.read(context)
+    series = _read_series(days)
+    # Not by StandardScaler, whose import would be a tenth of a run of nyse-rnn.
+    means = series.mean(axis=0)
+    scales = np.where([is_constant(column) for column in series.T], 1.0, series.std(axis=0))
+    columns: list[Column] = []
+    encoders: list[NumberEncoder | CategoryEncoder] = []
+    inputs: dict[str, object] = {}
+    for lag in range(config.lags, 0, -1):
+        for index, name in enumerate(SERIES):
+            column = f"{name}_{lag}"
+            columns.append(Column(name=column, kind="number"))
+            mean, scale = float(means[index]), float(scales[index])
+            encoders.append(NumberEncoder(name=column, mean=mean, scale=scale))
+            inputs[column] = series[config.lags - lag : len(series) - lag, index]
+    cells = days.frame.iloc[config.lags :].reset_index(drop=True)
+    if isinstance(config, WeekdaysDataConfig) and config.day_of_week:
+        weekdays = cells[WEEKDAY].str.strip()
+        columns.append(Column(name=WEEKDAY, kind="category"))
+        levels = sorted(set(weekdays))
+        encoders.append(CategoryEncoder(name=WEEKDAY, levels=levels, drop_first=False))
+        inputs[WEEKDAY] = weekdays.to_numpy()
+    is_train = (cells[IS_TRAIN].str.strip().str.lower() == "true").to_numpy()
+    if not 1 < is_train.sum() < len(cells):
+        problem = f"{is_train.sum():,} of {len(cells):,} days to train with"
+        why = f"the first {config.lags} days serve only as lags"
+        remedy = "choose a smaller data.lags, or other days"
+        raise DataError(f"{context.origin.text}: {problem}: {why}", remedy)
+    volume = SERIES.index(VOLUME)
+    lagged_days = TablePart(
+        pd.DataFrame(inputs),
+        series[config.lags :, volume],
+        cells.assign(**inputs),
+        hash_rows(cells),  # whatever number of lags stands beside each day
+        lines=None if context.origin.is_generated else days.lines[config.lags :],
+    )
+    return Table(
+        columns,
+        VOLUME,
+        lagged_days.take(np.flatnonzero(is_train)),
+        lagged_days.take(np.flatnonzero(~is_train)),
+        context.origin,
+        encoder=TableEncoder(columns=encoders),
+        target_moments=(float(means[volume]), float(scales[volume])),
+        is_series=True,
+    )
+
+
+def _read_series(days: ReadTable) -> np.ndarray:
+    """Return the series (days, 3). Raises DataError if a day has no value."""
+    places = [f"{days.path}:{line}" for line in days.lines.tolist()]
+    numbers = [Column(name=name, kind="number") for name in SERIES]
+    series = convert_columns(days.frame, numbers, places)
+    for name in SERIES:
+        gaps = np.flatnonzero(series[name].isna())
+        if len(gaps):
+            raise DataError(
+                f"{places[gaps[0]]}: no value in column {name!r}",
+                "correct the cells, or delete the rows",
+            )
+    return series.to_numpy(np.float64)
