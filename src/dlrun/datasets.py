@@ -30,7 +30,6 @@ from dlrun.data.array_cache import Array
 from dlrun.data.datasets_and_sources import GENERATED, Config, ReadContext
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import split_off_validation
-from dlrun.data.tables import Table
 from dlrun.data.text_encoding import SPECIAL
 from dlrun.errors import with_short_errors
 from dlrun.experiments.checks import load_experiment_config
@@ -40,6 +39,8 @@ from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dlrun.tables.table import Table
 
 DataDir = str | Path | None
 
@@ -207,11 +208,17 @@ def _divide(
     }
 
 
-def _table_rows(table: Table) -> TableRows:
+def _table_rows(table: "Table") -> TableRows:
     """The target is standardised if a network's target is."""
-    centre, scale = table.target_moments
-    parts = [Rows(part.X, (part.targets - centre) / scale) for part in (table.train, table.test)]
-    return TableRows(parts[0], parts[1], table.columns.names, table.target)
+    from dlrun.tables.encoding import TableEncoder  # slow: pandas
+
+    encoder = table.encoder or TableEncoder.fit(table.columns, table.train.inputs)
+    centre, scale = table.target_moments or (0.0, 1.0)
+    train, test = (
+        Rows(encoder.encode(part.inputs), (part.targets - centre) / scale)
+        for part in (table.train, table.test)
+    )
+    return TableRows(train, test, encoder.names, table.target)
 
 
 def _images(experiment: str, sample: bool, seed: int, data_dir: DataDir) -> Images:

@@ -10,18 +10,17 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dlrun.config.data_sections import DataConfig
-from dlrun.data.datasets_and_sources import GENERATED, Dataset, ReadContext, RemoteFile, Source
+from dlrun.data.datasets_and_sources import GENERATED, Dataset, RemoteFile, Source
 
 
-def lazy_reader(location: str) -> Callable[[ReadContext[DataConfig]], Any]:
+def lazy_reader(location: str) -> Callable[..., Any]:
     """Return a function of dlrun by `module:name`, which imports its module when called.
 
     The modules import numpy, pandas and Pillow, which commands that read no data do without.
     """
 
-    def read(context: ReadContext[DataConfig]) -> Any:
-        return pkgutil.resolve_name(f"dlrun.{location}")(context)
+    def read(*arguments: object) -> Any:
+        return pkgutil.resolve_name(f"dlrun.{location}")(*arguments)
 
     return read
 
@@ -85,6 +84,7 @@ read_own_images = lazy_reader("data.small_images:read_own_images")
 make_images = lazy_reader("data.small_images:make_images")
 read_table_files = lazy_reader("tables.table:read_table_files")
 generate_rows = lazy_reader("tables.generated_tables:generate_rows")
+read_header = lazy_reader("tables.read_table:read_header")
 make_table = lazy_reader("tables.table:make_table")
 make_lagged_days = lazy_reader("tables.trading_days:make_lagged_days")
 
@@ -124,6 +124,7 @@ HITTERS = Dataset(
         Source(GENERATED, "players", generate_rows),
     ),
     make_table,
+    read_header=read_header,
 )
 NYSE = Dataset(
     "nyse",
@@ -132,8 +133,14 @@ NYSE = Dataset(
         Source(GENERATED, "days", generate_rows),
     ),
     make_lagged_days,
+    read_header=read_header,
 )
 
 TEXTS = Dataset("texts", (Source("own", "own texts", read_own_texts),), load_reviews)
 IMAGES = Dataset("images", (Source("own", "own images", read_own_images),), make_images)
-TABLE = Dataset("table", (Source("own", "own table", read_table_files),), make_table)
+TABLE = Dataset(
+    "table",
+    (Source("own", "own table", read_table_files),),
+    make_table,
+    read_header=read_header,
+)

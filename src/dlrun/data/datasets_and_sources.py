@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -118,6 +118,11 @@ class Source:
     is_book: bool = field(default=False, kw_only=True)
 
 
+def _read_csv_header(path: Path, columns: Mapping[str, str]) -> list[str]:
+    header, _ = open_csv_table(path, columns, DataWarnings())
+    return header
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Describes a data set: its sources, and how to read them.
@@ -128,12 +133,14 @@ class Dataset:
     make: reads the files, and returns an object with `train` and `test`, whose length is that of
     their rows, and `origin`.
     sample_rows: the key that says how many training rows are generated.
+    read_header: reads the names of a table's columns; raises DlrunError if one is missing.
     """
 
     name: str
     sources: tuple[Source, ...]
     make: Callable[[ReadContext[DataConfig]], Any]
     sample_rows: str | None = None
+    read_header: Callable[[Path, Mapping[str, str]], object] = _read_csv_header
 
     def source(self, config: DataConfig) -> Source:
         """Find the source that a config names. The user's own data have only one source."""
@@ -182,7 +189,7 @@ class Dataset:
         for path in self.paths(config, data_dir):
             if columns and path.is_file():
                 with collector.collected():
-                    open_csv_table(path, columns, DataWarnings())
+                    self.read_header(path, columns)
         collector.raise_all()
 
     def load(self, config: DataConfig, data_dir: Path, seed: int, screen: Screen) -> Any:

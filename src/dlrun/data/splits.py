@@ -178,6 +178,19 @@ def divide_into_folds(
     return list(divider(folds, shuffle=True, random_state=seed).split(targets, targets))
 
 
+def divide_in_order_of_time(folds: int, rows: int, key: str) -> list[tuple[RowIndices, RowIndices]]:
+    """Return each fold's rows to fit and the rows after them, as scikit-learn's TimeSeriesSplit.
+
+    key: of the config. Raises ConfigError if there are too few rows for the folds.
+    """
+    from sklearn.model_selection import TimeSeriesSplit  # slow
+
+    if folds >= rows:
+        problem = f"{folds:,} folds of {pluralize(rows, 'row')} in the order of time"
+        raise ConfigError(f"{key}: {problem}", "choose fewer folds, or give more rows")
+    return list(TimeSeriesSplit(folds).split(np.arange(rows)))
+
+
 class _Part(NamedTuple):
     """Says where the training or the test rows are, and how much was collected before them."""
 

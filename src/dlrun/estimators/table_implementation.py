@@ -4,28 +4,33 @@ import io
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from dlrun.data.array_cache import Array
-from dlrun.data.tables import Table, TablePart
 from dlrun.errors import DataError
 from dlrun.estimators.table_model import FitArrays, FittedModel, TableModel
 from dlrun.experiments.experiment import Implementation
-from dlrun.experiments.predictors import RowPredictor
 from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.experiments.table_common import (
+    COLUMNS,
+    EncodedPart,
+    EncodedTable,
     TableAssets,
-    TableParts,
+    TablePredictor,
+    align_cells,
+    column_table,
     divide_rows,
     draw_predicted_and_true,
+    encode_part,
     fingerprint_table,
     make_split_of_table,
     metric_names_of_table,
     straw_man_metrics,
+    warn_of_perfect_fit,
 )
 from dlrun.experiments.tables import TableFitConfig
 from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
@@ -39,13 +44,19 @@ from dlrun.system.console import Screen
 from dlrun.system.files import read_arrays
 from dlrun.system.json_text import to_json
 from dlrun.system.text import format_position
+from dlrun.tables.table import Table
 
 F = TypeVar("F", bound=TableFitConfig)
 MODEL = "model.npz"  # the arrays of all fits of a run
 
 
 class TableFitImplementation(Implementation[F], Generic[F]):
-    """Fits a model to a table, and keeps the fit that validates best."""
+    """Fits a model to a table, and keeps the fit that validates best.
+
+    for_trees: see `EncodedTable.fit`.
+    """
+
+    for_trees: ClassVar[bool] = False
 
     @abstractmethod
     def make_model(self, config: F) -> TableModel:
@@ -57,18 +68,22 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         with run.phase("data"):
             table: Table = self.load_data(config, run.data_dir, run.screen)
             parts = divide_rows(config, table, run.screen)
-            assets = TableAssets.of_table(table)
+            encoded = EncodedTable.fit(config, table, parts, for_trees=self.for_trees)
+            assets = encoded.assets
+            columns = column_table(assets, parts["train"])
             run.keep(ASSETS, to_json(assets.values()).encode())
+            run.keep(COLUMNS, to_csv(columns))
         with run.phase("fit"):
-            fits = self._fit_all(config, run, table, parts, assets)
+            fits = self._fit_all(config, run, encoded, fingerprint_table(table))
         main_metric, _ = metric_names_of_table(config, assets.labels)
         best = _best_step(run.rows, main_metric)
         best_fit = fits[best]
         stacked = {name: np.stack([fit.arrays[name] for fit in fits]) for name in fits[0].arrays}
         run.keep(MODEL, _pack(stacked))
-        predictions = best_fit.predict(table.test)
+        predictions = best_fit.predict(encoded.parts["test"])
+        warn_of_perfect_fit(predictions, run.screen)
         save_test_predictions(run, config.predictions, predictions, table.describe)
-        _write_summary(run, table, parts, best_fit)
+        _write_summary(run, table, encoded, columns, best_fit)
         extra: dict[str, object] = {"best_index": best, "train_rows": len(parts["train"])}
         if "coefficients" in best_fit.arrays:
             sizes = [best_fit.arrays[name].size for name in ("intercept", "coefficients")]
@@ -84,6 +99,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
             origin=table.origin,
             split=make_split_of_table(config, table, validated_parts),
             test_rows=len(table.test),
+            rows=table.counts,
             classes=predictions.summarise_classes(parts["train"].targets),
             extra=extra,
         )
@@ -92,24 +108,24 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         self,
         config: F,
         run: LiveRun,
-        table: Table,
-        parts: TableParts,
-        assets: TableAssets,
+        table: EncodedTable,
+        digest: str,
     ) -> list[FittedModel]:
         """Return all fits of the model, each a step; a resumed run begins after its saved fits."""
         model = self.make_model(config)
-        targets = _targets_to_fit(assets, parts["train"])
+        assets = table.assets
+        targets = _targets_to_fit(assets, table.parts["train"])
         metric_names = metric_names_of_table(config, assets.labels)
-        steps = run.begin_steps(None, fingerprint_table(table))
+        steps = run.begin_steps(None, digest)
         fits = [FittedModel(model, assets, read_arrays(content)) for content in steps.saved_parts]
         total = self.experiment.total_steps(config) or 1
         if len(fits) == total:
             return fits
         with steps.progress_bar("fit", total, model.step_name):
             started = time.perf_counter()
-            for arrays in model.iterate_fits(parts["train"].X, targets, len(fits), run.screen):
+            for arrays in model.iterate_fits(table, targets, len(fits), run.screen):
                 fits.append(FittedModel(model, assets, arrays))
-                row = _row_of_fit(fits[-1], len(fits), parts, metric_names)
+                row = _row_of_fit(fits[-1], len(fits), table.parts, metric_names)
                 row[SECONDS] = time.perf_counter() - started
                 position = f"{model.step_name} {format_position(len(fits), total)}"
                 line = f"{position}  {_shown_metrics(row)}"
@@ -122,9 +138,10 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         """Predict the test set again with the fit that was kept."""
         table: Table = self.load_data(config, data_dir, screen)
         run.check_data(fingerprint_table(table))
-        return self._load_best(run, config).predict(table.test)
+        fit = self._load_best(run, config)
+        return fit.predict(encode_part(table.test, fit.assets.encoder))
 
-    def predictor(self, run: Run, config: F) -> RowPredictor:
+    def predictor(self, run: Run, config: F) -> TablePredictor:
         """Return a predictor for rows of a table."""
         fit = self._load_best(run, config)
         return fit.assets.predictor(fit.infer)
@@ -143,7 +160,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         title = self.title(run)
         if len(run.rows) == 1:
             return {} if assets.labels else draw_predicted_and_true(run, title=title)
-        columns = assets.columns.names
+        columns = assets.encoder.names
         metric, _ = metric_names_of_table(config, assets.labels)
         # (fits, lines): a line for each output and column; two classes have one output.
         coefficients = read_arrays(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
@@ -155,7 +172,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
 
 
 def _row_of_fit(
-    fit: FittedModel, number: int, parts: TableParts, metric_names: Sequence[str]
+    fit: FittedModel, number: int, parts: Mapping[str, EncodedPart], metric_names: Sequence[str]
 ) -> dict[str, float]:
     """Return a fit's row of metrics.csv: number or penalty, and metrics by part."""
     row: dict[str, float] = {fit.model.step_name: number}
@@ -179,7 +196,7 @@ def _best_step(rows: Sequence[dict[str, float]], metric: str) -> int:
     return max(range(len(rows)), key=lambda index: sign * rows[index].get(valid, 0))
 
 
-def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:
+def _targets_to_fit(assets: TableAssets, train: EncodedPart) -> Array:
     """Return class indices, or standardised values. Raises DataError if a class has no row."""
     if not assets.labels:
         return (train.targets - assets.centre) / assets.scale
@@ -190,11 +207,17 @@ def _targets_to_fit(assets: TableAssets, train: TablePart) -> Array:
     return train.targets
 
 
-def _write_summary(run: LiveRun, table: Table, parts: TableParts, fit: FittedModel) -> None:
+def _write_summary(
+    run: LiveRun,
+    table: Table,
+    encoded: EncodedTable,
+    columns: Sequence[Sequence[str]],
+    fit: FittedModel,
+) -> None:
     """Write a summary of the data, and a linear model's coefficients to it and to a CSV file."""
-    counts = ", ".join(f"{len(part):,} {name}" for name, part in parts.items())
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in encoded.parts.items())
     lines = [f"data     {table.origin.text}", f"rows     {counts}"]
-    lines.append(f"columns  {len(table.columns.names)}")
+    lines += ["", *align_cells(columns)]
     if "coefficients" in fit.arrays:
         header, *rows = _coefficient_table(fit)
         run.keep("coefficients.csv", to_csv([header, *rows]))
@@ -208,7 +231,7 @@ def _coefficient_table(fit: FittedModel) -> list[tuple[str | float, ...]]:
     """Return the header and the rows of coefficients.csv, with a column for each class."""
     intercepts = np.atleast_1d(fit.arrays["intercept"])
     table = np.column_stack([intercepts, np.atleast_2d(fit.arrays["coefficients"])]).T
-    names = ["(intercept)", *fit.assets.columns.names]
+    names = ["(intercept)", *fit.assets.encoder.names]
     outputs = (fit.assets.labels or ["coefficient"])[-len(table.T) :]  # two classes have one
     rows = [(name, *row) for name, row in zip(names, table.tolist(), strict=True)]
     return [("column", *outputs), *rows]

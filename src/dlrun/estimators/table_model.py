@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dlrun.data.array_cache import Array
-from dlrun.data.tables import Matrix, TablePart
-from dlrun.experiments.table_common import TableAssets
+from dlrun.experiments.table_common import EncodedPart, EncodedTable, TableAssets
 from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, Predictions
 from dlrun.system.console import Screen
+from dlrun.tables.encoding import Matrix
 
 FitArrays = dict[str, Array]  # what a run saves of a fit
 FitIterator = Iterator[FitArrays]
@@ -26,10 +26,12 @@ class TableModel(Protocol):
     step_name: str  # what a fit is called
     recorded_numbers: tuple[str, ...] = ()  # single numbers of a fit that metrics.csv has too
 
-    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
+    def iterate_fits(
+        self, table: EncodedTable, targets: Array, done: int, screen: Screen
+    ) -> FitIterator:
         """Yield the fits after the first `done` ones; that which validates best is kept.
 
-        rows: (n, columns). targets: values (n,), or the indices of classes.
+        targets: of the training rows, values (n,), or the indices of classes.
         """
 
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
@@ -49,7 +51,7 @@ class FittedModel:
         outputs = self.model.predict(self.arrays, rows)
         return outputs if self.assets.labels else self.assets.centre + self.assets.scale * outputs
 
-    def predict(self, part: TablePart) -> Predictions:
+    def predict(self, part: EncodedPart) -> Predictions:
         """Return the predictions of a part of a table."""
         outputs = self.infer(part.X)
         labels = self.assets.labels

@@ -10,13 +10,14 @@ from threadpoolctl import threadpool_limits
 from dlrun.config.data_sections import UserTableDataConfig
 from dlrun.data.array_cache import Array
 from dlrun.data.scaling import mean_and_scale
-from dlrun.data.splits import divide_into_folds
-from dlrun.data.tables import Matrix
+from dlrun.data.splits import divide_in_order_of_time, divide_into_folds
 from dlrun.errors import DataError
 from dlrun.estimators.table_implementation import TableFitImplementation
 from dlrun.estimators.table_model import FitArrays, FitIterator, TableModel
+from dlrun.experiments.table_common import EncodedTable
 from dlrun.experiments.tables import BoostingConfig, TableFitConfig, TableLassoConfig
 from dlrun.system.console import Screen
+from dlrun.tables.encoding import Matrix
 
 MOST_ITERATIONS = 10_000  # of a logistic regression without L1 penalty; it needs some dozens
 
@@ -42,8 +43,11 @@ class LinearModel(TableModel):
 class LeastSquares(LinearModel):
     """Predicts values by a linear model that is fitted by least squares."""
 
-    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
+    def iterate_fits(
+        self, table: EncodedTable, targets: Array, done: int, screen: Screen
+    ) -> FitIterator:
         """Yield one fit; of equally good ones that with small standardised coefficients."""
+        rows = table.parts["train"].X
         # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
         means, scales = mean_and_scale(rows)
         scaled = (rows - means) / scales
@@ -58,8 +62,11 @@ class LeastSquares(LinearModel):
 class Logistic(LinearModel):
     """Predicts classes by a logistic regression with scikit-learn's usual L2 penalty (C=1)."""
 
-    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
+    def iterate_fits(
+        self, table: EncodedTable, targets: Array, done: int, screen: Screen
+    ) -> FitIterator:
         """Yield one fit, on standardised columns."""
+        rows = table.parts["train"].X
         from sklearn import linear_model, preprocessing  # slow
 
         scaler = preprocessing.StandardScaler().fit(rows)
@@ -84,16 +91,27 @@ class Lasso(LinearModel):
         score = "valid_accuracy" if self.is_classifier else "valid_mae"
         self.recorded_numbers = ("alpha", score, "nonzero")
 
-    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
+    def iterate_fits(
+        self, table: EncodedTable, targets: Array, done: int, screen: Screen
+    ) -> FitIterator:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
+        rows = table.parts["train"].X
         from sklearn import preprocessing  # slow
 
         settings = self.config.cross_validation
         by_class = self.is_classifier
         key = "cross_validation.folds"
-        folds = divide_into_folds(
-            settings.folds, targets, settings.seed, by_class=by_class, key=key
-        )
+        if table.is_series:
+            folds = divide_in_order_of_time(settings.folds, len(rows), key)
+        else:
+            folds = divide_into_folds(
+                settings.folds,
+                targets,
+                settings.seed,
+                by_class=by_class,
+                groups=table.parts["train"].groups,
+                key=key,
+            )
         every = np.arange(len(rows))
         splits = [*folds, (every, every)]  # the last is the fit that may be kept
         scalers = [preprocessing.StandardScaler().fit(rows[fitted]) for fitted, _ in splits]
@@ -159,8 +177,9 @@ class Lasso(LinearModel):
 class Boosting(TableModel):
     """Predicts values or classes by scikit-learn's gradient-boosted trees.
 
-    Only a pickle holds the trees, and it could run code. So a fit is the rows and targets of which
-    the trees are grown again, and a digest of what these predict for the rows.
+    Trees take gaps and categories as they are. Only a pickle holds the trees, and it could run
+    code. So a fit is the rows and targets of which the trees are grown again, which columns are
+    categories, and a digest of what the trees predict for the rows.
     """
 
     step_name = "fit"
@@ -169,15 +188,20 @@ class Boosting(TableModel):
         self.config = config
         self.trees = None
 
-    def iterate_fits(self, rows: Matrix, targets: Array, done: int, screen: Screen) -> FitIterator:
+    def iterate_fits(
+        self, table: EncodedTable, targets: Array, done: int, screen: Screen
+    ) -> FitIterator:
         """Yield one fit of boosted trees."""
-        self.trees = self._grow(rows, targets)
-        yield {"rows": rows, "targets": targets, "digest": _digest(self.trees, rows)}
+        rows = table.parts["train"].X
+        is_category = np.array(table.assets.encoder.categorical, bool)
+        self.trees = self._grow(rows, targets, is_category)
+        digest = _digest(self.trees, rows)
+        yield {"rows": rows, "targets": targets, "is_category": is_category, "digest": digest}
 
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,) or probabilities (n, classes). Raises DataError if trees differ."""
         if self.trees is None:
-            trees = self._grow(arrays["rows"], arrays["targets"])
+            trees = self._grow(arrays["rows"], arrays["targets"], arrays["is_category"])
             if not np.array_equal(_digest(trees, arrays["rows"]), arrays["digest"]):
                 problem = "the trees, grown again, predict other values than those of the run"
                 remedy = "use the scikit-learn of its environment.json, or run it again"
@@ -185,14 +209,20 @@ class Boosting(TableModel):
             self.trees = trees
         return _predict_by_trees(self.trees, rows)
 
-    def _grow(self, rows: Matrix, targets: Array) -> Any:
-        """Return scikit-learn's estimator, fitted to rows and targets."""
+    def _grow(self, rows: Matrix, targets: Array, is_category: Array) -> Any:
+        """Return scikit-learn's estimator, fitted to rows and targets.
+
+        is_category: which columns number the levels of a category (columns,).
+        """
         from sklearn import ensemble  # slow
 
         estimator = ensemble.HistGradientBoostingRegressor
         if _is_classification(self.config):
             estimator = ensemble.HistGradientBoostingClassifier
-        arguments = self.config.model.model_dump() | {"random_state": self.config.seed}
+        arguments = self.config.model.model_dump() | {
+            "random_state": self.config.seed,
+            "categorical_features": is_category,
+        }
         with threadpool_limits(1):  # several threads that wait for each other take far longer
             return estimator(**arguments, early_stopping=False).fit(rows, targets)
 
@@ -252,6 +282,8 @@ class LassoImplementation(TableFitImplementation[TableLassoConfig]):
 
 class BoostingImplementation(TableFitImplementation[BoostingConfig]):
     """Fits boosted trees to a table."""
+
+    for_trees = True
 
     def make_model(self, config: BoostingConfig) -> Boosting:
         """Return the boosted trees, not grown yet."""

@@ -1,30 +1,39 @@
-"""Divide the table of an experiment, read rows to predict, and draw predicted and true values."""
+"""Divide and encode the table of an experiment, and draw predicted and true values."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import pandas as pd
 
 from dlrun.config.data_sections import (
     VOLUME,
     DataExperimentConfig,
     TradingDaysDataConfig,
+    UserTableDataConfig,
     ValidatedDataConfig,
 )
+from dlrun.data.array_cache import Array
+from dlrun.data.scaling import mean_and_scale
 from dlrun.data.split import Split
 from dlrun.data.splits import make_split, split_off_validation
-from dlrun.data.table_columns import TableColumns
-from dlrun.data.tables import Matrix, Table, TablePart
+from dlrun.data.text_files import RowNames
 from dlrun.experiments.experiment import NetworkAssets
-from dlrun.experiments.predictors import RowPredictor
+from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.runs.checkpoint import fingerprint_data
-from dlrun.runs.predictions_csv import PredictedValues, read_predictions
+from dlrun.runs.predictions_csv import PredictedValues, Predictions, read_predictions
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
+from dlrun.tables.column_kinds import Column, convert_rows
+from dlrun.tables.encoding import Matrix, TableEncoder
+from dlrun.tables.table import Table, TablePart
 
+COLUMNS = "columns.csv"  # what was made of each column
 STRAW_MAN = "straw_man_r2"
+PERFECT_R2 = 1 - 1e-9  # no model of what is measured predicts its test rows so
 
 TableParts = dict[str, TablePart]  # train, test, and valid if rows validate
 
@@ -32,39 +41,146 @@ TableParts = dict[str, TablePart]  # train, test, and valid if rows validate
 class TableAssets(NetworkAssets, frozen=True):
     """Holds what a saved model needs to read a table's row: its columns, target and scale.
 
+    columns: what the columns of the table are. encoder: how they become the columns of a matrix.
     centre, scale: a model's output for a value of the target is (value - centre) / scale.
     """
 
-    columns: TableColumns
+    columns: list[Column]
+    encoder: TableEncoder
     target: str
     centre: float
     scale: float
 
-    @classmethod
-    def of_table(cls, table: Table) -> Self:
-        """Return the assets of a run on a table."""
-        centre, scale = table.target_moments
-        return cls(
-            labels=table.labels or [],
-            columns=table.columns,
-            target=table.target,
-            centre=centre,
-            scale=scale,
-        )
-
-    def predictor(self, infer: Callable[[Matrix], Matrix]) -> RowPredictor:
+    def predictor(self, infer: Callable[[Matrix], Matrix]) -> "TablePredictor":
         """Return a predictor for rows of a table.
 
         infer: matrix (rows, columns) -> values (rows,), or probabilities (rows, classes).
         """
-        columns = self.columns
-        return RowPredictor(
-            [*columns.levels], lambda row: np.array(columns.encode_row(row)), infer, self.labels
+        return TablePredictor(self, infer)
+
+
+class TablePredictor(Predictor):
+    """Predicts the classes or the values of table rows, read as those that trained the model."""
+
+    reads = "row"
+
+    def __init__(self, assets: TableAssets, infer: Callable[[Matrix], Matrix]) -> None:
+        self.columns = [column.name for column in assets.columns if not column.left_out]
+        self.labels = assets.labels
+        self._assets = assets
+        self._infer = infer
+
+    def predict(self, inputs: Sequence[Mapping[str, object]]) -> list[Prediction]:
+        """Predict each row. A row that cannot be predicted gets its error."""
+        missing = [next((name for name in self.columns if name not in row), None) for row in inputs]
+        complete = [row for row, name in zip(inputs, missing, strict=True) if name is None]
+        cells = {name: [row[name] for row in complete] for name in self.columns}
+        rows, errors = convert_rows(pd.DataFrame(cells, dtype=object), self._assets.columns)
+        outputs = self._infer(self._assets.encoder.encode(rows)) if len(rows) else np.empty(0)
+        predicted = iter(map(self._to_prediction, outputs))
+        of_complete = iter(
+            [Prediction(error=error) if error else next(predicted) for error in errors]
         )
+        return [
+            next(of_complete) if name is None else Prediction(error=f"no column {name!r}")
+            for name in missing
+        ]
+
+    def _to_prediction(self, output: Matrix) -> Prediction:
+        if not np.isfinite(output).all():
+            return Prediction(error="no finite prediction: a value is too large")
+        if self.labels:
+            return Prediction(self.ranked(output))
+        return Prediction(value=float(output))
 
 
-def is_series(config: DataExperimentConfig) -> bool:
-    """Return whether an experiment's table is a time series: trading days in their order."""
+@dataclass(frozen=True)
+class EncodedPart:
+    """Holds encoded rows: X (n, columns), their targets (n,), names and groups (n,)."""
+
+    X: Matrix
+    targets: Array
+    row_names: RowNames
+    groups: Array | None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class EncodedTable:
+    """Holds the parts of a table as matrices, encoded by what the training rows show.
+
+    parts: train, test, and valid if rows validate.
+    is_series: whether the rows are in the order of time.
+    """
+
+    parts: dict[str, EncodedPart]
+    assets: TableAssets
+    is_series: bool
+
+    @classmethod
+    def fit(
+        cls,
+        config: DataExperimentConfig,
+        table: Table,
+        parts: TableParts,
+        *,
+        for_trees: bool = False,
+    ) -> Self:
+        """Fit an encoder to the training part, and encode all parts by it.
+
+        for_trees: gaps stay NaN, and a category is the number of its level.
+        """
+        train = parts["train"]
+        standardise = isinstance(config.data, UserTableDataConfig) and config.data.standardise
+        encoder = table.encoder or TableEncoder.fit(
+            table.columns, train.inputs, standardise=standardise, for_trees=for_trees
+        )
+        centre, scale = table.target_moments or (0.0, 1.0)
+        if standardise and table.labels is None:
+            means, scales = mean_and_scale(train.targets[:, None])
+            centre, scale = means.item(), scales.item()
+        assets = TableAssets(
+            labels=table.labels or [],
+            columns=table.columns,
+            encoder=encoder,
+            target=table.target,
+            centre=centre,
+            scale=scale,
+        )
+        encoded = {name: encode_part(part, encoder) for name, part in parts.items()}
+        return cls(encoded, assets, table.is_series)
+
+
+def encode_part(part: TablePart, encoder: TableEncoder) -> EncodedPart:
+    """Encode the rows of a part of a table as a matrix."""
+    return EncodedPart(encoder.encode(part.inputs), part.targets, part.row_names, part.groups)
+
+
+def column_table(assets: TableAssets, train: TablePart) -> list[list[str]]:
+    """Return what is made of each column: a header, and a row for each column."""
+    encoders = {encoder.name: encoder for encoder in assets.encoder.columns}
+    rows = [["column", "kind", "gaps", "read as"]]
+    for column in assets.columns:
+        if column.left_out:
+            rows.append([column.name, column.kind, "", f"left out: {column.left_out}"])
+        elif column.name in encoders:
+            gaps = int(train.inputs[column.name].isna().sum())
+            text = encoders[column.name].describe()
+            rows.append([column.name, column.kind, str(gaps or ""), text])
+    return rows
+
+
+def align_cells(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return ["  ".join(row).rstrip() for row in padded]
+
+
+def is_trading_days(config: DataExperimentConfig) -> bool:
+    """Return whether an experiment's table is NYSE's trading days."""
     return isinstance(config.data, TradingDaysDataConfig)
 
 
@@ -72,12 +188,13 @@ def metric_names_of_table(config: DataExperimentConfig, labels: Sequence[str]) -
     """Return the names of the metrics for classes, values or a series, the main one first."""
     if labels:
         return "accuracy", "macro_f1"
-    return ("r2", "mae") if is_series(config) else ("mae", "r2")
+    return ("r2", "mae") if is_trading_days(config) else ("mae", "r2")
 
 
 def fingerprint_table(table: Table) -> str:
     """Return a hash of a table's data, equal whichever model is fitted to the same rows."""
-    names = {"labels": table.labels, "columns": table.columns.levels, "target": table.target}
+    columns = [column.model_dump() for column in table.columns]
+    names = {"labels": table.labels, "columns": columns, "target": table.target}
     return fingerprint_data(table.digest, table.origin.files_digest, names)
 
 
@@ -94,7 +211,13 @@ def divide_rows(config: DataExperimentConfig, table: Table, screen: Screen) -> T
         screen.note(f"{len(train):,} to fit, {len(test):,} for validation and the test")
         return {"train": train, "valid": test, "test": test}
     fitted, held_out = split_off_validation(
-        validation, train, test, config.split_seed, screen, shuffle=not table.is_series
+        validation,
+        train,
+        test,
+        config.split_seed,
+        screen,
+        shuffle=not table.is_series,
+        groups=train.groups,
     )
     return {"train": train.take(fitted), "valid": train.take(held_out), "test": test}
 
@@ -119,15 +242,21 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
 
     It is not defined for equal volumes, as that of a single day. A note says what the straw man is.
     """
-    if not table.is_series:
+    if table.encoder is None:  # only that of trading days is given
         return {}
-    centre, scale = table.target_moments
-    before = centre + scale * table.test.X[:, table.columns.names.index(f"{VOLUME}_1")]
+    before = table.test.inputs[f"{VOLUME}_1"].to_numpy(np.float64)
     straw_man_r2 = PredictedValues(table.test.targets, before).r2
     if math.isnan(straw_man_r2):
         return {}
     screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
     return {STRAW_MAN: straw_man_r2}
+
+
+def warn_of_perfect_fit(predictions: Predictions, screen: Screen) -> None:
+    """Warn if values of the test are predicted without an error: columns may contain the target."""
+    if isinstance(predictions, PredictedValues) and predictions.r2 > PERFECT_R2:
+        why = "the test rows are predicted without an error: do columns contain the target, as its "
+        screen.warn(f"{why}parts or another unit? `data.ignore` leaves them out")
 
 
 def draw_predicted_and_true(run: Run, *, title: str) -> DrawnFigures:

@@ -18,7 +18,7 @@ from dlrun.config.network_sections import NetworkConfig
 from dlrun.config.sections import ExperimentConfig
 from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.datasets_and_sources import DataOrigin
-from dlrun.data.split import Split
+from dlrun.data.split import RowCounts, Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
 from dlrun.experiments.experiment import Implementation, NetworkAssets
@@ -55,6 +55,8 @@ class LoadedData(Generic[A]):
     digest: str = ""  # a table's fingerprint, which models without a network have too
     row_names: RowNames = field(default_factory=dict)  # they name the test rows, see Predictions
     split: Split | None = None  # None: made from the arrays, see `find_split`
+    rows: RowCounts | None = None  # of a table: the rows used, and those left out
+    files: dict[str, bytes] = field(default_factory=dict)  # further files of the run, by name
 
     def find_split(self, config: ExperimentConfig) -> Split:
         """Return which rows test, train and validate: the declared split, or one of the arrays."""
@@ -152,6 +154,8 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             data = self._array_data(config, loaded)
             assets = loaded.assets
             run.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
+            for name, content in loaded.files.items():
+                run.keep(name, content)
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": run.threads})
         objective = self.objective(config, assets)
@@ -176,6 +180,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             origin=loaded.origin,
             split=loaded.find_split(config),
             test_rows=len(data.test),
+            rows=loaded.rows,
             extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,

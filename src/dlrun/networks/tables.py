@@ -13,16 +13,23 @@ from torch import Tensor, nn
 
 from dlrun.config.data_sections import SERIES
 from dlrun.config.network_sections import HiddenLayersConfig
-from dlrun.data.tables import Matrix, Table
 from dlrun.experiments import table_common
-from dlrun.experiments.predictors import RowPredictor
-from dlrun.experiments.table_common import TableAssets
+from dlrun.experiments.table_common import (
+    COLUMNS,
+    EncodedTable,
+    TableAssets,
+    TablePredictor,
+    column_table,
+)
 from dlrun.experiments.tables import TableNetworkConfig
 from dlrun.networks.dense import DenseNetwork
 from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
+from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
+from dlrun.tables.encoding import Matrix
+from dlrun.tables.table import Table
 from dlrun.training.array_batches import TensorBatches
 from dlrun.training.objective import TrainingObjective, regression
 
@@ -60,22 +67,25 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
         """Load the table; the test rows validate too, unless training rows are held out."""
         table: Table = self.load_data(config, data_dir, screen)
         parts = table_common.divide_rows(config, table, screen)
+        encoded = EncodedTable.fit(config, table, parts)
         kind = np.int64 if table.labels else np.float32
         train, valid, test = (
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
-            for part in parts.values()
+            for part in encoded.parts.values()
         )
         return LoadedData(
             train,
             valid,
             test,
             table.origin,
-            TableAssets.of_table(table),
+            encoded.assets,
             table.describe,
             table_common.straw_man_metrics(table, screen),
             table_common.fingerprint_table(table),
             table.test.row_names,
             table_common.make_split_of_table(config, table, parts),
+            table.counts,
+            {COLUMNS: to_csv(column_table(encoded.assets, parts["train"]))},
         )
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
@@ -91,16 +101,16 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
             return RecurrentNetwork(len(SERIES), model.hidden, model.dropout)
         classes = len(assets.labels)
         outputs = classes if classes > 2 else 1
-        return DenseNetwork(len(assets.columns.names), model.hidden, model.dropouts, outputs)
+        return DenseNetwork(len(assets.encoder.names), model.hidden, model.dropouts, outputs)
 
     def objective(self, config: TableNetworkConfig, assets: TableAssets) -> TrainingObjective:
         """Return cross-entropy and accuracy for classes, else squared error and the metric."""
         if assets.labels:
             return super().objective(config, assets)
-        main_metric: Literal["mae", "r2"] = "r2" if table_common.is_series(config) else "mae"
+        main_metric: Literal["mae", "r2"] = "r2" if table_common.is_trading_days(config) else "mae"
         return regression((main_metric,), centre=assets.centre, scale=assets.scale)
 
-    def predictor(self, run: Run, config: TableNetworkConfig) -> RowPredictor:
+    def predictor(self, run: Run, config: TableNetworkConfig) -> TablePredictor:
         """Return a predictor for rows of a table."""
         infer = self.inference(run, config)
         return self.assets(run).predictor(

@@ -259,6 +259,7 @@ class WrittenRun(LiveRun):
         record.data_digest = self._data_digest
         record.metrics = results.plain_metrics()
         record.test_rows = results.test_rows
+        record.rows = results.rows
         record.stopped_epoch = results.stopped_epoch
         record.weights_epoch = results.weights_epoch
         record.best_epoch = best_epoch(self.rows, self.config.metrics)

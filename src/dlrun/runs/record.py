@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from dlrun.config.sections import Count, Mark, RangeOfRuns, Threads, is_marked
 from dlrun.config.yaml_loader import Values
-from dlrun.data.split import Split
+from dlrun.data.split import RowCounts, Split
 from dlrun.errors import DataError, DlrunError, OtherVersionError
 from dlrun.metrics import Better, Directions, Metric, describe_metric
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json, to_checksummed_json
@@ -136,6 +136,7 @@ class RunRecord(BaseModel):
     data_digest: Annotated[str | None, MAY_DIFFER] = None
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # number of rows in the test set
+    rows: RowCounts | None = None  # of a table: the rows in its files, those used and left out
     reference: RecordedReference = {}  # the published metrics, and where they stand
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, RangeOfRuns] = {}  # intervals by metric, for runs of the shipped config

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from dlrun.config.sections import RangeOfRuns
 from dlrun.config.yaml_loader import Values
 from dlrun.data.datasets_and_sources import DataOrigin
-from dlrun.data.split import Split
+from dlrun.data.split import RowCounts, Split
 from dlrun.errors import DlrunError
 from dlrun.runs.record import ClassSummary
 from dlrun.system.accelerator import AcceleratorChoice
@@ -29,6 +29,7 @@ class Results:
     origin: DataOrigin
     split: Split | None = None  # None: it is not known which rows were tested
     test_rows: int | None = None  # number of rows in the test set
+    rows: RowCounts | None = None  # of a table: the rows used, and those left out
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # results before the metrics
     exit_code: int = 0

@@ -116,6 +116,7 @@ def print_results(
             screen.show(counts)
         screen.show_labelled(
             ("data", describe_data(record)),
+            *_remarks_on_rows(record),
             *remarks_on_metrics(record),
             ("time", f"{record.seconds.get('total', 0):.1f} s {describe_device(record)}"),
             *[("figure", str(folder / figure)) for figure in record.figures],
@@ -124,6 +125,16 @@ def print_results(
     except OSError as error:
         why = f"the result is not shown ({error.strerror})"
         screen.warn(f"{why}: see {folder / RESULTS}")
+
+
+def _remarks_on_rows(record: RunRecord) -> list[tuple[str, str]]:
+    """A table of which rows were left out has a remark that says why."""
+    counts = record.rows
+    if counts is None or not counts.left_out:
+        return []
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in counts.left_out.items())
+    text = f"{counts.used:,} of {pluralize(counts.in_files, 'row')} used; left out: {reasons}"
+    return [("rows", text)]
 
 
 def print_results_json(folder: Path, screen: Screen) -> None:

@@ -80,9 +80,7 @@ def _in_order_of_time(rows: RowsToDivide, indices: RowIndices) -> RowIndices:
     return indices[np.argsort(rows.times[indices], kind="stable")]
 
 
-def _count_test_rows(
-    rows: RowsToDivide, config: HittersDataConfig | UserTableDataConfig
-) -> int:
+def _count_test_rows(rows: RowsToDivide, config: HittersDataConfig | UserTableDataConfig) -> int:
     """Count the test rows of a share, as scikit-learn's train_test_split does."""
     return math.ceil(config.test_share * len(rows.targets))
 

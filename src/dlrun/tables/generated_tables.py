@@ -38,7 +38,10 @@ def generate_rows(context: ReadContext[DataConfig]) -> list[ReadTable]:
     values[:, -1] += values[:, :3].sum(1)
     for row in range(1, SAMPLE_ROWS):  # as on trading days, a row tells something of the next
         values[row] += values[row - 1] / 2
-    cells = {name: [f"{number:.6f}" for number in column] for name, column in zip(names, values.T, strict=True)}
+    cells = {
+        name: [f"{number:.6f}" for number in column]
+        for name, column in zip(names, values.T, strict=True)
+    }
     for name, text in words.items():
         levels = text.split()
         cells[name] = [levels[row % len(levels)] for row in range(SAMPLE_ROWS)]

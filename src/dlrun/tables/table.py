@@ -234,9 +234,7 @@ def make_table(context: ReadContext[TableDataConfig]) -> Table:
     return table
 
 
-def _input_columns(
-    columns: Iterable[str], context: ReadContext[TableDataConfig]
-) -> list[str]:
+def _input_columns(columns: Iterable[str], context: ReadContext[TableDataConfig]) -> list[str]:
     """Return the columns that models may read; at least one."""
     config = context.config
     left_out = (config.target, config.id, config.group, *config.ignore)

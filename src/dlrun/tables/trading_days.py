@@ -15,7 +15,7 @@ from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.scaling import is_constant
 from dlrun.errors import DataError
 from dlrun.tables.column_kinds import Column, convert_columns
-from dlrun.tables.encoding import CategoryEncoder, NumberEncoder, TableEncoder
+from dlrun.tables.encoding import CategoryEncoder, ColumnEncoder, NumberEncoder, TableEncoder
 from dlrun.tables.read_table import ReadTable
 from dlrun.tables.table import Table, TablePart, hash_rows
 
@@ -32,7 +32,7 @@ def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
     means = series.mean(axis=0)
     scales = np.where([is_constant(column) for column in series.T], 1.0, series.std(axis=0))
     columns: list[Column] = []
-    encoders: list[NumberEncoder | CategoryEncoder] = []
+    encoders: list[ColumnEncoder] = []
     inputs: dict[str, object] = {}
     for lag in range(config.lags, 0, -1):
         for index, name in enumerate(SERIES):
