@@ -1,4 +1,4 @@
-"""Divide the rows of a table into training and test rows: by files, groups, time, folds or chance."""
+"""Divide a table into training and test rows: by files, groups, time, folds or chance."""
 
 import math
 from dataclasses import dataclass

@@ -19,6 +19,7 @@ Matrix: TypeAlias = NDArray[np.float64]
 Cells: TypeAlias = "pd.Series[Any]"
 MISSING = "missing"  # the level of gaps, and the indicator of a gap
 MOST_WORDS = 100  # of a column of texts, each with a column of the matrix
+WORD = r"\w+"
 LEAST_ROWS = 5  # in so many rows such a word is, and in this share of them
 LEAST_SHARE = 0.01
 DATE_PARTS = ("year", "month", "day of week", "days")
@@ -110,8 +111,9 @@ class CategoryEncoder(BaseModel, frozen=True):
         """Return the columns (n, columns) of categories (n,)."""
         codes = np.array(pd.Categorical(cells, categories=self.levels).codes, np.int64)
         if self.for_trees:
-            numbered: Matrix = np.where(codes < 0, np.nan, codes)
-            return numbered[:, None]
+            numbered: Matrix = codes[:, None].astype(np.float64)
+            numbered[codes < 0] = np.nan
+            return numbered
         if self.has_gaps:
             codes[cells.isna().to_numpy(bool)] = len(self.levels)
         all_levels = len(self.levels) + self.has_gaps
@@ -187,7 +189,7 @@ class WordsEncoder(BaseModel, frozen=True):
         least = max(LEAST_ROWS, int(np.ceil(LEAST_SHARE * len(cells))))
         words: list[str] = []
         vectorizer = CountVectorizer(
-            token_pattern=r"\w+", binary=True, min_df=least, max_features=MOST_WORDS
+            token_pattern=WORD, binary=True, min_df=least, max_features=MOST_WORDS
         )
         try:
             vectorizer.fit(cells.fillna(""))
@@ -210,7 +212,7 @@ class WordsEncoder(BaseModel, frozen=True):
 
         if not self.words:
             return np.zeros((len(cells), 0))
-        vectorizer = CountVectorizer(token_pattern=r"\w+", binary=True, vocabulary=self.words)
+        vectorizer = CountVectorizer(token_pattern=WORD, binary=True, vocabulary=self.words)
         found: Matrix = vectorizer.transform(cells.fillna("")).toarray().astype(np.float64)
         return found
 
@@ -281,7 +283,8 @@ class TableEncoder(BaseModel, frozen=True):
     def encode(self, rows: pd.DataFrame) -> Matrix:
         """Return a matrix (rows, columns) of rows that `convert_columns` returned."""
         parts = [column.encode(rows[column.name]) for column in self.columns]
-        return np.hstack(parts) if parts else np.zeros((len(rows), 0))
+        columns = np.hstack(parts) if parts else np.zeros((len(rows), 0))
+        return np.ascontiguousarray(columns)  # the order in memory changes last bits
 
 
 def fit_numbers(

@@ -15,7 +15,7 @@ from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.scaling import is_constant
 from dlrun.errors import DataError
 from dlrun.tables.column_kinds import Column, convert_columns
-from dlrun.tables.encoding import CategoryEncoder, ColumnEncoder, NumberEncoder, TableEncoder
+from dlrun.tables.encoding import CategoryEncoder, ColumnEncoder, Matrix, NumberEncoder, TableEncoder
 from dlrun.tables.read_table import ReadTable
 from dlrun.tables.table import Table, TablePart, hash_rows
 
@@ -74,7 +74,7 @@ def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
     )
 
 
-def _read_series(days: ReadTable) -> np.ndarray:
+def _read_series(days: ReadTable) -> Matrix:
     """Return the series (days, 3). Raises DataError if a day has no value."""
     places = [f"{days.path}:{line}" for line in days.lines.tolist()]
     numbers = [Column(name=name, kind="number") for name in SERIES]
@@ -86,4 +86,5 @@ def _read_series(days: ReadTable) -> np.ndarray:
                 f"{places[gaps[0]]}: no value in column {name!r}",
                 "correct the cells, or delete the rows",
             )
-    return series.to_numpy(np.float64)
+    # The order in memory changes the last bits of means.
+    return np.ascontiguousarray(series.to_numpy(np.float64))
