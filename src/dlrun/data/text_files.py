@@ -81,7 +81,7 @@ def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None =
     if b"\0" in raw:
         raise DataError("not a text: it has a zero byte")
     lines = raw.decode("utf-8-sig", "surrogateescape").splitlines(keepends=True)
-    return "".join(_decode_lines(place, lines, warnings or DataWarnings()))
+    return "".join(decode_lines(place, lines, warnings or DataWarnings()))
 
 
 def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
@@ -123,10 +123,12 @@ def _read_header(path: Path, wanted: set[str]) -> tuple[str, list[str]]:
     return max(headers.items(), key=lambda pair: (wanted <= set(pair[1]), len(pair[1])))
 
 
-def check_columns(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> None:
+def check_columns(
+    path: Path, header: Sequence[str], columns: Mapping[str, str], line: int = 1
+) -> None:
     """Raise ConfigError unless each needed column is once in the header of a CSV file.
 
-    columns: those needed, by the setting that names each.
+    columns: those needed, by the setting that names each. line: that of the header.
     """
     collector = ErrorCollector()
     names = ", ".join(name[:40] for name in header[:20]) or "none"
@@ -138,7 +140,7 @@ def check_columns(path: Path, header: Sequence[str], columns: Mapping[str, str])
                 problem = f"no column {column!r}{did_you_mean(column, header)}"
             if not column:
                 problem = f"name a column by {setting}=COLUMN"
-            error = ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
+            error = ConfigError(f"{setting}: {path}:{line}: {problem}", f"the columns are: {names}")
             collector.errors.append(error)
     collector.raise_all()
 
@@ -173,7 +175,7 @@ def _read_records(
             open_regular_file(path) as file,
             TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as stream,
         ):
-            lines = _decode_lines(path, stream, warnings)
+            lines = decode_lines(path, stream, warnings)
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
             for row in reader:
                 yield row, line
@@ -188,7 +190,7 @@ def _read_records(
         csv.field_size_limit(limit_before)
 
 
-def _decode_lines(place: object, lines: Iterable[str], warnings: DataWarnings) -> Iterator[str]:
+def decode_lines(place: object, lines: Iterable[str], warnings: DataWarnings) -> Iterator[str]:
     """Yield lines whose invalid bytes (surrogates) are decoded as Latin-1."""
     for number, line in enumerate(lines, start=1):
         if "\0" in line:
