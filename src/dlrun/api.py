@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar, overload
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import (
@@ -85,16 +85,27 @@ class Run(SavedRun):
         """Return the predictor for new inputs; raise DlrunError if the run cannot predict."""
         return saved_runs.predictor_of(self)
 
-    def predict(self, inputs: "Input | Iterable[Input] | pd.DataFrame") -> "list[Prediction]":
+    @overload
+    def predict(self, inputs: "pd.DataFrame") -> "pd.DataFrame": ...
+
+    @overload
+    def predict(self, inputs: "Input | Iterable[Input]") -> "list[Prediction]": ...
+
+    def predict(
+        self, inputs: "Input | Iterable[Input] | pd.DataFrame"
+    ) -> "list[Prediction] | pd.DataFrame":
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
-        A row is a mapping from columns to values, or one of a pandas DataFrame. The prediction of
-        an image or a row may be an error. Raises DlrunError if the run cannot predict, or not this
-        input.
+        A row is a mapping from columns to values. Of a pandas DataFrame the result is a DataFrame
+        with the same index: `predicted`, of classes also `probability`, and `error` if a row has
+        one. The prediction of an image or a row may be an error. Raises DlrunError if the run
+        cannot predict, or not this input.
         """
-        from dlrun.experiments.predictors import predict  # slow, as Pillow is
+        from dlrun.experiments.predictors import predict, predict_frame  # slow, as Pillow is
 
         column = self.settings.get("data.text_column", "text")
+        if is_frame(inputs):
+            return predict_frame(self.predictor, inputs, column)
         return predict(self.predictor, inputs, column)
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
@@ -104,6 +115,11 @@ class Run(SavedRun):
     def draw(self) -> DrawnFigures:
         """Return the figures by their file names, drawn again from the run's files."""
         return saved_runs.draw_again(self)
+
+
+def is_frame(value: object) -> "TypeGuard[pd.DataFrame]":
+    """Return whether a value is a pandas DataFrame, without an import of pandas."""
+    return hasattr(value, "to_dict") and hasattr(value, "columns")
 
 
 class SweepResults(ResultsOfSweep):

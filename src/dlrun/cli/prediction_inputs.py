@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dlrun.data.photographs import find_images
 from dlrun.data.text_files import DataWarnings, decode_bytes, open_csv_table, read_text_file
@@ -27,7 +27,7 @@ class PredictionInput(NamedTuple):
     """
 
     name: str
-    value: str | Path | Mapping[str, str] | None
+    value: str | Path | Mapping[Any, object] | None
     row_names: dict[str, object]
     error: str | None = None
 
@@ -40,14 +40,14 @@ def read_inputs(
     if reads == "row":
         if inputs or csv is None:
             raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
-        return _read_table(csv, predictor.columns, run)
+        return _read_rows(csv, predictor.columns, run)
     if csv is not None:
         if reads == "image":
             raise ConfigError("--csv is not for this run, which reads images")
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
         columns = [column or run.settings.get("data.text_column", "text")]
-        return _read_table(csv, columns, run, is_text=True)
+        return _read_texts(csv, columns[0], run)
     if not inputs or inputs == ["-"]:
         if reads == "image" or sys.stdin is None or (not inputs and sys.stdin.isatty()):
             raise ConfigError("nothing to predict", WAYS)
@@ -72,19 +72,30 @@ def _find_images(paths: Sequence[Path]) -> Iterator[PredictionInput]:
         yield PredictionInput(str(file), file, {"path": path.as_posix()})
 
 
-def _read_table(
-    csv: Path, columns: Sequence[str], run: Run, *, is_text: bool = False
-) -> Iterator[PredictionInput]:
-    """Yield the rows of a table, or the texts in its only column."""
+def _read_rows(path: Path, columns: Sequence[str], run: Run) -> Iterator[PredictionInput]:
+    """Yield the rows of a table, read as the run's table was."""
+    from dlrun.tables.read_table import read_table  # slow: pandas
+
     id_column = run.settings.get("data.id")
-    needed = {f"{'--column' if is_text else '--csv'} ({column})": column for column in columns}
-    _, rows = open_csv_table(csv, needed, DataWarnings(), id_column)
+    warnings = DataWarnings()
+    table = read_table(path, {f"--csv ({column})": column for column in columns}, warnings)
+    for line, row in zip(table.lines.tolist(), table.frame.to_dict("records"), strict=True):
+        names: dict[str, object] = {"line": line}
+        if id_column:
+            names["id"] = row.get(id_column)
+        name = ", ".join(map(str, row.values()))
+        yield PredictionInput(name, row, names)
+
+
+def _read_texts(csv: Path, column: str, run: Run) -> Iterator[PredictionInput]:
+    """Yield the texts in a column of a table."""
+    id_column = run.settings.get("data.id")
+    _, rows = open_csv_table(csv, {f"--column ({column})": column}, DataWarnings(), id_column)
     for row, place in rows:
         names: dict[str, object] = {"line": place.line}
         if id_column:
             names["id"] = place.id
-        name = row.get(columns[0], "") if is_text else ", ".join(row.values())
-        yield PredictionInput(name, name if is_text else row, names)
+        yield PredictionInput(row[column], row[column], names)
 
 
 def _check_text_or_file(text: str) -> None:

@@ -1,5 +1,6 @@
 """Predict classes or values of new inputs with a finished run."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,11 @@ class Prediction:
     words: int | None = None
     unknown: int | None = None
     error: str | None = None
+
+    @property
+    def predicted(self) -> str | float | None:
+        """Return the most probable class, or the value; None of an input with an error."""
+        return self.label if self.labels else self.value
 
     @property
     def label(self) -> str:
@@ -94,24 +100,41 @@ class Predictor(ABC):
 
 
 def predict(
-    predictor: Predictor,
-    inputs: "Input | Iterable[Input] | pd.DataFrame",
-    text_column: str = "text",
+    predictor: Predictor, inputs: "Input | Iterable[Input]", text_column: str = "text"
 ) -> list[Prediction]:
     """Predict texts, files (a Path) of texts or images, or rows of a table.
 
-    A row is a mapping from columns to values, or one of a pandas DataFrame. The prediction of an
-    image or a row may be an error. text_column: the column that has the text of a row. Raises
-    DlrunError if the predictor does not read this kind of input.
+    A row is a mapping from columns to values. The prediction of an image or a row may be an error.
+    text_column: the column that has the text of a row. Raises DlrunError if the predictor does not
+    read this kind of input.
     """
-    if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # pandas' import is slow
-        frame: Any = inputs
-        inputs = frame.astype(object).where(frame.notna(), "").to_dict("records")
     if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):
         inputs = [inputs]
-    values = cast("Iterable[Input]", inputs)
-    read = [read_input(value, predictor.reads, text_column) for value in values]
+    read = [read_input(value, predictor.reads, text_column) for value in inputs]
     return predictor.predict(read) if read else []
+
+
+def predict_frame(
+    predictor: Predictor, frame: "pd.DataFrame", text_column: str = "text"
+) -> "pd.DataFrame":
+    """Predict the rows of a DataFrame; return a DataFrame with the same index.
+
+    Its columns are `predicted`, of classes also `probability`, and `error` if a row has one.
+    """
+    import pandas as pd  # slow
+
+    # Integers with a gap are floats in a frame, and 3 would be 3.0.
+    cells = frame.convert_dtypes(convert_string=False).astype(object)
+    rows = cells.where(frame.notna(), "").to_dict("records")
+    predictions = predict(predictor, cast("list[Input]", rows), text_column)
+    columns: dict[str, list[object]] = {"predicted": [each.predicted for each in predictions]}
+    if predictor.labels:
+        columns["probability"] = [
+            each.labels[0][1] if each.labels else math.nan for each in predictions
+        ]
+    if any(each.error for each in predictions):
+        columns["error"] = [each.error for each in predictions]
+    return pd.DataFrame(columns, index=frame.index)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Find out what each column of a table is: numbers, categories, booleans, dates or texts."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -58,6 +58,7 @@ DATE_FORMATS = (
 COMPACT_DATE = "%Y%m%d"  # only of a column that the config calls a date
 
 Cells: TypeAlias = "pd.Series[Any]"
+PlaceOfRow: TypeAlias = Callable[[int], str]
 Mask = NDArray[np.bool_]
 
 
@@ -89,14 +90,14 @@ class InspectedColumns:
 def inspect_columns(
     frame: pd.DataFrame,
     kinds: Mapping[str, ColumnKind],
-    places: Sequence[str],
+    place_of: PlaceOfRow,
     ignored: Sequence[str] = (),
 ) -> InspectedColumns:
     """Find out what each column is.
 
     frame: the columns that a model may read, as `read_table` returns them.
     kinds: what the config says of some columns (`data.kinds`).
-    places: the place of each row, such as `cars.csv:3`, for errors.
+    place_of: returns the place of a row by its index, such as `cars.csv:3`, for errors.
     ignored: the columns that the config leaves out already.
 
     Raises DataError with all that is wrong in the columns.
@@ -106,7 +107,7 @@ def inspect_columns(
     collector = ErrorCollector()
     for name in frame.columns:
         with collector.collected():
-            columns.append(_inspect_column(frame[name], kinds.get(name), places, warnings))
+            columns.append(_inspect_column(frame[name], kinds.get(name), place_of, warnings))
     faulty = [name for name in frame.columns if name not in {column.name for column in columns}]
     for error in collector.errors:
         error.hint = f"correct the columns, or leave them out: {_ignore([*ignored, *faulty])}"
@@ -122,7 +123,7 @@ def inspect_columns(
 
 
 def convert_columns(
-    frame: pd.DataFrame, columns: Sequence[Column], places: Sequence[str]
+    frame: pd.DataFrame, columns: Sequence[Column], place_of: PlaceOfRow
 ) -> pd.DataFrame:
     """Return the columns that models read, by their kinds.
 
@@ -138,7 +139,7 @@ def convert_columns(
             problem = _describe_faulty(column, str(frame[column.name].iloc[row]))
             more = f", nor {is_faulty.sum() - 1:,} more" if is_faulty.sum() > 1 else ""
             remedy = "correct the cells; `data.kinds` says what a column is"
-            raise DataError(f"{places[row]}: {problem}{more}", remedy)
+            raise DataError(f"{place_of(row)}: {problem}{more}", remedy)
         converted[column.name] = values
     return pd.DataFrame(converted, index=frame.index)
 
@@ -181,7 +182,7 @@ def _cell_texts(cells: Cells) -> Cells:
 
 
 def _inspect_column(
-    cells: Cells, declared: ColumnKind | None, places: Sequence[str], warnings: list[str]
+    cells: Cells, declared: ColumnKind | None, place_of: PlaceOfRow, warnings: list[str]
 ) -> Column:
     """Find out what a column is; raise DataError if it is nothing that models read."""
     name = str(cells.name)
@@ -198,7 +199,7 @@ def _inspect_column(
             left_out=f"all {pluralize(len(cells), 'row')} have the value {cut(texts.iloc[0], 40)}",
         )
     if declared is not None:
-        return _declared_column(known, texts, declared, places, warnings)
+        return _declared_column(known, texts, declared, place_of, warnings)
     if pd.api.types.is_bool_dtype(cells):
         return Column(name=name, kind="boolean", true_word="true")
     if pd.api.types.is_datetime64_any_dtype(cells):
@@ -209,6 +210,15 @@ def _inspect_column(
             problem = f"column {name!r} counts the rows: if it only names them"
             warnings.append(f"{problem}, {_ignore([name])} leaves it out")
         return Column(name=name, kind="number")
+    return _column_of_words(texts, is_word, place_of, warnings)
+
+
+def _column_of_words(
+    texts: Cells, is_word: Mask, place_of: PlaceOfRow, warnings: list[str]
+) -> Column:
+    """Return a column whose texts are not all numbers; is_word says which are none (n,)."""
+    name = str(texts.name)
+    different = texts.nunique()
     lowered = set(texts.str.lower().unique())
     for pair in BOOLEANS:
         if lowered == set(pair):
@@ -216,21 +226,27 @@ def _inspect_column(
             return Column(name=name, kind="boolean", true_word=true_word)
     if formats := _find_date_formats(texts):
         return _date_column(name, formats, warnings)
-    _check_words(texts, is_word, places)
-    names_rows = different > FEW_ROWS and different >= NEARLY_ALL * len(texts)
-    is_short = texts.map(lambda text: len(text.split())).median() <= WORDS_OF_A_NAME
-    if names_rows and (is_short or different <= MOST_LEVELS):
+    _check_words(texts, is_word, place_of)
+    if _names_rows(texts, different):
         used = f"`--set 'data.kinds={{{name}: category}}'` uses it"
         why = f"it names the rows, with {different:,} different words in {len(texts):,} ({used})"
         return Column(name=name, kind="category", left_out=why)
     return Column(name=name, kind="category" if different <= MOST_LEVELS else "text")
 
 
+def _names_rows(texts: Cells, different: int) -> bool:
+    """Return whether nearly each row has another word, or another few words."""
+    if different <= FEW_ROWS or different < NEARLY_ALL * len(texts):
+        return False
+    words = texts.map(lambda text: len(text.split()))
+    return different <= MOST_LEVELS or bool(words.median() <= WORDS_OF_A_NAME)
+
+
 def _declared_column(
     known: Cells,
     texts: Cells,
     kind: ColumnKind,
-    places: Sequence[str],
+    place_of: PlaceOfRow,
     warnings: list[str],
 ) -> Column:
     """Return a column whose kind the config says; raise DataError if a cell has another."""
@@ -239,7 +255,7 @@ def _declared_column(
     if kind == "date" and not pd.api.types.is_datetime64_any_dtype(known):
         formats = _find_date_formats(texts, further=[COMPACT_DATE])
         if not formats:
-            place = places[known.index[0]]
+            place = place_of(known.index[0])
             example = cut(texts.iloc[0], 40)
             raise DataError(
                 f"{place}: column {name!r}: no form of a date that all cells have, "
@@ -250,12 +266,12 @@ def _declared_column(
         words = sorted(texts.unique(), key=str.lower)
         pairs = [*BOOLEANS, ("0", "1")]
         if tuple(word.lower() for word in words) not in pairs:
-            place = places[known.index[0]]
+            place = place_of(known.index[0])
             raise DataError(f"{place}: column {name!r} has not two words such as yes and no")
         return column.model_copy(update={"true_word": words[1]})
     if kind == "number":
         _, is_word = _to_numbers(known, texts)
-        _check_are_numbers(texts[is_word], places)
+        _check_are_numbers(texts[is_word], place_of)
     return column
 
 
@@ -295,7 +311,8 @@ def _to_numbers(cells: Cells, texts: Cells) -> tuple[NDArray[np.float64], Mask]:
         try:
             numbers = words.astype(np.float64)  # exact, as pandas.to_numeric is not
         except ValueError:
-            numbers = np.array([_to_number(word) for word in words.tolist()], np.float64)
+            codes, different = pd.factorize(words)
+            numbers = np.array([_to_number(word) for word in different], np.float64)[codes]
         numbers[texts.str.contains("_", regex=False).to_numpy(bool)] = np.nan
     return numbers, ~(np.abs(numbers) <= LARGEST)
 
@@ -314,29 +331,29 @@ def _counts_rows(numbers: NDArray[np.float64], rows: int) -> bool:
     return bool(numbers.max() - numbers.min() == rows - 1 and len(np.unique(numbers)) == rows)
 
 
-def _check_words(texts: Cells, is_word: Mask, places: Sequence[str]) -> None:
+def _check_words(texts: Cells, is_word: Mask, place_of: PlaceOfRow) -> None:
     """Raise DataError if a column of numbers has words, or numbers with commas."""
     words = texts[is_word]
     if 0 < len(words) < len(texts) / 2:
-        _check_are_numbers(words, places)
-    _check_commas(words, places)
+        _check_are_numbers(words, place_of)
+    _check_commas(words, place_of)
 
 
-def _check_are_numbers(words: Cells, places: Sequence[str]) -> None:
-    """Raise DataError for words in a column of numbers. words: their index is that of places."""
+def _check_are_numbers(words: Cells, place_of: PlaceOfRow) -> None:
+    """Raise DataError for words in a column of numbers. words: their index is that of the rows."""
     if words.empty:
         return
-    _check_commas(words, places)
+    _check_commas(words, place_of)
     problem = _describe_no_number(str(words.name), words.iloc[0])
     more = f", nor {len(words) - 1:,} more" if len(words) > 1 else ""
     remedy = "correct the cells; `data.task=classification` predicts words"
-    raise DataError(f"{places[words.index[0]]}: {problem}{more}", remedy)
+    raise DataError(f"{place_of(words.index[0])}: {problem}{more}", remedy)
 
 
-def _check_commas(words: Cells, places: Sequence[str]) -> None:
+def _check_commas(words: Cells, place_of: PlaceOfRow) -> None:
     """Raise DataError if words are numbers with commas."""
     if not words.empty and words.str.fullmatch(NUMBER_WITH_COMMA).all():
-        place = places[words.index[0]]
+        place = place_of(words.index[0])
         problem = f"column {words.name!r} has numbers with commas such as {words.iloc[0]}"
         raise DataError(f"{place}: {problem}: write numbers such as 1851.5")
 

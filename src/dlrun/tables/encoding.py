@@ -111,14 +111,14 @@ class CategoryEncoder(BaseModel, frozen=True):
         """Return the columns (n, columns) of categories (n,)."""
         codes = np.array(pd.Categorical(cells, categories=self.levels).codes, np.int64)
         if self.for_trees:
-            numbered: Matrix = codes[:, None].astype(np.float64)
+            numbered = codes[:, None].astype(np.float64)
             numbered[codes < 0] = np.nan
             return numbered
         if self.has_gaps:
             codes[cells.isna().to_numpy(bool)] = len(self.levels)
         all_levels = len(self.levels) + self.has_gaps
-        columns = (codes[:, None] == np.arange(all_levels)).astype(np.float64)
-        columns = columns[:, int(self.drop_first) :]
+        first = int(self.drop_first)
+        columns: Matrix = np.eye(all_levels + 1, all_levels)[codes][:, first:]
         if self.shares:
             columns[codes < 0] = self.shares
         return columns

@@ -149,10 +149,8 @@ class _FileRows:
     def __len__(self) -> int:
         return len(self.lines)
 
-    @property
-    def places(self) -> list[str]:
-        pairs = zip(self.files.tolist(), self.lines.tolist(), strict=True)
-        return [f"{self.paths[file]}:{line}" for file, line in pairs]
+    def place_of(self, row: int) -> str:
+        return f"{self.paths[self.files[row]]}:{self.lines[row]}"
 
     def where(self, mask: Array) -> "_FileRows":
         cells = self.cells[mask].reset_index(drop=True)
@@ -161,7 +159,7 @@ class _FileRows:
     def values(self, name: str, kind: ColumnKind) -> "pd.Series[Any]":
         """Return a column whose kind the config decides. Raises DataError for another cell."""
         column = Column(name=name, kind=kind)
-        return convert_columns(self.cells[[name]], [column], self.places)[name]
+        return convert_columns(self.cells[[name]], [column], self.place_of)[name]
 
 
 def read_table_files(
@@ -190,12 +188,12 @@ def make_table(context: ReadContext[TableDataConfig]) -> Table:
     names = _input_columns(rows.cells.columns, context)
     rows, counts = _leave_out_rows(rows, names, context)
     training_file = rows.where(rows.files == 0)
-    inspected = inspect_columns(training_file.cells[names], config.kinds, training_file.places)
+    inspected = inspect_columns(training_file.cells[names], config.kinds, training_file.place_of)
     columns = [column for column in inspected.columns if not column.left_out]
     if not columns:
         problem = f"{context.origin.text}: no model can read one of its columns"
         raise DataError(problem, "; ".join(inspected.warnings))
-    inputs = convert_columns(rows.cells[names], columns, rows.places)
+    inputs = convert_columns(rows.cells[names], columns, rows.place_of)
     targets, labels = _read_targets(rows, context)
     parts = RowsToDivide(
         targets=targets,
@@ -302,7 +300,7 @@ def _read_targets(
     for row in np.flatnonzero(~np.isin(codes, in_first_file))[:1].tolist():
         known = shorten_list([found[code] for code in np.unique(in_first_file)])
         problem = f"the label {cut(names[row], 40)!r} is in no row of the training part"
-        raise DataError(f"{rows.places[row]}: {problem}", f"the training part has {known}")
+        raise DataError(f"{rows.place_of(row)}: {problem}", f"the training part has {known}")
     labels = sort_class_names(list(found))
     order = np.array([labels.index(name) for name in found])
     return order[codes], labels
@@ -312,7 +310,7 @@ def _read_times(rows: _FileRows, config: TableDataConfig) -> Array:
     """Return the times of the rows as numbers (n,). Raises ConfigError if they have no order."""
     name = config.time
     assert name is not None
-    (column,) = inspect_columns(rows.cells[[name]], config.kinds, rows.places).columns
+    (column,) = inspect_columns(rows.cells[[name]], config.kinds, rows.place_of).columns
     if column.kind not in ("number", "date"):
         problem = f"data.time: the column {name!r} has neither dates nor numbers"
         raise ConfigError(problem, f"`--set 'data.kinds={{{name}: date}}'`, if it has dates")

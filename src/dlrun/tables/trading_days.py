@@ -76,14 +76,17 @@ def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
 
 def _read_series(days: ReadTable) -> Matrix:
     """Return the series (days, 3). Raises DataError if a day has no value."""
-    places = [f"{days.path}:{line}" for line in days.lines.tolist()]
+
+    def place_of(row: int) -> str:
+        return f"{days.path}:{days.lines[row]}"
+
     numbers = [Column(name=name, kind="number") for name in SERIES]
-    series = convert_columns(days.frame, numbers, places)
+    series = convert_columns(days.frame, numbers, place_of)
     for name in SERIES:
         gaps = np.flatnonzero(series[name].isna())
         if len(gaps):
             raise DataError(
-                f"{places[gaps[0]]}: no value in column {name!r}",
+                f"{place_of(gaps[0])}: no value in column {name!r}",
                 "correct the cells, or delete the rows",
             )
     # The order in memory changes the last bits of means.
