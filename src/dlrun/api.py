@@ -1,12 +1,15 @@
 """Run experiments and sweeps, and open runs, from Python or a notebook."""
 
+import contextlib
+import hashlib
 import json
+import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard, TypeVar, overload
+from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast, overload
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import (
@@ -31,6 +34,7 @@ from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_s
 from dlrun.sweeps.sweep import start_sweep
 from dlrun.sweeps.sweep_runs import SweepState
 from dlrun.system.console import Screen
+from dlrun.system.files import write_file_atomically
 from dlrun.system.json_text import json_default
 from dlrun.system.text import pluralize
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from dlrun.runs.predictions_csv import Predictions
 
 PathLike = str | Path
+FRAMES = "frames"  # the folder in that of all runs, with the DataFrames that were run
 T = TypeVar("T")
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.RLock()
@@ -106,7 +111,7 @@ class Run(SavedRun):
         column = self.settings.get("data.text_column", "text")
         if is_frame(inputs):
             return predict_frame(self.predictor, inputs, column)
-        return predict(self.predictor, inputs, column)
+        return predict(self.predictor, cast("Input | Iterable[Input]", inputs), column)
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
@@ -138,7 +143,9 @@ class SweepResults(ResultsOfSweep):
 @with_short_errors
 def run(
     experiment: str,
-    *inputs: PathLike,
+    *inputs: "PathLike | pd.DataFrame",
+    target: str | None = None,
+    keep_data: bool = True,
     config: PathLike | Sequence[PathLike] = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -154,7 +161,11 @@ def run(
 
     Args:
         experiment: as on the command line, such as "imdb-dense".
-        inputs: what follows it there, such as "mails.csv" after "text-dense".
+        inputs: what follows it there, such as "mails.csv" after "text-dense"; or a pandas
+            DataFrame of your own data, whose index is not read.
+        target: the column to predict, as `data={"target": ...}`.
+        keep_data: keep a DataFrame as a CSV file in `frames/` of runs_dir, named by its digest,
+            from which the run is resumed, verified and tested again; otherwise only the digest.
         config: YAML files over the defaults; a later file overrides an earlier one.
         runs_dir: the folder of all runs; by default DLRUN_RUNS_DIR, or `runs`.
         data_dir: the folder of the data; by default DLRUN_DATA_DIR, or `data`.
@@ -168,11 +179,12 @@ def run(
     interrupted, at the end of an epoch or lasso penalty, from which `dlrun.resume` continues.
     """
     declaration = find_experiment(experiment)
-    options = _settings(declaration, inputs, config, tags, values, runs_dir, data_dir, quiet)
-    with _RUNNING:
-        _, folder = run_experiment(
-            declaration, replace(options, name=name, notes=options.notes.changed(note))
-        )
+    values |= _target_key(target)
+    with _frames_as_files(inputs, runs_dir, keep=keep_data) as paths:
+        options = _settings(declaration, paths, config, tags, values, runs_dir, data_dir, quiet)
+        options = replace(options, name=name, notes=options.notes.changed(note))
+        with _RUNNING:
+            _, folder = run_experiment(declaration, options)
     assert folder is not None  # no dry run
     return Run.open(folder)
 
@@ -211,7 +223,9 @@ def resume(
 @with_short_errors
 def sweep(
     experiment: str,
-    *inputs: PathLike,
+    *inputs: "PathLike | pd.DataFrame",
+    target: str | None = None,
+    keep_data: bool = True,
     grid: Mapping[str, Sequence[object]] | None = None,
     seeds: int | str | Sequence[int] | None = None,
     folds: int | None = None,
@@ -242,7 +256,8 @@ def sweep(
         jobs: how many runs at once; by default as many as cores and memory allow.
         name: the sweep's name.
         values: keys of the config that all runs share.
-        experiment, inputs, config, runs_dir, data_dir, note, tags, quiet: as of `dlrun.run`.
+        experiment, inputs, target, keep_data: as of `dlrun.run`.
+        config, runs_dir, data_dir, note, tags, quiet: as of `dlrun.run`.
 
     A run that fails ends no other: it is in `failed` of the results. Raises the same as `dlrun.run`
     if the sweep cannot begin; KeyboardInterrupt, after which `dlrun sweep --resume` continues it.
@@ -258,10 +273,12 @@ def sweep(
         folds=folds,
     )
     declaration = find_experiment(experiment)
-    options = _settings(declaration, inputs, config, tags, values, runs_dir, data_dir, quiet)
-    options = replace(options, name=name, notes=options.notes.changed(note))
-    with _RUNNING:
-        _, results = start_sweep(declaration, options, search, ThisMachine(jobs))
+    values |= _target_key(target)
+    with _frames_as_files(inputs, runs_dir, keep=keep_data) as paths:
+        options = _settings(declaration, paths, config, tags, values, runs_dir, data_dir, quiet)
+        options = replace(options, name=name, notes=options.notes.changed(note))
+        with _RUNNING:
+            _, results = start_sweep(declaration, options, search, ThisMachine(jobs))
     assert results is not None  # no dry run, no jobs of SLURM
     state = results.state
     opened = {number: Run.of(run) for number, run in state.runs.items()}
@@ -324,6 +341,38 @@ def _scan_runs(experiment: str | None, runs_dir: PathLike | None) -> list[Scanne
     if experiment is not None and not scanned:
         shipped_config(experiment)
     return scanned
+
+
+def _target_key(target: str | None) -> dict[str, object]:
+    return {} if target is None else {"data.target": target}
+
+
+@contextlib.contextmanager
+def _frames_as_files(
+    inputs: "Sequence[PathLike | pd.DataFrame]", runs_dir: PathLike | None, *, keep: bool
+) -> Iterator[list[PathLike]]:
+    """Give the files of inputs to a `with` block; a DataFrame becomes a CSV file.
+
+    keep: whether the file stays. It is in `frames/` of runs_dir, named by its digest.
+    """
+    folder = resolve_runs_dir(_path(runs_dir)).absolute() / FRAMES
+    with contextlib.ExitStack() as stack:
+        if not keep:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        yield [
+            _write_frame(value, folder) if is_frame(value) else cast("PathLike", value)
+            for value in inputs
+        ]
+
+
+def _write_frame(frame: "pd.DataFrame", folder: Path) -> Path:
+    """Write a DataFrame without its index to a CSV file named by its digest; return the path."""
+    content = frame.to_csv(index=False).encode("utf-8", "surrogatepass")
+    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.csv"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_file_atomically(path, content)
+    return path
 
 
 def _settings(
