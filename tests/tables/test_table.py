@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dlrun.data.tables import Table
 
 from dlrun.config.data_sections import SERIES
 from dlrun.data import dataset_catalog, generated_tables, user_data
-from dlrun.data.tables import Table
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.system.console import Screen
 from tests.conftest import Out

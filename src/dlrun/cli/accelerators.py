@@ -32,7 +32,13 @@ def compare_by_a_run(name: str, device: str) -> str:
 
     tiny = shipped_config(name).overlays("smoke")
     with tempfile.TemporaryDirectory() as folder:
-        places = {"runs_dir": folder, "data_dir": folder}
-        run = api.run(name, config=tiny, **places, quiet=True, accelerator=device)
+        run = api.run(
+            name,
+            config=tiny,
+            runs_dir=folder,
+            data_dir=folder,
+            quiet=True,
+            accelerator=device,
+        )
         report = run.record.accelerator
     return str(report and (report.reason or f"as on the CPU: {report.agreement}"))

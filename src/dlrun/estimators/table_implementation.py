@@ -70,7 +70,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
             parts = divide_rows(config, table, run.screen)
             encoded = EncodedTable.fit(config, table, parts, for_trees=self.for_trees)
             assets = encoded.assets
-            columns = column_table(assets, parts["train"])
+            columns = column_table(assets)
             run.keep(ASSETS, to_json(assets.values()).encode())
             run.keep(COLUMNS, to_csv(columns))
         with run.phase("fit"):

@@ -20,6 +20,7 @@ from dlrun.data.scaling import mean_and_scale
 from dlrun.data.split import Split
 from dlrun.data.splits import make_split, split_off_validation
 from dlrun.data.text_files import RowNames
+from dlrun.errors import DataError
 from dlrun.experiments.experiment import NetworkAssets
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.runs.checkpoint import fingerprint_data
@@ -27,8 +28,8 @@ from dlrun.runs.predictions_csv import PredictedValues, Predictions, read_predic
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
-from dlrun.tables.column_kinds import Column, convert_rows
-from dlrun.tables.encoding import Matrix, TableEncoder
+from dlrun.tables.column_kinds import Column, convert_columns
+from dlrun.tables.encoding import Matrix, TableEncoder, describe_columns
 from dlrun.tables.table import Table, TablePart
 
 COLUMNS = "columns.csv"  # what was made of each column
@@ -75,7 +76,10 @@ class TablePredictor(Predictor):
         missing = [next((name for name in self.columns if name not in row), None) for row in inputs]
         complete = [row for row, name in zip(inputs, missing, strict=True) if name is None]
         cells = {name: [row[name] for row in complete] for name in self.columns}
-        rows, errors = convert_rows(pd.DataFrame(cells, dtype=object), self._assets.columns)
+        frame = pd.DataFrame(cells, dtype=object)
+        errors = faults_of_rows(frame, self._assets.columns)
+        is_right = np.array([error is None for error in errors], bool)
+        rows = convert_columns(frame[is_right], self._assets.columns)
         outputs = self._infer(self._assets.encoder.encode(rows)) if len(rows) else np.empty(0)
         predicted = iter(map(self._to_prediction, outputs))
         of_complete = iter(
@@ -158,17 +162,23 @@ def encode_part(part: TablePart, encoder: TableEncoder) -> EncodedPart:
     return EncodedPart(encoder.encode(part.inputs), part.targets, part.row_names, part.groups)
 
 
-def column_table(assets: TableAssets, train: TablePart) -> list[list[str]]:
+def faults_of_rows(rows: pd.DataFrame, columns: Sequence[Column]) -> list[str | None]:
+    """Return what is wrong with each row; None if all its cells have the kinds of the columns."""
+    try:
+        convert_columns(rows, columns)
+    except DataError as error:
+        if len(rows) == 1:
+            return [error.message]
+        half = len(rows) // 2
+        return [*faults_of_rows(rows[:half], columns), *faults_of_rows(rows[half:], columns)]
+    return [None] * len(rows)
+
+
+def column_table(assets: TableAssets) -> list[list[str]]:
     """Return what is made of each column: a header, and a row for each column."""
-    encoders = {encoder.name: encoder for encoder in assets.encoder.columns}
     rows = [["column", "kind", "gaps", "read as"]]
-    for column in assets.columns:
-        if column.left_out:
-            rows.append([column.name, column.kind, "", f"left out: {column.left_out}"])
-        elif column.name in encoders:
-            gaps = int(train.inputs[column.name].isna().sum())
-            text = encoders[column.name].describe()
-            rows.append([column.name, column.kind, str(gaps or ""), text])
+    for use in describe_columns(assets.columns, assets.encoder):
+        rows.append([use.column, use.kind, str(use.gaps or ""), use.use])
     return rows
 
 

@@ -85,7 +85,7 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
             table.test.row_names,
             table_common.make_split_of_table(config, table, parts),
             table.counts,
-            {COLUMNS: to_csv(column_table(encoded.assets, parts["train"]))},
+            {COLUMNS: to_csv(column_table(encoded.assets))},
         )
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:

@@ -1,9 +1,12 @@
 """Find out what each column of a table is: numbers, categories, booleans, dates or texts."""
 
+import math
+import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
 
 import numpy as np
 import pandas as pd
@@ -13,392 +16,354 @@ from pydantic import BaseModel
 from dlrun.config.data_sections import ColumnKind
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import DataError, ErrorCollector
-from dlrun.system.text import cut, pluralize
+from dlrun.system.text import cut, shorten_list
+from dlrun.tables.cells import BOOLEAN_VALUES, BOOLEANS, ISO, LARGEST, Cells, Series, read_dates
 
-GAPS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", ".", "-"))  # in small letters
-MOST_LEVELS = 100  # a column with more different words has texts
+MOST_CATEGORIES = 100  # different words of a column that are categories unasked
+MOST_LEVELS = 255  # of a category, as scikit-learn's HistGradientBoosting takes
 MOST_PROBLEMS = 10  # shown
-LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
-NEARLY_ALL = 0.95  # if so many of a column's words are different, they name the rows
-FEW_ROWS = 10  # with at most so many different words, a column does not name the rows
-WORDS_OF_A_NAME = 3  # a text of more words is no name
-NUMBER_WITH_COMMA = r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)"
-ZERO_IN_FRONT = r"0\d+"
-BOOLEANS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
-ISO = "ISO8601"  # as pandas calls every form such as 2003-09-19 or 2003-09-19T12:00
-# Dates in other forms. Of two that all cells may have, the first is taken, with a warning.
-DATE_FORMATS = (
-    "%Y/%m/%d",
-    "%Y.%m.%d",
-    "%Y-%m",
-    "%Y/%m",
-    "%m/%d/%Y",
-    "%d/%m/%Y",
-    "%m-%d-%Y",
-    "%d-%m-%Y",
-    "%d.%m.%Y",
-    "%m/%d/%y",
-    "%d/%m/%y",
-    "%d.%m.%y",
-    "%d-%b-%y",
-    "%d-%b-%Y",
-    "%d %b %Y",
-    "%d %B %Y",
-    "%b %d %Y",
-    "%b %d, %Y",
-    "%B %d, %Y",
-    "%b %Y",
-    "%B %Y",
-    "%b-%y",
-    "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M",
-    "%m/%d/%Y %H:%M:%S",
-    "%d/%m/%Y %H:%M:%S",
-)
-COMPACT_DATE = "%Y%m%d"  # only of a column that the config calls a date
 
-Cells: TypeAlias = "pd.Series[Any]"
-PlaceOfRow: TypeAlias = Callable[[int], str]
-Mask = NDArray[np.bool_]
+# A column of which so large a share of the words is different names the rows.
+NAMES_SHARE = 0.95
+MOST_WORDS_OF_NAME = 3  # in the median of a column
+
+# A word of a text is read if so many rows have it.
+LEAST_TEXT_ROWS = 5
+LEAST_TEXT_SHARE = 0.01
+TEXT_WORD = r"\w+"
+
+NUMBER_WITH_COMMA = r"[-+]?(\d+,\d+|\d{1,3}(,\d{3})+(\.\d+)?|\d{1,3}(\.\d{3})+,\d+)"
+NO_NUMBER = f"is no number (such as 1851.5, up to {LARGEST:g})"
+WRITTEN_WITH_COMMA = "is a number with a comma: write numbers such as 1851.5"
+NO_BOOLEAN = f"is no boolean ({', '.join(BOOLEAN_VALUES)})"
 
 
 class Column(BaseModel, frozen=True):
-    """Describes a column of a table.
+    """Describes a column of a table, and what is made of it.
 
-    date_format: the form of a date's text, as pandas.to_datetime takes it.
-    true_word: the word of a boolean that counts as 1.
-    only_empty_is_gap: whether words such as NA are values too.
-    left_out: why no model reads the column; empty if models do.
+    left_out: why no model reads it; empty if models do.
+    date_format: of a date's text, in the words of strptime, or `ISO8601` (2003-09-19 12:00).
+    true_word: how the table writes the 1 of a boolean, such as `Yes`.
+    declared: whether the config says its kind. Of a declared category only an empty cell is a gap.
     """
 
     name: str
     kind: ColumnKind
-    date_format: str = ISO
-    true_word: str = ""
-    only_empty_is_gap: bool = False
+    date_format: str | None = None
+    true_word: str = "True"
+    declared: bool = False
     left_out: str = ""
+
+    def cells(self, frame: pd.DataFrame) -> Cells:
+        """Return the cells that the column has in a frame."""
+        only_empty_is_gap = self.declared and self.kind == "category"
+        return Cells(frame[self.name], only_empty_is_gap=only_empty_is_gap)
 
 
 @dataclass(frozen=True)
 class InspectedColumns:
-    """Holds the columns of a table, and the warnings about them."""
+    """Holds the columns of a table, and the warnings about them, each with words to paste.
+
+    rows: the table as `convert_columns` returns it, so that it is converted only once.
+    """
 
     columns: list[Column]
-    warnings: list[str]
+    rows: pd.DataFrame
+    warnings: list[str] = field(default_factory=list)
 
 
 def inspect_columns(
     frame: pd.DataFrame,
     kinds: Mapping[str, ColumnKind],
-    place_of: PlaceOfRow,
-    ignored: Sequence[str] = (),
+    places: Sequence[str],
+    ignore: Sequence[str] = (),
 ) -> InspectedColumns:
     """Find out what each column is.
 
     frame: the columns that a model may read, as `read_table` returns them.
     kinds: what the config says of some columns (`data.kinds`).
-    place_of: returns the place of a row by its index, such as `cars.csv:3`, for errors.
-    ignored: the columns that the config leaves out already.
+    places: the place of each row, such as `cars.csv:3`, for errors.
+    ignore: the columns that the config leaves out (`data.ignore`), for the words to paste.
 
     Raises DataError with all that is wrong in the columns.
     """
     columns: list[Column] = []
-    warnings: list[str] = []
+    values: dict[str, Series] = {}
+    remarks: list[Remark] = []
     collector = ErrorCollector()
+    faulty: list[str] = []
     for name in frame.columns:
+        faulty.append(name)
         with collector.collected():
-            columns.append(_inspect_column(frame[name], kinds.get(name), place_of, warnings))
-    faulty = [name for name in frame.columns if name not in {column.name for column in columns}]
-    for error in collector.errors:
-        error.hint = f"correct the columns, or leave them out: {_ignore([*ignored, *faulty])}"
-    collector.raise_all(most=MOST_PROBLEMS)
-    if left_out := [column.name for column in columns if column.left_out]:
-        warnings += [
-            f"column {column.name!r} is left out: {column.left_out}"
-            for column in columns
-            if column.left_out
-        ]
-        warnings[-1] += f"; {_ignore([*ignored, *left_out])} says so without a warning"
-    return InspectedColumns(columns, warnings)
+            column, cells = _find_column(frame, name, kinds.get(name), places)
+            values[name] = _convert(column, cells, places)
+            remark = _find_remark(column, cells, values[name])
+            if remark:
+                remarks.append(remark)
+            if remark and remark.is_left_out:
+                column = column.model_copy(update={"left_out": remark.text})
+                del values[name]
+            columns.append(column)
+            faulty.remove(name)
+    _raise_errors(collector, faulty, kinds, ignore)
+    rows = pd.DataFrame(values, index=frame.index)
+    return InspectedColumns(columns, rows, _describe_remarks(remarks, kinds, ignore))
 
 
 def convert_columns(
-    frame: pd.DataFrame, columns: Sequence[Column], place_of: PlaceOfRow
+    frame: pd.DataFrame, columns: Sequence[Column], places: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Return the columns that models read, by their kinds.
+    """Return the columns of a frame by their kinds, without those that are left out.
 
-    Numbers and booleans are float64 (NaN: a gap), dates datetime64, categories and texts str
-    (None: a gap). Raises DataError, with its place, for a cell that has another kind.
+    Numbers and booleans are float64 (NaN: no value), dates datetime64, categories and texts str
+    (None: no value). Raises DataError, which names the column, for a cell that has another kind.
+
+    places: the place of each row, such as `cars.csv:3`, for errors.
     """
-    converted: dict[str, Cells] = {}
+    values: dict[str, Series] = {}
+    collector = ErrorCollector()
     for column in columns:
-        if column.left_out:
-            continue
-        values, is_faulty = _convert(frame[column.name], column)
-        for row in np.flatnonzero(is_faulty)[:1].tolist():
-            problem = _describe_faulty(column, str(frame[column.name].iloc[row]))
-            more = f", nor {is_faulty.sum() - 1:,} more" if is_faulty.sum() > 1 else ""
-            remedy = "correct the cells; `data.kinds` says what a column is"
-            raise DataError(f"{place_of(row)}: {problem}{more}", remedy)
-        converted[column.name] = values
-    return pd.DataFrame(converted, index=frame.index)
+        if not column.left_out:
+            with collector.collected():
+                values[column.name] = _convert(column, column.cells(frame), places)
+    collector.raise_all(most=MOST_PROBLEMS)
+    return pd.DataFrame(values, index=frame.index)
 
 
-def convert_rows(
-    frame: pd.DataFrame, columns: Sequence[Column]
-) -> tuple[pd.DataFrame, list[str | None]]:
-    """Convert the rows that have no faulty cell; see `convert_columns`.
-
-    Also returns what is wrong with each row; None if nothing is.
-    """
-    converted: dict[str, Cells] = {}
-    errors: list[str | None] = [None] * len(frame)
-    for column in columns:
-        if column.left_out:
-            continue
-        converted[column.name], is_faulty = _convert(frame[column.name], column)
-        for row in np.flatnonzero(is_faulty).tolist():
-            errors[row] = errors[row] or _describe_faulty(column, str(frame[column.name].iloc[row]))
-    is_right = np.array([error is None for error in errors], bool)
-    return pd.DataFrame(converted, index=frame.index)[is_right], errors
-
-
-def is_gap(cells: Cells, *, only_empty: bool = False) -> Mask:
-    """Return which cells have no value (n,)."""
-    texts = _cell_texts(cells)
-    if only_empty:
-        return (texts == "").to_numpy(bool)
-    return texts.str.lower().isin(GAPS).to_numpy(bool)
-
-
-def _cell_texts(cells: Cells) -> Cells:
-    """Return cells as texts without blanks around them; "" for a gap."""
-    if pd.api.types.is_float_dtype(cells) and (cells.dropna() % 1 == 0).all():
-        cells = cells.astype("Int64")  # a column of integers with gaps
-    if not pd.api.types.is_string_dtype(cells) or cells.isna().any():
-        cells = cells.astype(object).where(cells.notna(), "").map(str)
-    texts: Cells = cells.str.strip()
-    return texts
-
-
-def _inspect_column(
-    cells: Cells, declared: ColumnKind | None, place_of: PlaceOfRow, warnings: list[str]
-) -> Column:
-    """Find out what a column is; raise DataError if it is nothing that models read."""
-    name = str(cells.name)
-    only_empty = declared == "category"
-    known = cells[~is_gap(cells, only_empty=only_empty)]
-    texts = _cell_texts(known)
-    different = texts.nunique()
-    if different == 0:
-        return Column(name=name, kind=declared or "category", left_out="it has no value")
-    if different == 1 and len(known) == len(cells):
-        return Column(
-            name=name,
-            kind=declared or "category",
-            left_out=f"all {pluralize(len(cells), 'row')} have the value {cut(texts.iloc[0], 40)}",
-        )
-    if declared is not None:
-        return _declared_column(known, texts, declared, place_of, warnings)
-    if pd.api.types.is_bool_dtype(cells):
-        return Column(name=name, kind="boolean", true_word="true")
-    if pd.api.types.is_datetime64_any_dtype(cells):
-        return Column(name=name, kind="date")
-    numbers, is_word = _to_numbers(known, texts)
-    if not is_word.any() and not texts.str.fullmatch(ZERO_IN_FRONT).any():
-        if _counts_rows(numbers, len(cells)):
-            problem = f"column {name!r} counts the rows: if it only names them"
-            warnings.append(f"{problem}, {_ignore([name])} leaves it out")
-        return Column(name=name, kind="number")
-    return _column_of_words(texts, is_word, place_of, warnings)
-
-
-def _column_of_words(
-    texts: Cells, is_word: Mask, place_of: PlaceOfRow, warnings: list[str]
-) -> Column:
-    """Return a column whose texts are not all numbers; is_word says which are none (n,)."""
-    name = str(texts.name)
-    different = texts.nunique()
-    lowered = set(texts.str.lower().unique())
-    for pair in BOOLEANS:
-        if lowered == set(pair):
-            true_word = next(word for word in texts.unique() if word.lower() == pair[1])
-            return Column(name=name, kind="boolean", true_word=true_word)
-    if formats := _find_date_formats(texts):
-        return _date_column(name, formats, warnings)
-    _check_words(texts, is_word, place_of)
-    if _names_rows(texts, different):
-        used = f"`--set 'data.kinds={{{name}: category}}'` uses it"
-        why = f"it names the rows, with {different:,} different words in {len(texts):,} ({used})"
-        return Column(name=name, kind="category", left_out=why)
-    return Column(name=name, kind="category" if different <= MOST_LEVELS else "text")
-
-
-def _names_rows(texts: Cells, different: int) -> bool:
-    """Return whether nearly each row has another word, or another few words."""
-    if different <= FEW_ROWS or different < NEARLY_ALL * len(texts):
-        return False
-    words = texts.map(lambda text: len(text.split()))
-    return different <= MOST_LEVELS or bool(words.median() <= WORDS_OF_A_NAME)
-
-
-def _declared_column(
-    known: Cells,
-    texts: Cells,
-    kind: ColumnKind,
-    place_of: PlaceOfRow,
-    warnings: list[str],
-) -> Column:
-    """Return a column whose kind the config says; raise DataError if a cell has another."""
-    name = str(known.name)
-    column = Column(name=name, kind=kind, only_empty_is_gap=kind == "category")
-    if kind == "date" and not pd.api.types.is_datetime64_any_dtype(known):
-        formats = _find_date_formats(texts, further=[COMPACT_DATE])
-        if not formats:
-            place = place_of(known.index[0])
-            example = cut(texts.iloc[0], 40)
-            raise DataError(
-                f"{place}: column {name!r}: no form of a date that all cells have, "
-                f"such as {example!r}"
-            )
-        return _date_column(name, formats, warnings)
-    if kind == "boolean":
-        words = sorted(texts.unique(), key=str.lower)
-        pairs = [*BOOLEANS, ("0", "1")]
-        if tuple(word.lower() for word in words) not in pairs:
-            place = place_of(known.index[0])
-            raise DataError(f"{place}: column {name!r} has not two words such as yes and no")
-        return column.model_copy(update={"true_word": words[1]})
-    if kind == "number":
-        _, is_word = _to_numbers(known, texts)
-        _check_are_numbers(texts[is_word], place_of)
-    return column
-
-
-def _date_column(name: str, formats: Sequence[str], warnings: list[str]) -> Column:
-    """Return a column of dates; warn if they can be read in two ways."""
-    if len(formats) > 1:
-        readings = " or ".join(formats)
-        warnings.append(f"column {name!r} has dates that are {readings}: read as the first")
-    return Column(name=name, kind="date", date_format=formats[0])
-
-
-def _find_date_formats(texts: Cells, further: Sequence[str] = ()) -> list[str]:
-    """Return the forms of dates that all texts have."""
-    distinct = pd.Series(texts.unique())
-    few = distinct[:20]
-    if not few.str.contains(r"\d").all():
-        return []
-    return [
-        form
-        for form in (*further, ISO, *DATE_FORMATS)
-        if _to_dates(few, form).notna().all() and _to_dates(distinct, form).notna().all()
-    ][: 1 if further else None]
-
-
-def _to_dates(cells: Cells, form: str) -> "pd.Series[pd.Timestamp]":
-    """Read texts, or dates, as dates without a time zone; NaT where they have another form."""
-    dates = pd.to_datetime(cells, format=form, errors="coerce", utc=True)
-    return dates.dt.tz_localize(None)
-
-
-def _to_numbers(cells: Cells, texts: Cells) -> tuple[NDArray[np.float64], Mask]:
-    """Return cells that are no gaps as numbers (n,), and which of them are none (n,)."""
-    if pd.api.types.is_numeric_dtype(cells):
-        numbers = cells.to_numpy(np.float64)
+def _find_column(
+    frame: pd.DataFrame, name: str, declared: ColumnKind | None, places: Sequence[str]
+) -> tuple[Column, Cells]:
+    """Find out what a column is. Raises DataError if it is nothing that a model could read."""
+    if declared:
+        column = Column(name=name, kind=declared, declared=True)
+        cells = column.cells(frame)
     else:
-        words = texts.to_numpy(object)
-        try:
-            numbers = words.astype(np.float64)  # exact, as pandas.to_numeric is not
-        except ValueError:
-            codes, different = pd.factorize(words)
-            numbers = np.array([_to_number(word) for word in different], np.float64)[codes]
-        numbers[texts.str.contains("_", regex=False).to_numpy(bool)] = np.nan
-    return numbers, ~(np.abs(numbers) <= LARGEST)
+        cells = Cells(frame[name])
+        column = Column(
+            name=name, kind=_kind_of_type(frame[name]) or _kind_of_texts(name, cells, places)
+        )
+    if column.kind == "date" and not cells.has_dates:
+        column = column.model_copy(update={"date_format": cells.date_format})
+    if column.kind == "boolean":
+        true_words = [word for word in cells.words if BOOLEAN_VALUES.get(word.lower()) == 1]
+        column = column.model_copy(update={"true_word": min(true_words, default="True")})
+    return column, cells
 
 
-def _to_number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        return np.nan
+def _kind_of_type(column: Series) -> ColumnKind | None:
+    """Return the kind that the type of a column says; None for texts."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return "category"
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        return "date"
+    if pd.api.types.is_bool_dtype(dtype):
+        return "boolean"
+    return "number" if pd.api.types.is_numeric_dtype(dtype) else None
 
 
-def _counts_rows(numbers: NDArray[np.float64], rows: int) -> bool:
-    """Return whether numbers are different integers, one for each row, without a hole."""
-    if len(numbers) != rows or rows <= FEW_ROWS or (numbers % 1 != 0).any():
-        return False
-    return bool(numbers.max() - numbers.min() == rows - 1 and len(np.unique(numbers)) == rows)
+def _kind_of_texts(name: str, cells: Cells, places: Sequence[str]) -> ColumnKind:
+    """Find out the kind of a column by its cells.
+
+    Raises DataError for a few words among numbers, and for numbers with commas.
+    """
+    is_word = np.isinf(cells.numbers)
+    if not cells.are_codes:
+        if not is_word.any():
+            return "number"
+        if {word.lower() for word in cells.words} in [set(words) for words in BOOLEANS]:
+            return "boolean"
+        if cells.date_format:
+            return "date"
+        if cells.words_all_match(NUMBER_WITH_COMMA):
+            _raise_for(name, cells, is_word, WRITTEN_WITH_COMMA, places)
+        if is_word.sum() < (cells.codes >= 0).sum() / 2:
+            _raise_for(name, cells, is_word, NO_NUMBER, places)
+    return "category" if len(cells.words) <= MOST_CATEGORIES else "text"
 
 
-def _check_words(texts: Cells, is_word: Mask, place_of: PlaceOfRow) -> None:
-    """Raise DataError if a column of numbers has words, or numbers with commas."""
-    words = texts[is_word]
-    if 0 < len(words) < len(texts) / 2:
-        _check_are_numbers(words, place_of)
-    _check_commas(words, place_of)
-
-
-def _check_are_numbers(words: Cells, place_of: PlaceOfRow) -> None:
-    """Raise DataError for words in a column of numbers. words: their index is that of the rows."""
-    if words.empty:
-        return
-    _check_commas(words, place_of)
-    problem = _describe_no_number(str(words.name), words.iloc[0])
-    more = f", nor {len(words) - 1:,} more" if len(words) > 1 else ""
-    remedy = "correct the cells; `data.task=classification` predicts words"
-    raise DataError(f"{place_of(words.index[0])}: {problem}{more}", remedy)
-
-
-def _check_commas(words: Cells, place_of: PlaceOfRow) -> None:
-    """Raise DataError if words are numbers with commas."""
-    if not words.empty and words.str.fullmatch(NUMBER_WITH_COMMA).all():
-        place = place_of(words.index[0])
-        problem = f"column {words.name!r} has numbers with commas such as {words.iloc[0]}"
-        raise DataError(f"{place}: {problem}: write numbers such as 1851.5")
-
-
-def _convert(cells: Cells, column: Column) -> tuple[Cells, Mask]:
-    """Return cells by the column's kind, and which of them have another (n,)."""
-    gap = is_gap(cells, only_empty=column.only_empty_is_gap)
-    values: Cells
+def _convert(column: Column, cells: Cells, places: Sequence[str]) -> Series:
+    """Return the values of a column. Raises DataError for a cell of another kind."""
+    name = column.name
+    index = cells.column.index
     match column.kind:
         case "number":
-            numbers = np.full(len(cells), np.nan)
-            is_faulty = np.zeros(len(cells), bool)
-            known = cells[~gap]
-            numbers[~gap], is_faulty[~gap] = _to_numbers(known, _cell_texts(known))
-            return pd.Series(numbers, cells.index), is_faulty
+            _raise_for(name, cells, np.isinf(cells.numbers), NO_NUMBER, places)
+            return pd.Series(cells.numbers, index)
         case "boolean":
-            words = _cell_texts(cells).str.lower()
-            true = column.true_word.lower()
-            pair = next(pair for pair in (*BOOLEANS, ("0", "1")) if pair[1] == true)
-            values = words.map({pair[0]: 0.0, pair[1]: 1.0}).astype(np.float64)
-            return values, (values.isna() & ~gap).to_numpy(bool)
+            _raise_for(name, cells, np.isinf(cells.booleans), NO_BOOLEAN, places)
+            return pd.Series(cells.booleans, index)
         case "date":
-            dated = cells
-            if not pd.api.types.is_datetime64_any_dtype(cells):
-                dated = _cell_texts(cells)
-            values = _to_dates(dated, column.date_format)
-            return values, (values.isna() & ~gap).to_numpy(bool)
-    values = _cell_texts(cells).astype(object).where(~gap, None)
-    return values, np.zeros(len(cells), bool)
+            dates = cells.dates(column.date_format)
+            example = column.date_format or ISO
+            problem = f"is no date (such as {'2003-09-19' if example == ISO else example})"
+            _raise_for(name, cells, np.isnat(dates) & (cells.codes >= 0), problem, places)
+            return pd.Series(dates, index)
+        case "category" | "text":
+            return pd.Series(cells.values, index, dtype="object")
+        case other:
+            assert_never(other)
 
 
-def _describe_faulty(column: Column, cell: str) -> str:
-    """Return what is wrong with a cell that has another kind than its column."""
-    if column.kind == "number":
-        return _describe_no_number(column.name, cell)
-    kinds = {"boolean": f"neither {column.true_word!r} nor its opposite", "date": "no such date"}
-    return f"column {column.name!r}: {cut(cell.strip(), 40)!r} is {kinds[column.kind]}"
+def _raise_for(
+    name: str, cells: Cells, faulty: NDArray[np.bool_], problem: str, places: Sequence[str]
+) -> None:
+    """Raise DataError with the first faulty cell of a column, if there is one."""
+    count = int(faulty.sum())
+    if not count:
+        return
+    row = int(np.argmax(faulty))
+    cell = cut(cells.texts[row].strip(), 40)
+    place = f"{places[row]}: " if places else ""
+    more = f", nor {count - 1:,} more" if count > 1 else ""
+    raise DataError(f"{place}column {name!r}: {cell!r} {problem}{more}")
 
 
-def _describe_no_number(name: str, cell: str) -> str:
-    """Return a message about a cell that is no number in a column of numbers."""
-    shown = cut(cell.strip(), 40)
-    return f"column {name!r}: {shown!r} is no number (such as 1851.5, up to {LARGEST:g})"
+def _raise_errors(
+    collector: ErrorCollector,
+    faulty: Sequence[str],
+    kinds: Mapping[str, ColumnKind],
+    ignore: Sequence[str],
+) -> None:
+    """Raise all errors of columns as one, with the words to paste that leave these columns out."""
+    hint = f"correct the columns, or leave them out: `{_set('data.ignore', [*ignore, *faulty])}`"
+    categories = [name for name in faulty if name not in kinds]
+    if categories:
+        declared = {**kinds, **dict.fromkeys(categories, "category")}
+        hint += f"; `{_set('data.kinds', declared)}` reads their cells as categories"
+    for error in collector.errors:
+        error.hint = hint
+    collector.raise_all(most=MOST_PROBLEMS)
 
 
-def _ignore(names: Sequence[str]) -> str:
-    """Return the option that leaves columns out, to paste."""
-    return f"`--set {shlex.quote(format_override('data.ignore', list(names)))}`"
+@dataclass(frozen=True)
+class Remark:
+    """Says of a column what a user should know.
+
+    instead: the kind that the config may declare, so that the column is read without a remark.
+    """
+
+    column: str
+    text: str
+    is_left_out: bool = True
+    instead: ColumnKind | None = None
+
+
+def _find_remark(column: Column, cells: Cells, values: Series) -> Remark | None:
+    """Find out whether a column has no use, names the rows, or could be read otherwise."""
+    present = values.dropna()
+    if present.empty:
+        return Remark(column.name, "no row has a value")
+    if len(present) == len(values) and (present == present.iloc[0]).all():
+        return Remark(column.name, "all rows have the same value")
+    match column.kind:
+        case "number":
+            return _remark_on_numbers(column, present, len(values))
+        case "category":
+            return _remark_on_category(column, present)
+        case "text":
+            return _remark_on_texts(column, present)
+        case "date" | "boolean":
+            return _remark_on_dates(column, cells)
+        case other:
+            assert_never(other)
+
+
+def _remark_on_numbers(column: Column, present: Series, rows: int) -> Remark | None:
+    """Find numbers that are those from some number on, each once, in any order."""
+    if column.declared or present.max() - present.min() != rows - 1:
+        return None
+    if present.nunique() < rows or not np.array_equal(present, np.floor(present)):
+        return None
+    text = "read, although its numbers only count the rows"
+    return Remark(column.name, text, is_left_out=False, instead="number")
+
+
+def _remark_on_category(column: Column, present: Series) -> Remark | None:
+    """Find categories that name the rows, or that are too many."""
+    different = present.nunique()
+    if not column.declared and different >= NAMES_SHARE * len(present):
+        return Remark(column.name, "nearly every value is there only once", instead="category")
+    if different > MOST_LEVELS:
+        text = f"only the {MOST_LEVELS} most frequent of {different:,} values are levels"
+        return Remark(column.name, text, is_left_out=False, instead="text")
+    return None
+
+
+def _remark_on_texts(column: Column, present: Series) -> Remark | None:
+    """Find short texts that name the rows, and texts without a frequent word."""
+    different = present.nunique()
+    least = least_rows_of_text_word(len(present))
+    instead: ColumnKind | None = "text" if _has_frequent_word(present, least) else None
+    is_short = present.str.count(r"\S+").median() <= MOST_WORDS_OF_NAME
+    if not column.declared and is_short and different >= NAMES_SHARE * len(present):
+        return Remark(column.name, "nearly every value is there only once", instead=instead)
+    if not instead:
+        return Remark(column.name, f"no word of its texts is in {least:,} rows")
+    return None
+
+
+def least_rows_of_text_word(rows: int) -> int:
+    """Return how many of the rows must have a word of a text, so that models read the word."""
+    return max(LEAST_TEXT_ROWS, math.ceil(LEAST_TEXT_SHARE * rows))
+
+
+def words_of_text(text: str) -> set[str]:
+    """Return the different words of a text in small letters."""
+    return set(re.findall(TEXT_WORD, text.lower()))
+
+
+def _has_frequent_word(texts: Series, least: int) -> bool:
+    """Return whether a word is in so many texts; usually the first texts say that one is."""
+    rows_by_word: Counter[str] = Counter()
+    for text in texts:
+        words = words_of_text(text)
+        rows_by_word.update(words)
+        if any(rows_by_word[word] >= least for word in words):
+            return True
+    return False
+
+
+def _remark_on_dates(column: Column, cells: Cells) -> Remark | None:
+    """Find dates whose days and months could all be exchanged."""
+    taken = column.date_format or ""
+    exchanged = re.sub("^%m(.)%d", r"%d\1%m", taken)
+    if exchanged == taken:
+        return None
+    dates = read_dates(cells.words, taken)
+    other_dates = read_dates(cells.words, exchanged)
+    is_other = dates != other_dates
+    if np.isnat(other_dates).any() or not is_other.any():
+        return None
+    first = int(np.argmax(is_other))
+    example = f"{cells.words[first]} is read as {dates[first].astype('M8[D]')}, the month first"
+    text = f"{example}; if the day is first, write {other_dates[first].astype('M8[D]')}"
+    return Remark(column.name, text, is_left_out=False)
+
+
+def _describe_remarks(
+    remarks: Sequence[Remark], kinds: Mapping[str, ColumnKind], ignore: Sequence[str]
+) -> list[str]:
+    """Write a warning for all columns with the same remark.
+
+    The words to paste leave out all columns that have been left out, so that one paste is enough.
+    """
+    left_out = [remark.column for remark in remarks if remark.is_left_out]
+    warnings: list[str] = []
+    for text in dict.fromkeys(remark.text for remark in remarks):
+        same = [remark for remark in remarks if remark.text == text]
+        names = [remark.column for remark in same]
+        columns = f"column {names[0]!r}" if len(names) == 1 else f"columns {shorten_list(names)}"
+        because = "left out, because " if same[0].is_left_out else ""
+        ignored = [*ignore, *dict.fromkeys([*left_out, *names])]
+        remedy = f"`{_set('data.ignore', ignored)}` leaves out without this warning"
+        instead = {remark.column: remark.instead for remark in same if remark.instead}
+        if instead:
+            remedy += f", `{_set('data.kinds', {**kinds, **instead})}` reads without it"
+        warnings.append(f"{columns}: {because}{text}; {remedy}")
+    return warnings
+
+
+def _set(key: str, value: object) -> str:
+    """Write words to paste for a key of the config."""
+    return f"--set {shlex.quote(format_override(key, value))}"

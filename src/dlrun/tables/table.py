@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from dlrun.data.splits import (
 from dlrun.data.text_files import RowNames
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.text import cut, pluralize, shorten_list
-from dlrun.tables.column_kinds import Column, convert_columns, inspect_columns, is_gap
+from dlrun.tables.column_kinds import Column, convert_columns, inspect_columns
 from dlrun.tables.division import RowsToDivide, divide_into_train_and_test
 from dlrun.tables.encoding import TableEncoder
 from dlrun.tables.read_table import ReadTable, read_table
@@ -96,7 +96,7 @@ class TablePart:
 class Table:
     """Holds the rows of a table, and what is known of its columns.
 
-    columns: those that models read.
+    columns: all that models might read; some are left out.
     labels: the class names of a classification.
     encoder: how the columns are encoded, if the rows that train do not decide it.
     target_moments: mean and standard deviation of the target, likewise.
@@ -123,8 +123,31 @@ class Table:
     def describe(self, row: int) -> dict[str, str]:
         """Return a row of the test part as `text`: its columns and cells."""
         cells = self.test.cells.iloc[row]
-        names = [column.name for column in self.columns]
-        return {"text": ", ".join(f"{name} {cells[name]}" for name in names if name in cells)}
+        names = [column.name for column in self.columns if not column.left_out]
+        return {"text": ", ".join(f"{name} {cells[name]}" for name in names)}
+
+
+class RowPlaces(Sequence[str]):
+    """Says of each row where it was read, such as `cars.csv:3`; the texts are made when needed."""
+
+    def __init__(self, paths: Sequence[Path], files: Array, lines: Array) -> None:
+        self._paths = paths
+        self._files = files
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, row: int | slice) -> str | Sequence[str]:
+        if isinstance(row, slice):
+            return RowPlaces(self._paths, self._files[row], self._lines[row])
+        return f"{self._paths[self._files[row]]}:{self._lines[row]}"
 
 
 @dataclass(frozen=True)
@@ -149,8 +172,9 @@ class _FileRows:
     def __len__(self) -> int:
         return len(self.lines)
 
-    def place_of(self, row: int) -> str:
-        return f"{self.paths[self.files[row]]}:{self.lines[row]}"
+    @property
+    def places(self) -> "RowPlaces":
+        return RowPlaces(self.paths, self.files, self.lines)
 
     def where(self, mask: Array) -> "_FileRows":
         cells = self.cells[mask].reset_index(drop=True)
@@ -159,7 +183,7 @@ class _FileRows:
     def values(self, name: str, kind: ColumnKind) -> "pd.Series[Any]":
         """Return a column whose kind the config decides. Raises DataError for another cell."""
         column = Column(name=name, kind=kind)
-        return convert_columns(self.cells[[name]], [column], self.place_of)[name]
+        return convert_columns(self.cells[[name]], [column], self.places)[name]
 
 
 def read_table_files(
@@ -186,14 +210,27 @@ def make_table(context: ReadContext[TableDataConfig]) -> Table:
     config = context.config
     rows = _FileRows.of_tables(context.source.read(context))
     names = _input_columns(rows.cells.columns, context)
-    rows, counts = _leave_out_rows(rows, names, context)
+    in_files = len(rows)
+    rows, left_out = _leave_out_rows(rows, context)
     training_file = rows.where(rows.files == 0)
-    inspected = inspect_columns(training_file.cells[names], config.kinds, training_file.place_of)
-    columns = [column for column in inspected.columns if not column.left_out]
-    if not columns:
+    inspected = inspect_columns(
+        training_file.cells[names], config.kinds, training_file.places, config.ignore
+    )
+    columns = inspected.columns
+    inputs = inspected.rows
+    if len(rows) > len(inputs):
+        inputs = convert_columns(rows.cells[names], columns, rows.places)
+    if inputs.columns.empty:
         problem = f"{context.origin.text}: no model can read one of its columns"
         raise DataError(problem, "; ".join(inspected.warnings))
-    inputs = convert_columns(rows.cells[names], columns, rows.place_of)
+    if config.missing == "drop":
+        complete = inputs.notna().all(axis=1).to_numpy()
+        if not complete.all():
+            worst = inputs.isna().sum().idxmax()
+            left_out[f"a gap (most in {worst})"] = int((~complete).sum())
+        rows = rows.where(complete)
+        inputs = inputs[complete].reset_index(drop=True)
+    counts = _tell_counts(in_files, len(rows), left_out, context)
     targets, labels = _read_targets(rows, context)
     parts = RowsToDivide(
         targets=targets,
@@ -244,11 +281,11 @@ def _input_columns(columns: Iterable[str], context: ReadContext[TableDataConfig]
 
 
 def _leave_out_rows(
-    rows: _FileRows, names: Sequence[str], context: ReadContext[TableDataConfig]
-) -> tuple[_FileRows, RowCounts]:
-    """Leave out the rows without a target, group or time, and if asked those with any gap.
+    rows: _FileRows, context: ReadContext[TableDataConfig]
+) -> tuple[_FileRows, dict[str, int]]:
+    """Leave out the rows without a target, group or time; return their numbers by the reason.
 
-    Raises DataError if no row is left, or more than half lack a group or a time.
+    Raises DataError if more than half of the rows have no group, or no time.
     """
     config = context.config
     in_files = len(rows)
@@ -257,33 +294,35 @@ def _leave_out_rows(
     for key, name in named.items():
         if name is None:
             continue
-        known = rows.values(name, "category").notna().to_numpy()
-        missing = int((~known).sum())
+        is_known = rows.values(name, "category").notna().to_numpy()
+        missing = int((~is_known).sum())
         if missing:
             left_out[f"no {key} ({name})"] = missing
-            rows = rows.where(known)
+            rows = rows.where(is_known)
         if key != "target" and missing > in_files / 2:
             problem = f"{missing:,} of {pluralize(in_files, 'row')} have no value of {name!r}"
             raise DataError(f"data.{key}: {problem}", f"data.{key} names another column")
-    unasked = sum(left_out.values())
-    if config.missing == "drop":
-        gaps = pd.DataFrame({name: is_gap(rows.cells[name]) for name in names})
-        complete = ~gaps.any(axis=1).to_numpy()
-        if not complete.all():
-            worst = gaps.sum().idxmax()
-            left_out[f"a gap (most in {worst})"] = int((~complete).sum())
-            rows = rows.where(complete)
+    if not len(rows):
+        problem = f"no row has a value of {config.target!r}"
+        raise DataError(f"{context.origin.text}: {problem}", "data.target names another column")
+    return rows, left_out
+
+
+def _tell_counts(
+    in_files: int, used: int, left_out: dict[str, int], context: ReadContext[TableDataConfig]
+) -> RowCounts:
+    """Say how many rows are left out and why; raise DataError if no row is left."""
+    config = context.config
     if left_out:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in left_out.items())
-        text = f"{in_files - len(rows):,} of {pluralize(in_files, 'row')} left out: {reasons}"
-        show = context.screen.note
-        if unasked > MOST_LEFT_OUT * in_files and isinstance(config, UserTableDataConfig):
-            show = context.screen.warn
-        show(text)
-        if not len(rows):
-            remedy = "data.missing=keep keeps rows with gaps; data.target names another column"
+        text = f"{in_files - used:,} of {pluralize(in_files, 'row')} left out: {reasons}"
+        if not used:
+            remedy = "data.missing=keep keeps rows with gaps; data.ignore leaves columns out"
             raise DataError(f"{context.origin.text}: {text}", remedy)
-    return rows, RowCounts(in_files=in_files, used=len(rows), left_out=left_out)
+        unasked = in_files - used if config.missing == "keep" else 0
+        show = context.screen.warn if unasked > MOST_LEFT_OUT * in_files else context.screen.note
+        show(text)
+    return RowCounts(in_files=in_files, used=used, left_out=left_out)
 
 
 def _read_targets(
@@ -300,7 +339,7 @@ def _read_targets(
     for row in np.flatnonzero(~np.isin(codes, in_first_file))[:1].tolist():
         known = shorten_list([found[code] for code in np.unique(in_first_file)])
         problem = f"the label {cut(names[row], 40)!r} is in no row of the training part"
-        raise DataError(f"{rows.place_of(row)}: {problem}", f"the training part has {known}")
+        raise DataError(f"{rows.places[row]}: {problem}", f"the training part has {known}")
     labels = sort_class_names(list(found))
     order = np.array([labels.index(name) for name in found])
     return order[codes], labels
@@ -310,7 +349,7 @@ def _read_times(rows: _FileRows, config: TableDataConfig) -> Array:
     """Return the times of the rows as numbers (n,). Raises ConfigError if they have no order."""
     name = config.time
     assert name is not None
-    (column,) = inspect_columns(rows.cells[[name]], config.kinds, rows.place_of).columns
+    (column,) = inspect_columns(rows.cells[[name]], config.kinds, rows.places).columns
     if column.kind not in ("number", "date"):
         problem = f"data.time: the column {name!r} has neither dates nor numbers"
         raise ConfigError(problem, f"`--set 'data.kinds={{{name}: date}}'`, if it has dates")
@@ -328,14 +367,14 @@ def _warn_of_giveaways(table: Table) -> list[str]:
     """Warn of each column that alone gives the target of the training rows."""
     train = table.train
     found = []
-    for column in table.columns:
-        values = train.inputs[column.name]
+    for name in train.inputs.columns:
+        values = train.inputs[name]
         known = values.notna().to_numpy()
         if known.sum() < 3:
             continue
         targets = train.targets[known]
         if _gives_target(values[known], targets, is_class=table.labels is not None):
-            found.append(column.name)
+            found.append(name)
     return [
         f"column {name!r} alone gives the target {table.target!r}: if it is known only with the "
         f"target, `--set 'data.ignore=[{name}]'`"
@@ -358,7 +397,9 @@ def _gives_target(values: "pd.Series[Any]", targets: Array, *, is_class: bool) -
 
 def _warn_of_dates(table: Table, config: UserTableDataConfig) -> list[str]:
     """Warn of a date if the rows of a table are shuffled."""
-    dates = [column.name for column in table.columns if column.kind == "date"]
+    dates = [
+        column.name for column in table.columns if column.kind == "date" and not column.left_out
+    ]
     if not dates or config.time or config.group or config.test:
         return []
     remedy = f"`--set data.time={dates[0]}` tests the last rows"

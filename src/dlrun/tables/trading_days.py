@@ -15,9 +15,15 @@ from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.scaling import is_constant
 from dlrun.errors import DataError
 from dlrun.tables.column_kinds import Column, convert_columns
-from dlrun.tables.encoding import CategoryEncoder, ColumnEncoder, Matrix, NumberEncoder, TableEncoder
+from dlrun.tables.encoding import (
+    CategoryEncoding,
+    Encoding,
+    Matrix,
+    NumberEncoding,
+    TableEncoder,
+)
 from dlrun.tables.read_table import ReadTable
-from dlrun.tables.table import Table, TablePart, hash_rows
+from dlrun.tables.table import RowPlaces, Table, TablePart, hash_rows
 
 
 def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
@@ -32,21 +38,23 @@ def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
     means = series.mean(axis=0)
     scales = np.where([is_constant(column) for column in series.T], 1.0, series.std(axis=0))
     columns: list[Column] = []
-    encoders: list[ColumnEncoder] = []
+    encodings: list[Encoding] = []
+    moments: list[tuple[float, float]] = []
     inputs: dict[str, object] = {}
     for lag in range(config.lags, 0, -1):
         for index, name in enumerate(SERIES):
             column = f"{name}_{lag}"
             columns.append(Column(name=column, kind="number"))
-            mean, scale = float(means[index]), float(scales[index])
-            encoders.append(NumberEncoder(name=column, mean=mean, scale=scale))
+            encodings.append(NumberEncoding(name=column))
+            moments.append((float(means[index]), float(scales[index])))
             inputs[column] = series[config.lags - lag : len(series) - lag, index]
     cells = days.frame.iloc[config.lags :].reset_index(drop=True)
     if isinstance(config, WeekdaysDataConfig) and config.day_of_week:
         weekdays = cells[WEEKDAY].str.strip()
         columns.append(Column(name=WEEKDAY, kind="category"))
         levels = sorted(set(weekdays))
-        encoders.append(CategoryEncoder(name=WEEKDAY, levels=levels, drop_first=False))
+        encodings.append(CategoryEncoding(name=WEEKDAY, levels=levels, drop_first=False))
+        moments += [(0.0, 1.0)] * len(levels)
         inputs[WEEKDAY] = weekdays.to_numpy()
     is_train = (cells[IS_TRAIN].str.strip().str.lower() == "true").to_numpy()
     if not 1 < is_train.sum() < len(cells):
@@ -68,7 +76,7 @@ def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
         lagged_days.take(np.flatnonzero(is_train)),
         lagged_days.take(np.flatnonzero(~is_train)),
         context.origin,
-        encoder=TableEncoder(columns=encoders),
+        encoder=TableEncoder(encodings=encodings, moments=moments),
         target_moments=(float(means[volume]), float(scales[volume])),
         is_series=True,
     )
@@ -76,17 +84,14 @@ def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
 
 def _read_series(days: ReadTable) -> Matrix:
     """Return the series (days, 3). Raises DataError if a day has no value."""
-
-    def place_of(row: int) -> str:
-        return f"{days.path}:{days.lines[row]}"
-
+    places = RowPlaces([days.path], np.zeros(len(days.lines), np.int64), days.lines)
     numbers = [Column(name=name, kind="number") for name in SERIES]
-    series = convert_columns(days.frame, numbers, place_of)
+    series = convert_columns(days.frame, numbers, places)
     for name in SERIES:
         gaps = np.flatnonzero(series[name].isna())
         if len(gaps):
             raise DataError(
-                f"{place_of(gaps[0])}: no value in column {name!r}",
+                f"{places[gaps[0]]}: no value in column {name!r}",
                 "correct the cells, or delete the rows",
             )
     # The order in memory changes the last bits of means.
