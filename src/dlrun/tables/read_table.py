@@ -30,6 +30,7 @@ from dlrun.data.text_files import (
 from dlrun.errors import DataError, first_line
 from dlrun.system.extras import require_extra
 from dlrun.system.files import MOST_UNPACKED, open_regular_file, read_unpacked
+from dlrun.system.text import pluralize
 
 SPACES = " "  # the separator that stands for any number of blanks and tabs
 SEPARATORS = (",", ";", "\t", "|", SPACES)
@@ -184,6 +185,9 @@ def _decode(path: Path, content: bytes, warnings: DataWarnings, *, is_whole: boo
     if zero >= 0:
         problem = f"{path}:{1 + _count_breaks(text[:zero])}: not a text: it has a zero byte"
         raise DataError(problem, "save the table as CSV in UTF-8, as .xlsx or as .parquet")
+    if text.count("\r") > text.count("\r\n"):
+        # A blank line that ends so makes pandas lose an empty first cell of the next row.
+        text = re.sub("\r(?!\n)", "\n", text)
     return text
 
 
@@ -235,7 +239,7 @@ def _find_header(stream: io.StringIO, wanted: set[str]) -> tuple[int, int]:
         text = line.strip()
         if text and not text.startswith("#"):
             return position, line_number
-        if text and wanted:
+        if wanted and all(name in text for name in wanted):  # parse few of very many comments
             hash_sign = position + line.index("#")
             if _has_columns(text[1:], wanted):
                 return hash_sign + 1, line_number
@@ -313,12 +317,13 @@ def _check_is_header(path: Path, start: _Start, columns: Mapping[str, str]) -> N
             for name, cells in zip(start.names, zip(*start.rows, strict=False), strict=False)
         )
     if is_row:
-        problem = f"{path}:{start.line}: the table has no header: this line is a row of cells"
         target = next(iter(columns.values()), "") or "y"
+        problem = f"no header: the line is like a row, and does not name a column {target!r}"
         examples = [f"x{number}" for number in range(1, len(start.names))][:5]
         more = ["..."] if len(start.names) > 6 else []
         example = start.separator.join([*examples, *more, target])
-        raise DataError(problem, f"write a line of column names above it, such as `{example}`")
+        hint = f"write a line of column names above it, such as `{example}`, or name one of it"
+        raise DataError(f"{path}:{start.line}: {problem}", hint)
 
 
 def _choose_columns(
@@ -356,7 +361,8 @@ def _check_rows(path: Path, stream: io.StringIO, start: _Start) -> NDArray[np.in
     with _long_cells():
         for cells, line, _ in _read_records(path, stream, start.separator, start.body_line):
             if len(cells) != len(start.names):
-                problem = f"{path}:{line}: {len(cells)} cells for {len(start.names)} columns"
+                number = pluralize(len(cells), "cell")
+                problem = f"{path}:{line}: {number} for {len(start.names)} columns"
                 raise DataError(problem, QUOTES_HINT)
             lines.append(line)
     return np.array(lines, np.int64)
