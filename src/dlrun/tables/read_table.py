@@ -37,6 +37,7 @@ SEPARATORS = (",", ";", "\t", "|", SPACES)
 FIRST_ROWS = 50  # so many rows tell which separator a file has, and whether it has a header
 BEGINNING = 16 << 20  # bytes: the header and the first rows of nearly every table are in them
 NO_ROWS_HINT = "it needs a line of cells for each example"
+LARGEST_WHOLE = 1e15  # Excel keeps 15 digits of a number
 # pandas names a column so that had no name in the file that it read.
 NAMED_BY_PANDAS = re.compile(r"Unnamed: 0(\.\d+)?")
 
@@ -156,9 +157,10 @@ def _make_table(
     left_out: list[str],
 ) -> ReadTable:
     """Keep the columns at the given positions, and name them."""
-    kept = frame.iloc[:, positions]
-    kept.columns = pd.Index([start.names[position] for position in positions], dtype=object)
-    return ReadTable(path, kept, lines, left_out)
+    if len(positions) < len(start.names):
+        frame = frame.iloc[:, positions]
+    frame.columns = pd.Index([start.names[position] for position in positions])
+    return ReadTable(path, frame, lines, left_out)
 
 
 def _read_content(path: Path, most: int) -> bytes:
@@ -304,6 +306,14 @@ def _is_number(cell: str) -> bool:
         return False
 
 
+def _has_kind_of(name: str, cells: Sequence[str]) -> bool:
+    """Tell whether a header's cell is a number or a word as the cells below are; gaps are both."""
+    filled = [cell for cell in cells if cell.strip()]
+    if not name or not filled:
+        return True
+    return _is_number(name) == any(map(_is_number, filled))
+
+
 def _check_is_header(path: Path, start: _Start, columns: Mapping[str, str]) -> None:
     """Raise DataError if the first line is a row: all numbers, or cells like those below it."""
     if set(columns.values()) & set(start.names):
@@ -312,10 +322,8 @@ def _check_is_header(path: Path, start: _Start, columns: Mapping[str, str]) -> N
     numbers = [name for name in names if _is_number(name)]
     is_row = bool(numbers) and len(numbers) == len(names)
     if numbers and columns and start.rows:
-        is_row = is_row or all(
-            not name or _is_number(name) == any(_is_number(cell) for cell in cells)
-            for name, cells in zip(start.names, zip(*start.rows, strict=False), strict=False)
-        )
+        columns_below = zip(*start.rows, strict=False)
+        is_row = is_row or all(map(_has_kind_of, start.names, columns_below))
     if is_row:
         target = next(iter(columns.values()), "") or "y"
         problem = f"no header: the line is like a row, and does not name a column {target!r}"
@@ -478,10 +486,10 @@ def _to_text(value: object) -> str:
     """Write a cell of Excel as a CSV file has it: 1 and not 1.0, dates as 2024-01-31."""
     if value is None or value is pd.NaT:
         return ""
-    if isinstance(value, float):
-        if math.isnan(value):  # an error such as #N/A
-            return ""
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, float) and math.isnan(value):  # an error such as #N/A
+        return ""
+    if isinstance(value, int) and abs(value) >= LARGEST_WHOLE:  # pandas makes it of 1e300
+        return repr(float(value))
     if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value)
