@@ -265,7 +265,10 @@ def test_the_header_is_read_without_the_rows(write: Write) -> None:
     row = "\u00e9" * 101 + ",1\n"  # the beginning that is read ends within a character
     path = write(f'caf\u00e9,y\n{row * 100_000}"never closed')
     assert read_header(path, WANTED) == ["caf\u00e9", "y"]
-    with pytest.raises(DataError, match="a quote is not closed"):
+    long_name = "x" * 5_000_000
+    assert read_header(write(f"{long_name},y\n1,2\n"), WANTED) == [long_name, "y"]
+    path = write(f'caf\u00e9,y\n{row * 10}"never closed')
+    with pytest.raises(DataError, match=":12: a quote is not closed"):
         read_table(path, WANTED, DataWarnings())
 
 

@@ -35,7 +35,7 @@ from dlrun.system.text import pluralize
 SPACES = " "  # the separator that stands for any number of blanks and tabs
 SEPARATORS = (",", ";", "\t", "|", SPACES)
 FIRST_ROWS = 50  # so many rows tell which separator a file has, and whether it has a header
-BEGINNING = 16 << 20  # bytes: the header and the first rows of nearly every table are in them
+BEGINNING = 4 << 20  # bytes: the header and the first rows of nearly every table are in them
 NO_ROWS_HINT = "it needs a line of cells for each example"
 LARGEST_WHOLE = 1e15  # Excel keeps 15 digits of a number
 # pandas names a column so that had no name in the file that it read.
@@ -107,7 +107,9 @@ def read_header(path: Path, columns: Mapping[str, str]) -> list[str]:
     text = _decode(path, content, DataWarnings(), is_whole=is_whole)
     if not is_whole:
         last_break = max(text.rfind("\n"), text.rfind("\r"))
-        text = text[: last_break + 1] or text
+        if last_break < 0:  # the header is longer
+            return list(read_table(path, columns, DataWarnings()).frame.columns)
+        text = text[: last_break + 1]
     start = _find_start(path, io.StringIO(text, newline=""), columns)
     positions, _ = _choose_columns(path, start, columns)
     return [start.names[position] for position in positions]
@@ -116,7 +118,7 @@ def read_header(path: Path, columns: Mapping[str, str]) -> list[str]:
 def _read_text(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> ReadTable:
     """Read a text file. The csv module finds each fault with its line; pandas makes the columns."""
     most = MOST_UNPACKED
-    with contextlib.suppress(OSError):  # the next line reports it
+    with contextlib.suppress(OSError):  # the reading reports it
         most = max(most, path.stat().st_size)  # the bound is for what a small file unpacks to
     content = _read_content(path, most + 1)
     if len(content) > most:
