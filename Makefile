@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.installed
-	$(PIP) --editable '.[offline,tensorboard,mlflow,wandb,slurm,dev,docs]'
+	$(PIP) --editable '.[offline,parquet,excel,tensorboard,mlflow,wandb,slurm,dev,docs]'
 	@touch $@
 
 $(VENV)/.extras-%: $(VENV)/.installed

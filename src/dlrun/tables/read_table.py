@@ -30,12 +30,14 @@ from dlrun.data.text_files import (
 from dlrun.errors import DataError, first_line
 from dlrun.system.extras import require_extra
 from dlrun.system.files import MOST_UNPACKED, open_regular_file, read_unpacked
+from dlrun.system.text import pluralize
 
 SPACES = " "  # the separator that stands for any number of blanks and tabs
 SEPARATORS = (",", ";", "\t", "|", SPACES)
 FIRST_ROWS = 50  # so many rows tell which separator a file has, and whether it has a header
-BEGINNING = 16 << 20  # bytes: the header and the first rows of nearly every table are in them
+BEGINNING = 4 << 20  # bytes: the header and the first rows of nearly every table are in them
 NO_ROWS_HINT = "it needs a line of cells for each example"
+LARGEST_WHOLE = 1e15  # Excel keeps 15 digits of a number
 # pandas names a column so that had no name in the file that it read.
 NAMED_BY_PANDAS = re.compile(r"Unnamed: 0(\.\d+)?")
 
@@ -105,7 +107,9 @@ def read_header(path: Path, columns: Mapping[str, str]) -> list[str]:
     text = _decode(path, content, DataWarnings(), is_whole=is_whole)
     if not is_whole:
         last_break = max(text.rfind("\n"), text.rfind("\r"))
-        text = text[: last_break + 1] or text
+        if last_break < 0:  # the header is longer
+            return list(read_table(path, columns, DataWarnings()).frame.columns)
+        text = text[: last_break + 1]
     start = _find_start(path, io.StringIO(text, newline=""), columns)
     positions, _ = _choose_columns(path, start, columns)
     return [start.names[position] for position in positions]
@@ -114,7 +118,7 @@ def read_header(path: Path, columns: Mapping[str, str]) -> list[str]:
 def _read_text(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> ReadTable:
     """Read a text file. The csv module finds each fault with its line; pandas makes the columns."""
     most = MOST_UNPACKED
-    with contextlib.suppress(OSError):  # the next line reports it
+    with contextlib.suppress(OSError):  # the reading reports it
         most = max(most, path.stat().st_size)  # the bound is for what a small file unpacks to
     content = _read_content(path, most + 1)
     if len(content) > most:
@@ -155,9 +159,10 @@ def _make_table(
     left_out: list[str],
 ) -> ReadTable:
     """Keep the columns at the given positions, and name them."""
-    kept = frame.iloc[:, positions]
-    kept.columns = pd.Index([start.names[position] for position in positions], dtype=object)
-    return ReadTable(path, kept, lines, left_out)
+    if len(positions) < len(start.names):
+        frame = frame.iloc[:, positions]
+    frame.columns = pd.Index([start.names[position] for position in positions])
+    return ReadTable(path, frame, lines, left_out)
 
 
 def _read_content(path: Path, most: int) -> bytes:
@@ -184,6 +189,9 @@ def _decode(path: Path, content: bytes, warnings: DataWarnings, *, is_whole: boo
     if zero >= 0:
         problem = f"{path}:{1 + _count_breaks(text[:zero])}: not a text: it has a zero byte"
         raise DataError(problem, "save the table as CSV in UTF-8, as .xlsx or as .parquet")
+    if text.count("\r") > text.count("\r\n"):
+        # A blank line that ends so makes pandas lose an empty first cell of the next row.
+        text = re.sub("\r(?!\n)", "\n", text)
     return text
 
 
@@ -235,7 +243,7 @@ def _find_header(stream: io.StringIO, wanted: set[str]) -> tuple[int, int]:
         text = line.strip()
         if text and not text.startswith("#"):
             return position, line_number
-        if text and wanted:
+        if wanted and all(name in text for name in wanted):  # parse few of very many comments
             hash_sign = position + line.index("#")
             if _has_columns(text[1:], wanted):
                 return hash_sign + 1, line_number
@@ -300,6 +308,14 @@ def _is_number(cell: str) -> bool:
         return False
 
 
+def _has_kind_of(name: str, cells: Sequence[str]) -> bool:
+    """Tell whether a header's cell is a number or a word as the cells below are; gaps are both."""
+    filled = [cell for cell in cells if cell.strip()]
+    if not name or not filled:
+        return True
+    return _is_number(name) == any(map(_is_number, filled))
+
+
 def _check_is_header(path: Path, start: _Start, columns: Mapping[str, str]) -> None:
     """Raise DataError if the first line is a row: all numbers, or cells like those below it."""
     if set(columns.values()) & set(start.names):
@@ -308,17 +324,16 @@ def _check_is_header(path: Path, start: _Start, columns: Mapping[str, str]) -> N
     numbers = [name for name in names if _is_number(name)]
     is_row = bool(numbers) and len(numbers) == len(names)
     if numbers and columns and start.rows:
-        is_row = is_row or all(
-            not name or _is_number(name) == any(_is_number(cell) for cell in cells)
-            for name, cells in zip(start.names, zip(*start.rows, strict=False), strict=False)
-        )
+        columns_below = zip(*start.rows, strict=False)
+        is_row = is_row or all(map(_has_kind_of, start.names, columns_below))
     if is_row:
-        problem = f"{path}:{start.line}: the table has no header: this line is a row of cells"
         target = next(iter(columns.values()), "") or "y"
+        problem = f"no header: the line is like a row, and does not name a column {target!r}"
         examples = [f"x{number}" for number in range(1, len(start.names))][:5]
         more = ["..."] if len(start.names) > 6 else []
         example = start.separator.join([*examples, *more, target])
-        raise DataError(problem, f"write a line of column names above it, such as `{example}`")
+        hint = f"write a line of column names above it, such as `{example}`, or name one of it"
+        raise DataError(f"{path}:{start.line}: {problem}", hint)
 
 
 def _choose_columns(
@@ -356,7 +371,8 @@ def _check_rows(path: Path, stream: io.StringIO, start: _Start) -> NDArray[np.in
     with _long_cells():
         for cells, line, _ in _read_records(path, stream, start.separator, start.body_line):
             if len(cells) != len(start.names):
-                problem = f"{path}:{line}: {len(cells)} cells for {len(start.names)} columns"
+                number = pluralize(len(cells), "cell")
+                problem = f"{path}:{line}: {number} for {len(start.names)} columns"
                 raise DataError(problem, QUOTES_HINT)
             lines.append(line)
     return np.array(lines, np.int64)
@@ -472,10 +488,10 @@ def _to_text(value: object) -> str:
     """Write a cell of Excel as a CSV file has it: 1 and not 1.0, dates as 2024-01-31."""
     if value is None or value is pd.NaT:
         return ""
-    if isinstance(value, float):
-        if math.isnan(value):  # an error such as #N/A
-            return ""
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, float) and math.isnan(value):  # an error such as #N/A
+        return ""
+    if isinstance(value, int) and abs(value) >= LARGEST_WHOLE:  # pandas makes it of 1e300
+        return repr(float(value))
     if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value)
