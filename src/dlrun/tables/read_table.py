@@ -368,6 +368,10 @@ def _check_rows(path: Path, stream: io.StringIO, start: _Start) -> NDArray[np.in
     """Return the line of each row; raise DataError for the first row of another length."""
     lines: list[int] = []
     stream.seek(start.body)
+    body = stream.read()
+    if rows := _count_even_lines(body, start):
+        return np.arange(rows) + start.body_line
+    stream.seek(start.body)
     with _long_cells():
         for cells, line, _ in _read_records(path, stream, start.separator, start.body_line):
             if len(cells) != len(start.names):
@@ -376,6 +380,19 @@ def _check_rows(path: Path, stream: io.StringIO, start: _Start) -> NDArray[np.in
                 raise DataError(problem, QUOTES_HINT)
             lines.append(line)
     return np.array(lines, np.int64)
+
+
+def _count_even_lines(body: str, start: _Start) -> int:
+    """Count the lines if each is plainly a row, without quotes; otherwise return 0.
+
+    The csv module takes a second for 200,000 rows, and few tables need it.
+    """
+    breaks = len(start.names) - 1
+    if start.separator == SPACES or not breaks or '"' in body:
+        return 0
+    lines = body.removesuffix("\n").split("\n")
+    is_even = all(line.count(start.separator) == breaks for line in lines)
+    return len(lines) if is_even else 0
 
 
 @contextlib.contextmanager
