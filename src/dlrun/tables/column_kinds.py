@@ -309,11 +309,16 @@ def least_rows_of_text_word(rows: int) -> int:
     return max(LEAST_TEXT_ROWS, math.ceil(LEAST_TEXT_SHARE * rows))
 
 
+def words_of_text(text: str) -> set[str]:
+    """Return the different words of a text in small letters."""
+    return set(re.findall(TEXT_WORD, text.lower()))
+
+
 def _has_frequent_word(texts: Series, least: int) -> bool:
     """Return whether a word is in so many texts; usually the first texts say that one is."""
     rows_by_word: Counter[str] = Counter()
     for text in texts:
-        words = set(re.findall(TEXT_WORD, text.lower()))
+        words = words_of_text(text)
         rows_by_word.update(words)
         if any(rows_by_word[word] >= least for word in words):
             return True
