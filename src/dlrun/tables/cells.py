@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 GAPS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", ".", "-"))  # in small letters
+USUAL_GAPS = ("", "NA", "?", ".")  # found in a tenth of the time in a column of numbers
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 
 BOOLEANS = ({"true": 1.0, "false": 0.0}, {"yes": 1.0, "no": 0.0}, {"t": 1.0, "f": 0.0})
@@ -94,12 +95,15 @@ class Cells:
 
     def _read_numbers(self) -> NDArray[np.float64]:
         """Read the numbers as Python does; `to_numeric` of pandas 2 differs in the last digit."""
-        try:
-            numbers = self.texts.astype(np.float64)
-            if "_" not in "".join(self.texts):  # Python reads 1_000
+        texts = self.texts
+        if "_" not in "".join(texts):  # Python reads 1_000
+            for is_gap in (np.zeros(len(texts), bool), pd.Index(texts).isin(USUAL_GAPS)):
+                numbers = np.full(len(texts), np.nan)
+                try:
+                    numbers[~is_gap] = texts[~is_gap].astype(np.float64)
+                except ValueError:  # of the first word, perhaps a gap
+                    continue
                 return numbers
-        except ValueError:  # of the first gap or word
-            pass
         return self._of_cells([_read_number(word) for word in self.words])
 
     @cached_property

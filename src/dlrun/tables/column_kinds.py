@@ -253,37 +253,36 @@ class Remark:
 def _find_remark(column: Column, cells: Cells, values: Series) -> Remark | None:
     """Find out whether a column has no use, names the rows, or could be read otherwise."""
     present = values.dropna()
-    different = present.nunique()
-    if not different or (different == 1 and len(present) == len(values)):
-        text = "all rows have the same value" if different else "no row has a value"
-        return Remark(column.name, text)
+    if present.empty:
+        return Remark(column.name, "no row has a value")
+    if len(present) == len(values) and (present == present.iloc[0]).all():
+        return Remark(column.name, "all rows have the same value")
     match column.kind:
         case "number":
-            return _remark_on_numbers(column, present, different, len(values))
+            return _remark_on_numbers(column, present, len(values))
         case "category":
-            return _remark_on_category(column, present, different)
+            return _remark_on_category(column, present)
         case "text":
-            return _remark_on_texts(column, present, different)
-        case "date":
+            return _remark_on_texts(column, present)
+        case "date" | "boolean":
             return _remark_on_dates(column, cells)
-        case "boolean":
-            return None
         case other:
             assert_never(other)
 
 
-def _remark_on_numbers(column: Column, present: Series, different: int, rows: int) -> Remark | None:
+def _remark_on_numbers(column: Column, present: Series, rows: int) -> Remark | None:
     """Find numbers that are those from some number on, each once, in any order."""
-    if column.declared or different < rows or present.max() - present.min() != rows - 1:
+    if column.declared or present.max() - present.min() != rows - 1:
         return None
-    if not np.array_equal(present, np.floor(present)):
+    if present.nunique() < rows or not np.array_equal(present, np.floor(present)):
         return None
     text = "read, although its numbers only count the rows"
     return Remark(column.name, text, is_left_out=False, instead="number")
 
 
-def _remark_on_category(column: Column, present: Series, different: int) -> Remark | None:
+def _remark_on_category(column: Column, present: Series) -> Remark | None:
     """Find categories that name the rows, or that are too many."""
+    different = present.nunique()
     if not column.declared and different >= NAMES_SHARE * len(present):
         return Remark(column.name, "nearly every value is there only once", instead="category")
     if different > MOST_LEVELS:
@@ -292,8 +291,9 @@ def _remark_on_category(column: Column, present: Series, different: int) -> Rema
     return None
 
 
-def _remark_on_texts(column: Column, present: Series, different: int) -> Remark | None:
+def _remark_on_texts(column: Column, present: Series) -> Remark | None:
     """Find short texts that name the rows, and texts without a frequent word."""
+    different = present.nunique()
     least = least_rows_of_text_word(len(present))
     instead: Kind | None = "text" if _has_frequent_word(present, least) else None
     is_short = present.str.count(r"\S+").median() <= MOST_WORDS_OF_NAME
