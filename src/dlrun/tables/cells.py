@@ -1,5 +1,6 @@
 """Read the cells of a column as numbers, booleans or dates, each different cell once."""
 
+import contextlib
 import math
 import re
 from functools import cached_property
@@ -10,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 GAPS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", ".", "-"))  # in small letters
-USUAL_GAPS = ("", "NA", "?", ".")  # found in a tenth of the time in a column of numbers
+USUAL_GAPS = ("", "NA", "?", ".")  # found faster than all others
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 
 BOOLEANS = ({"true": 1.0, "false": 0.0}, {"yes": 1.0, "no": 0.0}, {"t": 1.0, "f": 0.0})
@@ -97,12 +98,13 @@ class Cells:
         """Read the numbers as Python does; `to_numeric` of pandas 2 differs in the last digit."""
         texts = self.texts
         if "_" not in "".join(texts):  # Python reads 1_000
-            for is_gap in (np.zeros(len(texts), bool), pd.Index(texts).isin(USUAL_GAPS)):
+            # Two quick ways, which a word ends: without gaps, and with the usual ones.
+            with contextlib.suppress(ValueError):
+                return texts.astype(np.float64)
+            is_gap = pd.Index(texts, dtype="object").isin(USUAL_GAPS)
+            with contextlib.suppress(ValueError):
                 numbers = np.full(len(texts), np.nan)
-                try:
-                    numbers[~is_gap] = texts[~is_gap].astype(np.float64)
-                except ValueError:  # of the first word, perhaps a gap
-                    continue
+                numbers[~is_gap] = texts[~is_gap].astype(np.float64)
                 return numbers
         return self._of_cells([_read_number(word) for word in self.words])
 
