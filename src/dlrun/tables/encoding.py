@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from dlrun.data.scaling import mean_and_scale
 from dlrun.errors import DataError
-from dlrun.system.text import shorten_list
+from dlrun.system.text import pluralize, shorten_list
 from dlrun.tables.cells import Series
 from dlrun.tables.column_kinds import (
     MOST_LEVELS,
@@ -73,7 +73,7 @@ class NumberEncoding(ColumnEncoding, frozen=True):
 
     def describe(self) -> str:
         """Say what is made of the column."""
-        return "the number" if self.fill is None else f"the number; for a gap {self.fill:.6g}"
+        return f"the number; for a gap {self.fill:.6g}" if self.marks_gaps else "the number"
 
 
 class BooleanEncoding(ColumnEncoding, frozen=True):
@@ -125,7 +125,7 @@ class DateEncoding(ColumnEncoding, frozen=True):
     def describe(self) -> str:
         """Say what is made of the column."""
         text = f"{', '.join(DATE_PARTS)} since {self.first:%Y-%m-%d}"
-        return text if self.fill is None else f"{text}; for a gap those of {self.fill:%Y-%m-%d}"
+        return f"{text}; for a gap those of {self.fill:%Y-%m-%d}" if self.marks_gaps else text
 
 
 class CategoryEncoding(ColumnEncoding, frozen=True):
@@ -164,7 +164,7 @@ class CategoryEncoding(ColumnEncoding, frozen=True):
 
     def describe(self) -> str:
         """Say what is made of the column."""
-        count = f"{len(self.levels)} levels"
+        count = pluralize(len(self.levels), "level")
         if self.is_numbered:
             return f"a number for each of {count}: {shorten_list(self.levels)}"
         but = ", but the first" if self.drop_first else ""
@@ -197,7 +197,7 @@ class TextEncoding(ColumnEncoding, frozen=True):
 
     def describe(self) -> str:
         """Say what is made of the column."""
-        return f"0/1 for each of {len(self.words)} words: {shorten_list(self.words)}"
+        return f"0/1 for each of {pluralize(len(self.words), 'word')}: {shorten_list(self.words)}"
 
 
 Encoding: TypeAlias = (
