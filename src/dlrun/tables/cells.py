@@ -25,7 +25,7 @@ DATES = [
     *(f"%d{mark}%m{mark}%{year}" for mark in "/-." for year in "Yy"),
     *(f"%d{mark}%b{mark}%{year}" for mark in ("-", "/", " ", "") for year in "Yy"),
     *(f"%{month} %d{mark} %Y" for month in "bB" for mark in ("", ",")),
-    *("%d %B %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%m/%Y", "%Y-%b-%d", "%Y.%m.%d"),
+    *("%d %B %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%m/%Y", "%b-%d-%Y", "%Y-%b-%d", "%Y.%m.%d"),
 ]
 TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
 TIME_ZONE = r"(:\d\d(?:[.,]\d+)?) ?(?:Z|[+-]\d\d(?::?\d\d)?)$"  # after a time
@@ -168,7 +168,7 @@ def _read_number(word: str) -> float:
         number = float(word)
     except ValueError:
         return math.inf
-    return math.inf if "_" in word or math.isnan(number) else number
+    return number if abs(number) <= LARGEST and "_" not in word else math.inf
 
 
 def read_dates(words: Words, date_format: str) -> Dates:

@@ -91,9 +91,7 @@ def inspect_columns(
     values: dict[str, Series] = {}
     remarks: list[Remark] = []
     collector = ErrorCollector()
-    faulty: list[str] = []
     for name in frame.columns:
-        faulty.append(name)
         with collector.collected():
             column, cells = _find_column(frame, name, kinds.get(name), places)
             values[name] = _convert(column, cells, places)
@@ -104,7 +102,8 @@ def inspect_columns(
                 column = column.model_copy(update={"left_out": remark.text})
                 del values[name]
             columns.append(column)
-            faulty.remove(name)
+    valid = {column.name for column in columns}
+    faulty = [name for name in frame.columns if name not in valid]
     _raise_errors(collector, faulty, kinds, ignore)
     rows = pd.DataFrame(values, index=frame.index)
     return InspectedColumns(columns, rows, _describe_remarks(remarks, kinds, ignore))
