@@ -15,8 +15,8 @@ from dlrun.config.yaml_loader import parse_set_override
 from dlrun.errors import DataError
 from dlrun.tables.column_kinds import (
     Column,
+    ColumnKind,
     InspectedColumns,
-    Kind,
     convert_columns,
     inspect_columns,
 )
@@ -25,7 +25,7 @@ GAPS = ["", " ", "NA", "n/a", "NaN", "nan", "NULL", "None", "?", ".", "-"]
 
 
 def inspect(
-    kinds: dict[str, Kind] | None = None, ignore: Sequence[str] = (), **columns: Any
+    kinds: dict[str, ColumnKind] | None = None, ignore: Sequence[str] = (), **columns: Any
 ) -> InspectedColumns:
     frame = pd.DataFrame(columns)
     places = [f"cars.csv:{row + 2}" for row in range(len(frame))]
@@ -40,7 +40,7 @@ def column(inspected: InspectedColumns, name: str) -> Column:
     return next(column for column in inspected.columns if column.name == name)
 
 
-def dates_of(cells: list[str], kind: Kind | None = None) -> list[str]:
+def dates_of(cells: list[str], kind: ColumnKind | None = None) -> list[str]:
     """The days that are read of cells."""
     rows = inspect({"day": kind} if kind else None, day=cells).rows
     return [str(day)[:10] for day in rows["day"]]
@@ -65,7 +65,7 @@ def dates_of(cells: list[str], kind: Kind | None = None) -> list[str]:
         (["2003-09-19", "2003-10-01"], "date"),
     ],
 )
-def test_kinds(cells: list[str], kind: Kind) -> None:
+def test_kinds(cells: list[str], kind: ColumnKind) -> None:
     for gaps in ([], ["NA"]):
         assert column(inspect(x=repeat(*cells, *gaps)), "x").kind == kind
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dlrun.errors import DataError
-from dlrun.tables.column_kinds import Column, Kind, inspect_columns
+from dlrun.tables.column_kinds import Column, ColumnKind, inspect_columns
 from dlrun.tables.encoding import (
     CategoryEncoding,
     NumberEncoding,
@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def fit(
-    kinds: dict[str, Kind] | None = None, train: int = TRAIN, **columns: Any
+    kinds: dict[str, ColumnKind] | None = None, train: int = TRAIN, **columns: Any
 ) -> tuple[TableEncoder, pd.DataFrame, list[Column]]:
     """An encoder of the first rows, all rows, and the columns."""
     how = {key: columns.pop(key) for key in ("standardise", "for_trees") if key in columns}

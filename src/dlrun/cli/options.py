@@ -70,7 +70,9 @@ DataDir = Annotated[
 Note = Annotated[str | None, option("Why the run is done; may change later.", "TEXT")]
 Tags = Annotated[list[str] | None, option("A word to find the run by; repeatable.", "TAG", "--tag")]
 Schema = Annotated[bool, flag("Print the JSON Schema of its config files.", "--schema")]
-Summary = Annotated[bool, flag("Show the model, as in summary.txt.", "--summary")]
+Summary = Annotated[
+    bool, flag("Show the model and the columns, as in summary.txt.", "--summary", "-v")
+]
 Force = Annotated[bool, flag("Continue even if code or packages have changed.", "--force")]
 Replace = Annotated[bool, flag("Replace an existing file.", "--force")]
 # An earlier page of the command is replaced without it.

@@ -148,7 +148,7 @@ class Reference(PublishedNumbers, PublishedMetrics):
 # Keys that say where data are, not what they are.
 DATA_PLACES = frozenset({"data.archive", "data.path", "data.test"})
 # Keys that say how a run is done, not what is run.
-RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})
+RUNTIME_KEYS = frozenset({"accelerator", "fallback", "figures", "logger"})
 
 
 class ExperimentConfig(Section, defer_build=False):  # the import itself shows an error in it
@@ -158,6 +158,7 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
     accelerator: RequestedAccelerator
     fallback: bool
     logger: list[LoggerName]
+    figures: bool
     threads: Threads | Literal["auto"]
     metrics: dict[str, Better]
 

@@ -85,6 +85,7 @@ make_images = lazy_reader("data.small_images:make_images")
 read_table_files = lazy_reader("tables.table:read_table_files")
 generate_rows = lazy_reader("tables.generated_tables:generate_rows")
 read_header = lazy_reader("tables.read_table:read_header")
+describe_table = lazy_reader("tables.table:describe_table")
 make_table = lazy_reader("tables.table:make_table")
 make_lagged_days = lazy_reader("tables.trading_days:make_lagged_days")
 
@@ -143,4 +144,5 @@ TABLE = Dataset(
     (Source("own", "own table", read_table_files),),
     make_table,
     read_header=read_header,
+    describe=describe_table,
 )

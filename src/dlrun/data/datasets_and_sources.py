@@ -134,6 +134,8 @@ class Dataset:
     their rows, and `origin`.
     sample_rows: the key that says how many training rows are generated.
     read_header: reads the names of a table's columns; raises DlrunError if one is missing.
+    describe: returns lines about the data that a dry run shows, if there is more to say of them
+    than the config does.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Dataset:
     make: Callable[[ReadContext[DataConfig]], Any]
     sample_rows: str | None = None
     read_header: Callable[[Path, Mapping[str, str]], object] = _read_csv_header
+    describe: Callable[[Any], list[str]] | None = None
 
     def source(self, config: DataConfig) -> Source:
         """Find the source that a config names. The user's own data have only one source."""

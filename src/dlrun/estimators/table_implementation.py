@@ -16,12 +16,10 @@ from dlrun.estimators.table_model import FitArrays, FittedModel, TableModel
 from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.experiments.table_common import (
-    COLUMNS,
     EncodedPart,
     EncodedTable,
     TableAssets,
     TablePredictor,
-    align_cells,
     column_table,
     divide_rows,
     draw_predicted_and_true,
@@ -35,6 +33,7 @@ from dlrun.experiments.table_common import (
 from dlrun.experiments.tables import TableFitConfig
 from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.folder import COLUMNS
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS, newest_metrics
 from dlrun.runs.predictions_csv import Predictions
@@ -43,7 +42,7 @@ from dlrun.runs.run import ASSETS, Run
 from dlrun.system.console import Screen
 from dlrun.system.files import read_arrays
 from dlrun.system.json_text import to_json
-from dlrun.system.text import format_position
+from dlrun.system.text import format_position, format_text_table
 from dlrun.tables.table import Table
 
 F = TypeVar("F", bound=TableFitConfig)
@@ -217,7 +216,7 @@ def _write_summary(
     """Write a summary of the data, and a linear model's coefficients to it and to a CSV file."""
     counts = ", ".join(f"{len(part):,} {name}" for name, part in encoded.parts.items())
     lines = [f"data     {table.origin.text}", f"rows     {counts}"]
-    lines += ["", *align_cells(columns)]
+    lines += ["", *format_text_table(columns, left=range(4))]
     if "coefficients" in fit.arrays:
         header, *rows = _coefficient_table(fit)
         run.keep("coefficients.csv", to_csv([header, *rows]))

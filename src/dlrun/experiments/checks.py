@@ -54,6 +54,12 @@ def checked_config_of_new_run(
     screen = options.console()
     text = to_json(config.model_dump(mode="json")) if options.json else config_to_yaml(config)
     screen.print_lines(text.rstrip().split("\n"))  # with whole paths
+    dataset = experiment.data
+    if dataset is not None and dataset.describe is not None and not options.json:
+        section = experiment.data_section(config)
+        data_dir = resolve_data_dir(options.data_dir)
+        data = dataset.load(section, data_dir, config.split_seed, screen)
+        screen.print_lines(["", *dataset.describe(data)])
     screen.note(
         f"dry run: the config is valid; a run's folder would be in {runs_dir / experiment.name}"
     )

@@ -17,7 +17,7 @@ from dlrun.runs.new_run import new_record, remove_unless_begun
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
-from dlrun.runs.shown_results import print_results, print_results_json
+from dlrun.runs.shown_results import print_files, print_results, print_results_json
 
 
 def run_experiment(experiment: AnyExperiment, options: RunOptions) -> tuple[int, Path | None]:
@@ -66,8 +66,13 @@ def run_in_folder(
     with WrittenRun.begin(experiment, folder, record, config, options, continued) as run:
         results = implementation.run(config, run)
         published = compare_with_published(experiment, config, results)
-        run.finish(results, published, lambda finished: implementation.draw(finished, config))
+        run.finish(
+            results,
+            published,
+            lambda record: print_results(record, run.screen, results.shown),
+            lambda finished: implementation.draw(finished, config),
+        )
         if options.json:
             print_results_json(folder.path, run.screen)
-        print_results(run.record, folder.path, run.screen, results.shown)
+        print_files(run.record, folder.path, run.screen)
     return results.exit_code

@@ -32,7 +32,6 @@ from dlrun.tables.column_kinds import Column, convert_columns
 from dlrun.tables.encoding import Matrix, TableEncoder, describe_columns
 from dlrun.tables.table import Table, TablePart
 
-COLUMNS = "columns.csv"  # what was made of each column
 STRAW_MAN = "straw_man_r2"
 PERFECT_R2 = 1 - 1e-9  # no model of what is measured predicts its test rows so
 
@@ -180,13 +179,6 @@ def column_table(assets: TableAssets) -> list[list[str]]:
     for use in describe_columns(assets.columns, assets.encoder):
         rows.append([use.column, use.kind, str(use.gaps or ""), use.use])
     return rows
-
-
-def align_cells(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    return ["  ".join(row).rstrip() for row in padded]
 
 
 def is_trading_days(config: DataExperimentConfig) -> bool:

@@ -57,6 +57,7 @@ class LoadedData(Generic[A]):
     split: Split | None = None  # None: made from the arrays, see `find_split`
     rows: RowCounts | None = None  # of a table: the rows used, and those left out
     files: dict[str, bytes] = field(default_factory=dict)  # further files of the run, by name
+    summary: str = ""  # what summary.txt says of the data, after the layers
 
     def find_split(self, config: ExperimentConfig) -> Split:
         """Return which rows test, train and validate: the declared split, or one of the arrays."""
@@ -165,7 +166,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         with temporary_library_settings(self.torch_threads(config, run.threads)):
             build = partial(self.build, config, assets)
             layers, parameters = describe_layers(build(), _first_input(data.train))
-            run.write_summary(layers)
+            run.write_summary("\n\n".join(filter(None, [layers, loaded.summary])))
             training = Training.of_network(config, run, build, data, objective, fingerprint)
             result, accelerator = training.run_on_accelerator()
         run.keep(WEIGHTS, serialize_tensors(result.module.network.state_dict()))

@@ -15,7 +15,6 @@ from dlrun.config.data_sections import SERIES
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.experiments import table_common
 from dlrun.experiments.table_common import (
-    COLUMNS,
     EncodedTable,
     TableAssets,
     TablePredictor,
@@ -25,9 +24,11 @@ from dlrun.experiments.tables import TableNetworkConfig
 from dlrun.networks.dense import DenseNetwork
 from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
 from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.folder import COLUMNS
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
+from dlrun.system.text import format_text_table
 from dlrun.tables.encoding import Matrix
 from dlrun.tables.table import Table
 from dlrun.training.array_batches import TensorBatches
@@ -68,6 +69,7 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
         table: Table = self.load_data(config, data_dir, screen)
         parts = table_common.divide_rows(config, table, screen)
         encoded = EncodedTable.fit(config, table, parts)
+        columns = column_table(encoded.assets)
         kind = np.int64 if table.labels else np.float32
         train, valid, test = (
             TensorBatches(self._inputs(config, part.X), part.targets.astype(kind))
@@ -85,7 +87,8 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
             table.test.row_names,
             table_common.make_split_of_table(config, table, parts),
             table.counts,
-            {COLUMNS: to_csv(column_table(encoded.assets))},
+            {COLUMNS: to_csv(columns)},
+            "\n".join(format_text_table(columns, left=range(4))),
         )
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:

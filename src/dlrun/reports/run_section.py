@@ -19,9 +19,10 @@ from dlrun.reports import warning_tags as tags
 from dlrun.reports.highlights import ClassifiedPhotograph, Mistake, ScoredNames
 from dlrun.reports.svg_charts import ColumnsByName, charts_of_run, thin_out_table
 from dlrun.reports.warning_tags import WarningTag
+from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.damage_and_copies import find_damage
 from dlrun.runs.find import run_name_without_time
-from dlrun.runs.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.runs.folder import COLUMNS, METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import EDITIONS, published_metrics
@@ -137,6 +138,7 @@ class RunSection:
         """Read the files about the test rows, if they are shown, so that damage is known."""
         if self.representative is self:  # each access reads and checks a file
             _ = self.evaluation, self.mistakes, self.words_by_class, self.photographs
+            _ = self.columns_read
 
     def environment(self) -> dict[str, object]:
         """The code, the packages and the machine are those with which the run began."""
@@ -184,6 +186,12 @@ class RunSection:
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
         sides: Sequence[ScoredNames] = self._parse_file(WORDS, highlights.parse_extreme_words, ())
         return [(name, words) for name, words in zip(classes, sides, strict=False) if words]
+
+    @cached_property
+    def columns_read(self) -> tuple[list[str], list[list[str]]]:
+        """What was made of each column of a table: a header, and a row for each column."""
+        nothing: tuple[list[str], list[list[str]]] = ([], [])
+        return self._parse_file(COLUMNS, parse_csv, nothing)
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:

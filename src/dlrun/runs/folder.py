@@ -30,6 +30,7 @@ LOCK = "run.lock"
 PREDICTIONS = "predictions.csv"
 MISTAKES = "mistakes.json"
 WORDS = "words.csv"
+COLUMNS = "columns.csv"  # what was made of each column of a table
 WEIGHTS = "weights.pt"
 THUMBNAILS = "thumbnails.npz"
 # The folder of all sweeps stands among those of the experiments; each sweep has these files.

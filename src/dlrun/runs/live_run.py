@@ -225,18 +225,23 @@ class WrittenRun(LiveRun):
         self,
         results: Results,
         published: ComparisonWithPublished,
+        show: Callable[[RunRecord], None],
         draw: Callable[[Run], DrawnFigures],
     ) -> None:
         """Write the files that the experiment keeps, the figures and the record.
 
+        show: shows the result, before the figures are drawn.
         draw: returns the figures of the run, of which only this record is not written yet.
         """
         record = self._record_with_results(results, published)
         for file, content in self.kept.items():
             self.folder.write(file, content)
         record.files = self._digests_of_files()  # the figures are drawn from these files
-        with self.phase("figures"):
-            figures = self._draw_figures(lambda: draw(Run(self.folder.path, record)))
+        show(record)
+        figures: dict[str, bytes] = {}
+        if self.config.figures:
+            with self.phase("figures"):
+                figures = self._draw_figures(lambda: draw(Run(self.folder.path, record)))
         self._seconds["total"] = time.perf_counter() - self._started
         for file, content in figures.items():
             self.folder.write(file, content)

@@ -1,6 +1,7 @@
 """Show the results of a run: its metrics beside the published ones, and remarks on them."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -99,14 +100,12 @@ def too_good_by_test_rows(what: str) -> str:
     return f"the validation rows are the test rows: {what} is too good; {HOLD_OUT}"
 
 
-def print_results(
-    record: RunRecord, folder: Path, screen: Screen, before: Iterable[RenderableType]
-) -> None:
-    """Print the results of a finished run; a closed terminal or pipe is only a warning.
+def print_results(record: RunRecord, screen: Screen, before: Iterable[RenderableType]) -> None:
+    """Print the results of a run; a closed terminal or pipe is only a warning.
 
     before: what the experiment shows before the metrics.
     """
-    try:
+    with _shown_or_warned(screen):
         for part in before:
             screen.show(part)
         if any(isinstance(value, float) for value in record.metrics.values()):
@@ -118,13 +117,25 @@ def print_results(
             ("data", describe_data(record)),
             *_remarks_on_rows(record),
             *remarks_on_metrics(record),
+        )
+
+
+def print_files(record: RunRecord, folder: Path, screen: Screen) -> None:
+    """Print the time and the files of a finished run; a closed terminal is only a warning."""
+    with _shown_or_warned(screen):
+        screen.show_labelled(
             ("time", f"{record.seconds.get('total', 0):.1f} s {describe_device(record)}"),
             *[("figure", str(folder / figure)) for figure in record.figures],
             ("run", str(folder)),
         )
+
+
+@contextlib.contextmanager
+def _shown_or_warned(screen: Screen) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        why = f"the result is not shown ({error.strerror})"
-        screen.warn(f"{why}: see {folder / RESULTS}")
+        screen.warn(f"the result is not shown ({error.strerror}): it is in {RESULTS}")
 
 
 def _remarks_on_rows(record: RunRecord) -> list[tuple[str, str]]:

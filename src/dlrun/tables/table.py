@@ -29,7 +29,7 @@ from dlrun.data.splits import (
 )
 from dlrun.data.text_files import RowNames
 from dlrun.errors import ConfigError, DataError
-from dlrun.system.text import cut, pluralize, shorten_list
+from dlrun.system.text import cut, format_text_table, pluralize, shorten_list
 from dlrun.tables.column_kinds import Column, convert_columns, inspect_columns
 from dlrun.tables.division import RowsToDivide, divide_into_train_and_test
 from dlrun.tables.encoding import TableEncoder
@@ -418,3 +418,15 @@ def _describe_rows(
         return f", {counts}"
     kind = "classes" if config.task == "classification" else "target"
     return f", {kind} {config.target}, {counts}"
+
+
+def describe_table(table: Table) -> list[str]:
+    """Return lines that say which rows are tested, and what each column is."""
+    lines = [f"{table.origin.text}: {len(table.train):,} rows to train", ""]
+    gaps = table.train.inputs.isna().sum()
+    rows = [("column", "kind", "gaps", "")]
+    for column in table.columns:
+        number = str(gaps.get(column.name, 0) or "")
+        note = f"left out: {column.left_out}" if column.left_out else ""
+        rows.append((column.name, column.kind, number, note))
+    return [*lines, *format_text_table(rows, left=range(4))]
