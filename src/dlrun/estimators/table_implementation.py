@@ -30,6 +30,7 @@ from dlrun.experiments.table_common import (
 from dlrun.experiments.tables import TableFitConfig
 from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import to_csv
+from dlrun.runs.folder import MODEL
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS, newest_metrics
 from dlrun.runs.predictions_csv import Predictions
@@ -41,7 +42,6 @@ from dlrun.system.json_text import to_json
 from dlrun.system.text import format_position
 
 F = TypeVar("F", bound=TableFitConfig)
-MODEL = "model.npz"  # the arrays of all fits of a run
 
 
 class TableFitImplementation(Implementation[F], Generic[F]):

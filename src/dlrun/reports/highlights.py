@@ -67,16 +67,18 @@ def read_worst_predictions(content: bytes) -> list[Mistake]:
     return mistakes
 
 
-def parse_extreme_words(content: bytes) -> tuple[ScoredNames, ScoredNames]:
-    """Read the most negative and the most positive words from words.csv.
+def parse_words_by_class(content: bytes) -> dict[str, ScoredNames]:
+    """Read from words.csv the words that speak most for each class, the largest weight first.
 
     Raises ValueError if the table is malformed.
     """
-    rows = _rows_below_header(content, "word,")
-    words = sorted(((row[0], float(row[1])) for row in rows), key=lambda pair: pair[1])
-    negative = [(word, weight) for word, weight in words[:WORDS_SHOWN] if weight < 0]
-    positive = [(word, weight) for word, weight in reversed(words[-WORDS_SHOWN:]) if weight > 0]
-    return negative, positive
+    words_by_class: dict[str, ScoredNames] = {}
+    for word, name, weight in _rows_below_header(content, "word,class,"):
+        words_by_class.setdefault(name, []).append((word, float(weight)))
+    return {
+        name: [(word, weight) for word, weight in words[:WORDS_SHOWN] if weight > 0]
+        for name, words in words_by_class.items()
+    }
 
 
 def parse_photographs(

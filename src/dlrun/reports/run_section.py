@@ -179,11 +179,9 @@ class RunSection:
         return self._parse_file(MISTAKES, highlights.read_worst_predictions, [])
 
     @cached_property
-    def words_by_class(self) -> list[tuple[str, ScoredNames]]:
+    def words_by_class(self) -> dict[str, ScoredNames]:
         """Each class has the words with the largest weights that indicate the class."""
-        classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        sides: Sequence[ScoredNames] = self._parse_file(WORDS, highlights.parse_extreme_words, ())
-        return [(name, words) for name, words in zip(classes, sides, strict=False) if words]
+        return self._parse_file(WORDS, highlights.parse_words_by_class, {})
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:

@@ -31,6 +31,7 @@ PREDICTIONS = "predictions.csv"
 MISTAKES = "mistakes.json"
 WORDS = "words.csv"
 WEIGHTS = "weights.pt"
+MODEL = "model.npz"  # the arrays of all fits of a run without a network
 THUMBNAILS = "thumbnails.npz"
 # The folder of all sweeps stands among those of the experiments; each sweep has these files.
 SWEEPS = "sweeps"
