@@ -251,7 +251,7 @@ def lasso_differences(module: ModuleType) -> Metrics:
     vars(module).update({"solve": keep, "VALUES": VALUES, "TOLERANCE": EXACT})
     run = run_small("imdb_lasso", tolerance=EXACT)
     worst = shares(printed_metrics(run_main(module)), run.record.metrics)
-    ours = unpack_linear_models(run.read("coefficients.npz"))
+    ours = unpack_linear_models(run.read("model.npz"))
     for row, own, (train, penalty, model) in zip(run.rows, ours, found, strict=True):
         margins = model.decision_function(train.X)
         loss = np.logaddexp(0, -(2.0 * train.y - 1) * margins).sum()

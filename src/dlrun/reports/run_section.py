@@ -181,7 +181,10 @@ class RunSection:
     @cached_property
     def words_by_class(self) -> dict[str, ScoredNames]:
         """Each class has the words with the largest weights that indicate the class."""
-        return self._parse_file(WORDS, highlights.parse_words_by_class, {})
+        words_by_class: dict[str, ScoredNames] = self._parse_file(
+            WORDS, lambda content: highlights.parse_words_by_class(content, self.labels), {}
+        )
+        return words_by_class
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
