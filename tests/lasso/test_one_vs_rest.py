@@ -32,7 +32,10 @@ def test_probabilities_are_those_of_scikit_learn(classes: int) -> None:
     columns = csr_to_columns(X)
     paths = [solve_newton_path(columns, one, penalties, 1e-12) for one in labels]
     for penalty, fit in zip(penalties, zip(*paths, strict=True), strict=True):
-        solver = LogisticRegression(l1_ratio=1, C=1 / penalty, solver="liblinear", tol=1e-10)
+        C = 1 / penalty
+        solver = LogisticRegression(
+            l1_ratio=1, C=C, solver="liblinear", tol=1e-9, max_iter=2000, random_state=0
+        )
         expected = OneVsRestClassifier(solver).fit(X, y).predict_proba(X)
         logits = compute_logits(fit, X)
         np.testing.assert_allclose(class_probabilities(logits), expected, atol=1e-4)
