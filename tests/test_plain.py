@@ -41,7 +41,7 @@ SCRIPTS = sorted(file.stem for file in PLAIN.glob("*.py"))
 NETWORKS = [name for name in SCRIPTS if name.endswith(("dense", "logistic", "lstm", "rnn", "100"))]
 FITS = {
     "hitters_linear": ["test_mae", "test_r2"],  # what `fit` returns
-    "hitters_lasso": ["alpha", "valid_mae", "test_mae", "test_r2", "nonzero"],
+    "hitters_lasso": ["lambda", "valid_mae", "test_mae", "test_r2", "nonzero"],
     "nyse_linear": ["test_r2"],
 }
 # Rows of a batch, of which an epoch of the small data has three: enough to see gradients that are

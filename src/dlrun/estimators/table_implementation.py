@@ -77,7 +77,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         validated_parts = parts
         if any(name.startswith(VALID) for name in metrics):  # by a cross-validation of these rows
             validated_parts = {"valid": parts["train"], **parts}
-        metrics.pop("fit", None)  # a step so called is only a counter; "alpha" is a result
+        metrics.pop("fit", None)  # a step so called is only a counter; "lambda" is a result
         return Results(
             metrics=metrics | predictions.test_metrics | straw_man_metrics(table, run.screen),
             accelerator=accelerator,
