@@ -1,5 +1,6 @@
 """Define the lasso on texts: solve the lasso path, and choose the penalty by validation."""
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,8 +66,9 @@ class TextLassoImplementation(Implementation[TextLassoConfig]):
             fits = self._fit_all(config, run, reviews, parts)
         best = _best_step(run.rows)
         row = run.rows[best]
-        best_fit = fits[best]
-        run.keep(MODEL, pack_linear_models([regression for fit in fits for regression in fit]))
+        best_fit = list(unpack_linear_models(fits[best]))
+        every_regression = itertools.chain.from_iterable(map(unpack_linear_models, fits))
+        run.keep(MODEL, pack_linear_models(every_regression))
         run.keep(
             WORDS, to_csv([["word", "class", "weight"], *_words_of_classes(best_fit, reviews)])
         )
@@ -94,18 +96,23 @@ class TextLassoImplementation(Implementation[TextLassoConfig]):
 
     def _fit_all(
         self, config: TextLassoConfig, run: LiveRun, reviews: Reviews, parts: Parts
-    ) -> list[Fit]:
-        """Solve the lasso path, each penalty a step; a resumed run begins after its saved fits."""
+    ) -> list[bytes]:
+        """Solve the lasso path, each penalty a step; a resumed run begins after its saved fits.
+
+        Returns the packed fits: many regressions of many words would take gigabytes otherwise.
+        """
         from dlrun.lasso.newton import csr_to_columns, solve_newton_path  # slow: numba
 
         X, y = parts["train"]
         labels = one_vs_rest.labels_of_regressions(y, len(reviews.labels))
         penalties = log_spaced_penalties(X, labels, config.path.values, config.path.smallest)
         steps = run.begin_steps(None, _fingerprint(parts, reviews))
-        fits: list[Fit] = [unpack_linear_models(content) for content in steps.saved_parts]
+        fits = list(steps.saved_parts)
         started = time.perf_counter()
         columns = {name: csr_to_columns(bags) for name, (bags, _) in parts.items()}
-        starts = fits[-1] if fits else [None] * len(labels)
+        starts: Sequence[LinearModel | None] = [None] * len(labels)
+        if fits:
+            starts = list(unpack_linear_models(fits[-1]))
         remaining = penalties[len(fits) :]
         paths = [
             solve_newton_path(columns["train"], own, remaining, config.tolerance, start=start)
@@ -114,7 +121,7 @@ class TextLassoImplementation(Implementation[TextLassoConfig]):
         with steps.progress_bar("path", len(penalties), "lambda"):
             for fit in zip(*paths, strict=True):
                 seconds = time.perf_counter() - started
-                fits.append(fit)
+                fits.append(pack_linear_models(fit))
                 row = _row_of_fit(fit, columns, parts)
                 row[SECONDS] = seconds
                 row["duality_gap"] = sum(solution.duality_gap for solution in fit)
@@ -124,7 +131,7 @@ class TextLassoImplementation(Implementation[TextLassoConfig]):
                     f"accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
                 )
                 # The fits are the whole state.
-                steps.finish(row, line, state=b"", part=pack_linear_models(fit))
+                steps.finish(row, line, state=b"", part=fits[-1])
                 run.stop.raise_if_received()
                 started = time.perf_counter()
         return fits
@@ -243,6 +250,6 @@ def _best_step(rows: Sequence[Mapping[str, float]]) -> int:
 def _load_best(run: Run) -> Fit:
     """Return the fit that a run chose."""
     regressions = unpack_linear_models(run.read(MODEL))
-    per_fit = len(regressions) // len(run.rows)
+    per_fit = one_vs_rest.count_regressions(len(run.labels))
     begin = per_fit * _best_step(run.rows)
-    return regressions[begin : begin + per_fit]
+    return list(itertools.islice(regressions, begin, begin + per_fit))

@@ -15,9 +15,13 @@ from dlrun.lasso.logistic_lasso import Labels, LinearModel
 Logits = NDArray[np.float64]  # (n_rows, n_regressions)
 
 
+def count_regressions(n_classes: int) -> int:
+    return 1 if n_classes == 2 else n_classes
+
+
 def labels_of_regressions(labels: Labels, n_classes: int) -> list[Labels]:
     """Make the labels of each regression, 0 or 1 (n_rows,), from class indices (n_rows,)."""
-    if n_classes == 2:
+    if count_regressions(n_classes) == 1:
         return [labels]
     return [(labels == index).astype(np.int8) for index in range(n_classes)]
 
