@@ -41,7 +41,7 @@ SCRIPTS = sorted(file.stem for file in PLAIN.glob("*.py"))
 NETWORKS = [name for name in SCRIPTS if name.endswith(("dense", "logistic", "lstm", "rnn", "100"))]
 FITS = {
     "hitters_linear": ["test_mae", "test_r2"],  # what `fit` returns
-    "hitters_lasso": ["alpha", "valid_mae", "test_mae", "test_r2", "nonzero"],
+    "hitters_lasso": ["lambda", "valid_mae", "test_mae", "test_r2", "nonzero"],
     "nyse_linear": ["test_r2"],
 }
 # Rows of a batch, of which an epoch of the small data has three: enough to see gradients that are
@@ -251,7 +251,7 @@ def lasso_differences(module: ModuleType) -> Metrics:
     vars(module).update({"solve": keep, "VALUES": VALUES, "TOLERANCE": EXACT})
     run = run_small("imdb_lasso", tolerance=EXACT)
     worst = shares(printed_metrics(run_main(module)), run.record.metrics)
-    ours = unpack_linear_models(run.read("coefficients.npz"))
+    ours = unpack_linear_models(run.read("model.npz"))
     for row, own, (train, penalty, model) in zip(run.rows, ours, found, strict=True):
         margins = model.decision_function(train.X)
         loss = np.logaddexp(0, -(2.0 * train.y - 1) * margins).sum()

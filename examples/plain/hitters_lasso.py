@@ -27,14 +27,14 @@ SPLIT_SEED = 1  # data.split_seed
 
 
 def penalties(X, y):
-    """Return alphas of the scaled columns, evenly spaced by their logarithms."""
+    """Return lambdas of the scaled columns, evenly spaced by their logarithms."""
     scaled = StandardScaler().fit_transform(X)
     largest = np.abs(scaled.T @ (y - y.mean())).max() / len(y)
     return np.geomspace(largest, SMALLEST * largest, VALUES)
 
 
 def fit(train, test):
-    """Return the best alpha, its validation and test errors, R² of the test, and columns left."""
+    """Return the best lambda, its validation and test errors, R² of the test, and columns left."""
     scaler = StandardScaler(with_mean=SCALE, with_std=SCALE)
     search = GridSearchCV(
         make_pipeline(scaler, Lasso(max_iter=MAX_ITERATIONS)),
@@ -42,12 +42,12 @@ def fit(train, test):
         scoring="neg_mean_absolute_error",
         cv=KFold(FOLDS, shuffle=True, random_state=FOLD_SEED),
     )
-    search.fit(train.X, train.y)  # then the best alpha is fitted to all training rows
+    search.fit(train.X, train.y)  # then the best lambda is fitted to all training rows
     predicted = search.predict(test.X)
     left = np.count_nonzero(search.best_estimator_["lasso"].coef_)
-    alpha = search.best_params_["lasso__alpha"]
+    penalty = search.best_params_["lasso__alpha"]
     mae, r2 = mean_absolute_error(test.y, predicted), r2_score(test.y, predicted)
-    return alpha, -search.best_score_, mae, r2, left
+    return penalty, -search.best_score_, mae, r2, left
 
 
 def main():
@@ -56,8 +56,8 @@ def main():
     options = parser.parse_args()
 
     players = datasets.hitters(seed=SPLIT_SEED, sample=options.sample)
-    alpha, valid, mae, r2, left = fit(players.train, players.test)
-    print(f"alpha {alpha:.4f}: {left} of {len(players.columns)} columns are left")
+    penalty, valid, mae, r2, left = fit(players.train, players.test)
+    print(f"lambda {penalty:.4f}: {left} of {len(players.columns)} columns are left")
     print(f"valid mae {valid:.4f}")  # the mean of the folds
     print(f"test mae {mae:.4f}")
     print(f"test r2 {r2:.4f}")

@@ -225,7 +225,7 @@ def draw_penalty_path(
 ) -> Figure:
     """Draw a metric and a lasso's standardised coefficients (penalties, columns) by its penalty."""
     figure, (left, right) = _create_panel_grid(2, 5.5, 4.3, title=title)
-    x = [-math.log(alpha) for alpha in table["alpha"]]
+    x = [-math.log(value) for value in table["lambda"]]
     _draw_metric_by_split(left, x, table, metric, SPLIT_NAMES)
     left.set(ylabel="mean absolute error" if metric == "mae" else metric)
     order = np.argsort(-np.abs(coefficients[chosen_index]))
@@ -234,10 +234,10 @@ def draw_penalty_path(
         colour = f"C{place}" if label else "lightgrey"
         right.plot(x, coefficients[:, column], label=label, color=colour, linewidth=1)
     right.set(ylabel="standardised coefficient")
-    label = rf"chosen: $\alpha$ = {table['alpha'][chosen_index]:.4g}"
+    label = rf"chosen: $\lambda$ = {table['lambda'][chosen_index]:.4g}"
     for axes in (left, right):
         axes.axvline(x[chosen_index], linestyle=":", color="grey", label=label)
-        axes.set(xlabel=r"$-\log(\alpha)$")
+        axes.set(xlabel=r"$-\log(\lambda)$")
         axes.legend(fontsize=8)
     return figure
 

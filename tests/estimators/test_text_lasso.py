@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Dlrun, setting, smoke
-from tests.experiments.use import latest, results
+from tests.experiments.use import latest, results, table
 
 NAME = "imdb-lasso"
 COLUMNS = "lambda,train_accuracy,valid_accuracy,test_accuracy,nonzero,objective,seconds,duality_gap"
@@ -29,5 +29,8 @@ def test_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> No
 def test_words_have_weights_and_special_ids_have_none(forked: Dlrun, tmp_path: Path) -> None:
     settings = setting("path.values=2", "path.smallest=0.6", "data.num_words=60")
     forked(*smoke(NAME), *settings).is_told(0)
-    weights = dict(csv.reader((latest(tmp_path, NAME) / "words.csv").open()))
-    assert weights and not [word for word in weights if word.startswith("<")]
+    words = table(latest(tmp_path, NAME), "words.csv")
+    assert words and not [row for row in words if row["word"].startswith("<")]
+    for name in ("negative", "positive"):
+        weights = [float(row["weight"]) for row in words if row["class"] == name]
+        assert weights == sorted(weights, reverse=True) and min(weights) > 0

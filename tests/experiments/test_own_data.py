@@ -1,7 +1,9 @@
 """The experiments on a user's own data: run, resumed, opened, shown; refused where they must be."""
 
 import csv
+import json
 import os
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from dlrun.api import Run
 from dlrun.data.labelled_texts import generate_reviews
 from tests import harness
 from tests.conftest import Dlrun, setting
-from tests.experiments.use import latest, results
+from tests.experiments.test_resume import outcome
+from tests.experiments.use import killed_and_resumed, latest, results, table
 
 NETWORKS, LASSO = ["text-dense", "text-lstm"], "text-lasso"
 THREE = ["<b>bad</b>", "=1+1", "good"]
@@ -58,31 +61,57 @@ def test_a_network_on_texts_of_three_classes(forked: Dlrun, tmp_path: Path, name
     forked("resume", folder, *more).is_told(2, "data")
 
 
-def test_the_lasso_on_texts(forked: Dlrun, tmp_path: Path) -> None:
-    few = ("path.values=5",)
-    forked(LASSO, *sets(texts(tmp_path / "a.csv", ["1", "0"]), *few)).is_told(0)
-    run = Run.open(latest(tmp_path, LASSO))
-    assert run.labels == ["0", "1"]
-    assert run.record.metrics["test_accuracy"] == 1
-    *_, (word, _) = csv.reader(run.read("words.csv").decode().splitlines())
-    assert word.endswith("0")  # of the class of the label 1
-    check_accuracy(run, ["1", "0"], tmp_path / "again")
-    three = sets(texts(tmp_path / "b.csv", THREE), *few)
-    forked(LASSO, *three).is_told(2, "3 classes", "text-dense")
+@pytest.mark.parametrize("names", [["1", "-1"], THREE])
+def test_the_lasso_on_texts(tmp_path: Path, names: list[str]) -> None:
+    """It is run, killed and resumed, used, repeated and shown, with two classes or three."""
+    words = [LASSO, *sets(texts(tmp_path / "a.csv", names), "path.values=8")]
+    whole = harness.run(tmp_path, *words).is_told(0)
+    folder = latest(tmp_path, LASSO)
+    resumed = killed_and_resumed(tmp_path / "killed", words, whole.operations, 0.5)
+    assert outcome(resumed) == outcome(folder)
+    run = Run.open(folder)
+    best = max(run.rows, key=lambda row: row["valid_accuracy"])
+    assert len(run.rows) == 8 and "best_index" not in run.results
+    assert run.record.metrics["lambda"] == pytest.approx(best["lambda"])
+    check_accuracy(run, names, tmp_path / "again")
+    rows = table(folder, "words.csv")
+    words_by_class = {row["class"]: row["word"] for row in reversed(rows)}
+    for which, name in enumerate(names):
+        cell = f"'{name}" if name[0] in "=-" else name  # a spreadsheet reads no formula
+        assert words_by_class[cell].endswith(str(which))
+        answer = harness.run(tmp_path, "predict", folder, f"a film class{which} a{which}", "--json")
+        assert json.loads(answer.is_told(0).stdout)["label"] == name
+    assert "row for row" in harness.run(tmp_path, "predict", folder, "--test").is_told(0).stdout
+    harness.run(tmp_path, "verify", folder).is_told(0)
+    harness.run(tmp_path, "report", folder).is_told(0)
+    page = (tmp_path / "report.html").read_text()
+    assert [name for name in names if f"<caption>For {escape(name)}</caption>" not in page] == []
+
+
+def test_the_lasso_warns_of_a_class_without_a_text_to_fit(forked: Dlrun, tmp_path: Path) -> None:
+    """The class has one training text, which validates with some seed."""
+    path = texts(tmp_path / "a.csv", ["bad", "good"])
+    with path.open("a") as stream:
+        stream.write("alone,rare\nanother,rare\n")
+    told = [
+        "'rare'" in forked(LASSO, *sets(path, "path.values=3", f"seed={seed}")).is_told(0).stderr
+        for seed in range(8)
+    ]
+    assert set(told) == {True, False}
 
 
 @pytest.mark.parametrize("name", ["text-dense", LASSO])
 def test_a_run_goes_not_on_with_exchanged_words(forked: Dlrun, tmp_path: Path, name: str) -> None:
     """The arrays stay the same; only the vocabulary tells."""
-    table = texts(tmp_path / "a.csv", ["pos", "neg"])
+    file = texts(tmp_path / "a.csv", ["pos", "neg"])
     length = ["path.values=1000"] if name == LASSO else []
-    child = harness.start(tmp_path, name, *sets(table, *length))
+    child = harness.start(tmp_path, name, *sets(file, *length))
     harness.wait_until((tmp_path / "runs" / name / "latest" / "checkpoint").exists, child)
     child.end(after=0)
     run = latest(tmp_path, name).resolve()
-    whole = table.read_text()
+    whole = file.read_text()
     exchanged = whole.replace("class0", "x").replace("class1", "class0").replace("x ", "class1 ")
-    table.write_text(exchanged)
+    file.write_text(exchanged)
     more = [] if name == LASSO else setting("trainer.max_epochs=31")
     before = {file.name: file.read_bytes() for file in run.glob("checkpoint*")}
     forked("resume", run, *more).is_told(2, "data have changed")

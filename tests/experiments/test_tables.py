@@ -59,10 +59,10 @@ def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
     run = Run.open(done("hitters-lasso"))
     best = int(np.argmin(run.table["valid_mae"]))
     assert run.results["best_index"] == best
-    for name in ("alpha", "valid_mae", "test_mae", "nonzero"):
+    for name in ("lambda", "valid_mae", "test_mae", "nonzero"):
         assert run.record.metrics[name] == pytest.approx(run.table[name][best], rel=1e-6)
     assert run.table["nonzero"][0] == 0 < run.table["nonzero"][-1]
-    assert run.table["alpha"][-1] == pytest.approx(0.01 * run.table["alpha"][0])
+    assert run.table["lambda"][-1] == pytest.approx(0.01 * run.table["lambda"][0])
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -254,7 +254,7 @@ FITS_AND_NETWORKS = [
     ("hitters-linear", [], "test_mae", 259.7152883, EXACT),
     ("hitters-lasso", [], "test_mae", 235.6754837, EXACT),
     ("hitters-lasso", ["scale=false"], "test_mae", 257.23820108, EXACT),  # as printed in the book
-    ("hitters-lasso", ["scale=false"], "alpha", 176.2148, 5e-5),
+    ("hitters-lasso", ["scale=false"], "lambda", 176.2148, 5e-5),
     ("hitters-dense", [], "test_mae", 285, 95),
     ("nyse-linear", [], "test_r2", 0.4128913, EXACT),
     ("nyse-linear", [], "straw_man_r2", 0.180, 5e-4),

@@ -21,10 +21,18 @@ def problem() -> tuple[sparse.csr_matrix, np.ndarray]:
 
 def test_path_runs_from_the_largest_gradient_at_zero(problem) -> None:
     X, y = problem
-    path = log_spaced_penalties(X, y, 5, 1e-4)
+    path = log_spaced_penalties(X, [y], 5, 1e-4)
     assert path[0] == pytest.approx(np.abs(X.toarray().T @ (y - y.mean())).max())
     assert path[-1] == pytest.approx(1e-4 * path[0])
     assert np.diff(np.log(path)) == pytest.approx(np.log(1e-4) / 4)
+
+
+def test_regressions_share_the_largest_penalty_of_any(problem) -> None:
+    X, y = problem
+    other = 1 - X.toarray()[:, 0].astype(np.int8)
+    both = log_spaced_penalties(X, [y, other], 5, 1e-4)
+    alone = [log_spaced_penalties(X, [one], 5, 1e-4) for one in (y, other)]
+    assert np.array_equal(both, max(alone, key=max))
 
 
 @pytest.mark.parametrize("word", [0, 1])
@@ -33,7 +41,7 @@ def test_no_path_without_a_word_that_tells_the_labels_apart(labels: list[int], w
     y = np.array(labels * 7, np.int8)
     X = sparse.csr_matrix(np.full((len(y), 2), word, np.float32))
     with pytest.raises(DataError, match="nothing to separate"):
-        log_spaced_penalties(X, y, 5, 1e-4)
+        log_spaced_penalties(X, [y], 5, 1e-4)
 
 
 def test_models_are_unpacked_to_the_bit() -> None:

@@ -28,7 +28,7 @@ def a_classification(
     rows: int = 40,
     table: Sequence[Sequence[Any]] = (),
     mistakes: Sequence[dict[str, Any]] = (),
-    words: Sequence[tuple[str, float]] = (),
+    words: Sequence[tuple[str, str, float]] = (),
     config: dict[str, Any] | None = None,
     **record: Any,
 ) -> Run:
@@ -44,7 +44,7 @@ def a_classification(
     right = sum(row[1] == row[2] for row in found)
     run.write("predictions.csv", to_csv([["row", "label", "predicted", "probability"], *found]))
     run.write_text("mistakes.json", json.dumps({"mistakes": list(mistakes)}))
-    run.write("words.csv", to_csv([["word", "weight"], *words]))
+    run.write("words.csv", to_csv([["word", "class", "weight"], *words]))
     run.write_text("assets.json", json.dumps({"labels": list(labels)}))
     steps = range(1, epochs + 1)
     lines = (f"{n},{1 / n},{1 - 0.5 / n},{0.5 + 1 / n},{0.8 - 0.3 / n},0.1\n" for n in steps)

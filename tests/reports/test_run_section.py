@@ -29,12 +29,17 @@ def test_long_texts_of_mistakes_are_cut(tmp_path: Path) -> None:
     assert {len(one.text) for one in mistakes} == {highlights.MAX_TEXT}
 
 
-def test_words_by_weight(tmp_path: Path) -> None:
-    words = [(f"w{n}", n / 10) for n in range(-20, 21)]
-    low, high = section(a_classification(tmp_path / "e" / "r", words=words)).words_by_class
-    assert (low[0], low[1][0]) == ("negative", ("w-20", -2.0))
-    assert (high[0], high[1][0]) == ("positive", ("w20", 2.0))
-    assert len(low[1]) == len(high[1]) == highlights.WORDS_SHOWN
+@pytest.mark.parametrize("labels", [["negative", "positive"], ["-1", "0", "1"]])
+def test_each_class_has_the_words_that_speak_for_it(tmp_path: Path, labels: list[str]) -> None:
+    words = [(f"w{n}", name, n / 10) for name in labels[1:] for n in range(20, -21, -1) if n]
+    words.append(("w1", labels[0], -0.1))
+    run = a_classification(tmp_path / "e" / "r", labels=labels, words=words)
+    found = section(run).words_by_class
+    first = [(f"w{n}", n / 10) for n in range(20, 20 - highlights.WORDS_SHOWN, -1)]
+    assert found == dict.fromkeys(labels[1:], first)  # no word speaks for the first class
+    words = [("w1", name, 0.1) for name in labels]
+    run = a_classification(tmp_path / "e" / "s", labels=labels, words=words)
+    assert list(section(run).words_by_class) == labels
 
 
 @pytest.mark.parametrize(
@@ -43,12 +48,14 @@ def test_words_by_weight(tmp_path: Path) -> None:
         ("predictions.csv", b"row,label,predicted,probability\n1,a\n"),
         ("predictions.csv", b"image,rank,label,probability,error\na.jpg,1,owl,x,\n"),
         ("mistakes.json", b'{"mistakes": [{"row": 1}]}'),
-        ("words.csv", b"word,weight\ngood,high\n"),
+        ("words.csv", b"word,class,weight\ngood,positive,high\n"),
     ],
 )
 def test_nothing_damaged_is_shown(tmp_path: Path, name: str, content: bytes) -> None:
     """A file with another checksum, or of a run that recorded none with another content."""
-    run = a_classification(tmp_path / "imdb-dense" / "r", mistakes=[MISTAKE], words=[("good", 1.0)])
+    run = a_classification(
+        tmp_path / "imdb-dense" / "r", mistakes=[MISTAKE], words=[("good", "positive", 1.0)]
+    )
     (run.folder / name).write_bytes(content)
     unrecorded = Run(run.folder, run.record.model_copy(update={"files": {}, "status": "failed"}))
     for one, problem in ((run, f"{name}: damaged"), (unrecorded, f"{name}: not what a run")):

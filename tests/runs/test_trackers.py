@@ -73,7 +73,7 @@ def test_tensorboard_has_each_step_once_and_changes_no_number(tmp_path: Path, na
     harness.run(plain, *harness.words(name, *more)).is_told(0)
     other = harness.newest_run(plain, name)
     assert without_times(other) == without_times(run)
-    for file in ("weights.pt", "coefficients.npz", "predictions.csv"):
+    for file in ("weights.pt", "model.npz", "predictions.csv"):
         assert results(other)["files"].get(file) == results(run)["files"].get(file)
     assert not (other / "tensorboard").exists()
     if name == DENSE:

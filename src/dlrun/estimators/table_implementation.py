@@ -33,7 +33,7 @@ from dlrun.experiments.table_common import (
 from dlrun.experiments.tables import TableFitConfig
 from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import to_csv
-from dlrun.runs.folder import COLUMNS
+from dlrun.runs.folder import COLUMNS, MODEL
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS, newest_metrics
 from dlrun.runs.predictions_csv import Predictions
@@ -46,7 +46,6 @@ from dlrun.system.text import format_position, format_text_table
 from dlrun.tables.table import Table
 
 F = TypeVar("F", bound=TableFitConfig)
-MODEL = "model.npz"  # the arrays of all fits of a run
 
 
 class TableFitImplementation(Implementation[F], Generic[F]):
@@ -91,7 +90,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         validated_parts = parts
         if any(name.startswith(VALID) for name in metrics):  # by a cross-validation of these rows
             validated_parts = {"valid": parts["train"], **parts}
-        metrics.pop("fit", None)  # a step so called is only a counter; "alpha" is a result
+        metrics.pop("fit", None)  # a step so called is only a counter; "lambda" is a result
         return Results(
             metrics=metrics | predictions.test_metrics | straw_man_metrics(table, run.screen),
             accelerator=accelerator,

@@ -78,18 +78,18 @@ class Lasso(LinearModel):
     """Predicts values or classes by a linear model with an L1 penalty.
 
     The model is fitted to standardised columns or, without `scale`, to the columns as they are.
-    Cross-validation chooses alpha, the penalty of the mean loss of a row. The alphas come from the
-    standardised columns in both cases, because the book's printed code computes them so and then
-    fits columns that it has not scaled.
+    Cross-validation chooses lambda, the penalty of the mean loss of a row, which scikit-learn calls
+    alpha. The lambdas come from the standardised columns in both cases, because the book's printed
+    code computes them so and then fits columns that it has not scaled.
     """
 
-    step_name = "alpha"
+    step_name = "lambda"
 
     def __init__(self, config: TableLassoConfig) -> None:
         self.config = config
         self.is_classifier = _is_classification(config)
         score = "valid_accuracy" if self.is_classifier else "valid_mae"
-        self.recorded_numbers = ("alpha", score, "nonzero")
+        self.recorded_numbers = ("lambda", score, "nonzero")
 
     def iterate_fits(
         self, table: EncodedTable, targets: Array, done: int, screen: Screen
@@ -125,17 +125,17 @@ class Lasso(LinearModel):
             inputs_of_fits = [rows[fitted] for fitted, _ in splits]
             to_arrays = _never_scaled
         iterations: list[int] = []
-        for alpha in penalties[done:].tolist():
+        for penalty in penalties[done:].tolist():
             scores = []
             parts = zip(splits, scalers, inputs_of_fits, strict=True)
             for (fitted, held_out), scaler, inputs in parts:
-                solver = self._solve(alpha, inputs, targets[fitted])
+                solver = self._solve(penalty, inputs, targets[fitted])
                 iterations.append(int(np.max(solver.n_iter_)))
                 arrays = to_arrays(solver, scaler)
                 predicted = self.predict(arrays, rows[held_out])
                 scores.append(self._score(predicted, targets[held_out]))
             nonzero = np.count_nonzero(np.atleast_2d(arrays["standardised"]).any(0))
-            numbers = (alpha, np.mean(scores[:-1]), nonzero)
+            numbers = (penalty, np.mean(scores[:-1]), nonzero)
             yield arrays | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
         if ended := iterations.count(self.config.max_iterations):
             remedy = "try a larger max_iterations or path.smallest"
@@ -149,7 +149,7 @@ class Lasso(LinearModel):
         penalties: Matrix = largest * np.exp(np.linspace(0, math.log(path.smallest), path.values))
         return penalties
 
-    def _solve(self, alpha: float, inputs: Matrix, targets: Array) -> Any:
+    def _solve(self, penalty: float, inputs: Matrix, targets: Array) -> Any:
         """Return scikit-learn's fitted estimator for a penalty."""
         from sklearn import config_context, linear_model  # slow
 
@@ -157,13 +157,13 @@ class Lasso(LinearModel):
         if self.is_classifier:  # C weighs the sum of the losses, not the penalty
             solver = linear_model.LogisticRegression(
                 l1_ratio=1,
-                C=1 / (alpha * len(inputs)),
+                C=1 / (penalty * len(inputs)),
                 solver="saga",
                 max_iter=most,
                 random_state=0,
             )
         else:
-            solver = linear_model.Lasso(alpha=alpha, max_iter=most)
+            solver = linear_model.Lasso(alpha=penalty, max_iter=most)
         with config_context(skip_parameter_validation=True):  # a sixth of the seconds
             return solver.fit(inputs, targets)
 

@@ -8,7 +8,7 @@ in nats, summed over the rows. The intercept b is penalised, as by the lab's lib
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -46,17 +46,20 @@ class LassoSolution(LinearModel):
     duality_gap: float
 
 
-def log_spaced_penalties(X: sparse.csr_matrix, y: Labels, count: int, smallest: float) -> Vector:
+def log_spaced_penalties(
+    X: sparse.csr_matrix, labels: Sequence[Labels], count: int, smallest: float
+) -> Vector:
     """Choose `count` log-spaced penalties, from the book's largest to `smallest` times that.
 
-    The largest penalty zeroes all weights if the labels are balanced, otherwise nearly all. Raises
-    DataError if the largest penalty is 0.
+    Several regressions, each with its labels, share the largest penalty of any of them. It zeroes
+    all weights if the labels are balanced, otherwise nearly all. Raises DataError if it is 0.
     """
-    largest = float(np.abs(X.T @ (y - y.mean())).max())
-    # Of binary X it is 0 or at least 1 / len(y); less is the rounding of 0.
-    if largest < 0.5 / len(y):
+    largest = max(float(np.abs(X.T @ (y - y.mean())).max()) for y in labels)
+    n_rows = X.shape[0]
+    # Of binary X it is 0 or at least 1 / n_rows; less is the rounding of 0.
+    if largest < 0.5 / n_rows:
         raise DataError(
-            f"no word tells the labels of the {len(y):,} training rows apart: nothing to separate",
+            f"no word tells the labels of the {n_rows:,} training rows apart: nothing to separate",
             "use texts in which some words are more frequent with one of the labels",
         )
     return np.geomspace(largest, smallest * largest, count)
@@ -86,33 +89,39 @@ def dual_objective(residual: Vector, gradient: Vector, penalty: float) -> float:
     return float(np.sum(entr(point) + entr(1.0 - point)))
 
 
-def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
+def pack_linear_models(models: Iterable[LinearModel]) -> bytes:
     """Write linear models into the bytes of an .npz file.
 
     Their coefficients are a sparse (n_models, n_features) matrix.
     """
-    matrix = sparse.csr_matrix(np.array([model.coef for model in models]))
+    rows = []
+    intercepts = []
+    penalties = []
+    for model in models:  # only one is dense at a time
+        rows.append(sparse.csr_matrix(model.coef[np.newaxis]))
+        intercepts.append(model.intercept)
+        penalties.append(model.penalty)
+    matrix = sparse.vstack(rows, format="csr")
+    arrays: dict[str, Any] = {  # savez's stubs take Any by keyword
+        "data": matrix.data,
+        "indices": matrix.indices,
+        "indptr": matrix.indptr,
+        "shape": np.array(matrix.shape),
+        "intercept": np.array(intercepts),
+        "lambda": np.array(penalties),
+    }
     stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        data=matrix.data,
-        indices=matrix.indices,
-        indptr=matrix.indptr,
-        shape=np.array(matrix.shape),
-        intercepts=np.array([model.intercept for model in models]),
-        penalties=np.array([model.penalty for model in models]),
-    )
+    np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 
-def unpack_linear_models(content: bytes) -> list[LinearModel]:
-    """Read linear models from the bytes that pack_linear_models wrote."""
+def unpack_linear_models(content: bytes) -> Iterator[LinearModel]:
+    """Yield the linear models of the bytes that pack_linear_models wrote."""
     arrays = read_arrays(content)
     parts = arrays["data"], arrays["indices"], arrays["indptr"]
     matrix = sparse.csr_matrix(parts, shape=tuple(arrays["shape"]))
     matrix.check_format(full_check=True)
-    intercepts, penalties = arrays["intercepts"].tolist(), arrays["penalties"].tolist()
-    return [
-        LinearModel(row.toarray()[0], intercept, penalty)
-        for row, intercept, penalty in zip(matrix, intercepts, penalties, strict=True)
-    ]
+    intercepts = arrays["intercept"].tolist()
+    penalties = arrays["lambda"].tolist()
+    for row, intercept, penalty in zip(matrix, intercepts, penalties, strict=True):
+        yield LinearModel(row.toarray()[0], intercept, penalty)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from dlrun.data.download import with_published_name
-from dlrun.runs.csv_tables import parse_csv
+from dlrun.runs.csv_tables import format_csv_cell, parse_csv
 from dlrun.runs.published import EDITIONS
 from dlrun.system.files import read_arrays
 from dlrun.system.text import cut
@@ -67,16 +67,20 @@ def read_worst_predictions(content: bytes) -> list[Mistake]:
     return mistakes
 
 
-def parse_extreme_words(content: bytes) -> tuple[ScoredNames, ScoredNames]:
-    """Read the most negative and the most positive words from words.csv.
+def parse_words_by_class(content: bytes, labels: Iterable[str]) -> dict[str, ScoredNames]:
+    """Read from words.csv the words that speak most for each class, the largest weight first.
 
-    Raises ValueError if the table is malformed.
+    labels: the exact names of the classes, which words.csv escapes. Raises ValueError if the table
+    is malformed.
     """
-    rows = _rows_below_header(content, "word,")
-    words = sorted(((row[0], float(row[1])) for row in rows), key=lambda pair: pair[1])
-    negative = [(word, weight) for word, weight in words[:WORDS_SHOWN] if weight < 0]
-    positive = [(word, weight) for word, weight in reversed(words[-WORDS_SHOWN:]) if weight > 0]
-    return negative, positive
+    labels_by_cell = {format_csv_cell(label): label for label in labels}
+    words_by_class: dict[str, ScoredNames] = {}
+    for word, cell, number in _rows_below_header(content, "word,class,"):
+        weight = float(number)
+        if weight > 0:
+            label = labels_by_cell.get(cell, cell)
+            words_by_class.setdefault(label, []).append((word, weight))
+    return {label: words[:WORDS_SHOWN] for label, words in words_by_class.items()}
 
 
 def parse_photographs(

@@ -181,11 +181,12 @@ class RunSection:
         return self._parse_file(MISTAKES, highlights.read_worst_predictions, [])
 
     @cached_property
-    def words_by_class(self) -> list[tuple[str, ScoredNames]]:
+    def words_by_class(self) -> dict[str, ScoredNames]:
         """Each class has the words with the largest weights that indicate the class."""
-        classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        sides: Sequence[ScoredNames] = self._parse_file(WORDS, highlights.parse_extreme_words, ())
-        return [(name, words) for name, words in zip(classes, sides, strict=False) if words]
+        words_by_class: dict[str, ScoredNames] = self._parse_file(
+            WORDS, lambda content: highlights.parse_words_by_class(content, self.labels), {}
+        )
+        return words_by_class
 
     @cached_property
     def columns_read(self) -> tuple[list[str], list[list[str]]]:

@@ -23,10 +23,10 @@ def parse_csv(content: bytes) -> tuple[list[str], list[list[str]]]:
 
 def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
     """A spreadsheet reads no cell of this table as a formula, and no text breaks a line."""
-    return to_plain_csv(([_format_csv_cell(value) for value in row] for row in rows), "\r\n")
+    return to_plain_csv(([format_csv_cell(value) for value in row] for row in rows), "\r\n")
 
 
-def _format_csv_cell(value: object) -> object:
+def format_csv_cell(value: object) -> object:
     """Line breaks are escaped, and texts that a spreadsheet would read as a formula."""
     if isinstance(value, float):
         return f"{value:.9g}"

@@ -32,6 +32,7 @@ MISTAKES = "mistakes.json"
 WORDS = "words.csv"
 COLUMNS = "columns.csv"  # what was made of each column of a table
 WEIGHTS = "weights.pt"
+MODEL = "model.npz"  # the arrays of all fits of a run without a network
 THUMBNAILS = "thumbnails.npz"
 # The folder of all sweeps stands among those of the experiments; each sweep has these files.
 SWEEPS = "sweeps"
