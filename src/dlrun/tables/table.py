@@ -200,8 +200,8 @@ def read_table_files(
         tables.append(table)
         needed |= {f"column {name}": name for name in table.frame.columns}
         if table.left_out:
-            named = shorten_list([repr(name) for name in table.left_out])
-            context.screen.note(f"{path}: column {named} only names the rows: left out")
+            named = shorten_list(table.left_out)
+            context.screen.note(f"{path}: {named}: left out, as it only names the rows")
     return tables
 
 
