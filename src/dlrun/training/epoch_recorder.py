@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.errors import DlrunError
 from dlrun.metrics import VALID, describe_metric, format_metrics_line
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import NO_METRICS, SECONDS, STEP
 from dlrun.runs.ranked_metrics import is_stopped_early, kept_epoch
 from dlrun.runs.steps import Steps
 from dlrun.system.text import format_position
+from dlrun.training.divergence import check_metrics_finite
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.seeded_loaders import epoch_seed, seed_generators
 from dlrun.training.stage_metrics import PREDICTED_ROWS, join_predictions
@@ -195,11 +195,3 @@ class EpochRecorder(pl.Callback):
         names = sorted(earlier_names.union(metrics))
         names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))
         return names
-
-
-def check_metrics_finite(metrics: Mapping[str, float], when: str) -> None:
-    """Raise DlrunError if a metric is infinite or NaN, as when training has diverged."""
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            hint = "try a smaller optimizer.lr, or trainer.precision 32-true"
-            raise DlrunError(f"{when}: {name} is {value}", hint)

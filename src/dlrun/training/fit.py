@@ -34,7 +34,8 @@ from dlrun.training.compare_device_with_cpu import (
     StopAfterFirstGradients,
     compare_with_cpu,
 )
-from dlrun.training.epoch_recorder import EpochRecorder, check_metrics_finite
+from dlrun.training.divergence import check_metrics_finite, divergence_warning
+from dlrun.training.epoch_recorder import EpochRecorder
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.lightning_network import LightningNetwork, NetworkData
 from dlrun.training.objective import TrainingObjective, apply_loss_options
@@ -45,8 +46,6 @@ from dlrun.training.trainer import make_trainer
 from dlrun.training.user_module_outputs import logged_names_by_column
 
 M = TypeVar("M", bound=pl.LightningModule)
-GROWN = 10.0  # so many times the first epoch's loss is more than the noise of batches
-HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 USER_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
 NO_PREDICTIONS = (
     "no predictions are written: `predict_step` returns neither scores (rows, classes) of "
@@ -320,22 +319,6 @@ class Training(Generic[M]):
             return None
         self.live_run.screen.note(f"the training stopped early, after epoch {done} of {epochs}")
         return done
-
-
-def divergence_warning(rows: Sequence[Mapping[str, float]]) -> str | None:
-    """Warn if the last training loss is NaN, huge or many times the first.
-
-    rows: the rows of metrics.csv.
-    """
-    losses = [row["train_loss"] for row in rows if "train_loss" in row] or [0.0]
-    first = losses[0]
-    last = losses[-1]
-    if last <= HUGE and (first <= 0 or last <= GROWN * first):
-        return None
-    return (
-        f"the training loss is {last:.3g} (in the first epoch {first:.3g}): the training "
-        "diverged; try a smaller optimizer.lr"
-    )
 
 
 def predict_test_set(
