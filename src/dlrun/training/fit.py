@@ -40,10 +40,11 @@ from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.lightning_network import LightningNetwork, NetworkData
 from dlrun.training.objective import TrainingObjective, apply_loss_options
 from dlrun.training.processes import FurtherProcesses
+from dlrun.training.run_callbacks import PredictionsOfTest, SeededEpochs, StopOnSignal
 from dlrun.training.seeded_loaders import SeededLoaders
 from dlrun.training.stage_metrics import epoch_columns, join_predictions, predict_rows
 from dlrun.training.trainer import make_trainer
-from dlrun.training.user_module_outputs import logged_names_by_column
+from dlrun.training.user_module_outputs import logged_names_by_column, values_by_column
 
 M = TypeVar("M", bound=pl.LightningModule)
 USER_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
@@ -174,17 +175,24 @@ class Training(Generic[M]):
         steps = live_run.begin_steps(self.columns or None, self.data_digest)
         checkpoint = LightningCheckpoint(live_run.folder.path / CHECKPOINT, steps.saved_state)
         module, data = self._build_seeded()
-        recorder = EpochRecorder(live_run, steps, self.config, checkpoint, self.columns)
+        recorder = EpochRecorder(steps, self.config, checkpoint, self.columns)
+        predictions = PredictionsOfTest()
+        callbacks = [
+            recorder,
+            SeededEpochs(self.config.seed),
+            StopOnSignal(live_run.stop),
+            predictions,
+        ]
         processes = FurtherProcesses(live_run)
         devices = self.config.trainer.devices
-        trainer = self._make_run_trainer(device, recorder, devices, processes)
+        trainer = self._make_run_trainer(device, checkpoint, devices, [processes, *callbacks])
         with steps.progress_bar("training", self.config.trainer.max_epochs, "epoch"):
             with live_run.phase("fit"), processes.joined(trainer):
                 self._train_remaining_epochs(trainer, module, data, recorder, device)
             if trainer.world_size > 1:  # one process tests: with several, rows would count twice
-                trainer = self._make_run_trainer(device, recorder, devices=1)
+                trainer = self._make_run_trainer(device, checkpoint, 1, callbacks)
             with live_run.phase("test"):
-                test_metrics = self._test_and_predict(trainer, module, data, recorder)
+                test_metrics = self._test_and_predict(trainer, module, data, predictions)
         check_metrics_finite(test_metrics, "test")
         problem = divergence_warning(live_run.rows)
         if problem is not None:
@@ -193,8 +201,9 @@ class Training(Generic[M]):
         best_by = self.config.best_epoch_metric
         weights_epoch = kept_epoch(live_run.rows, self.config.metrics, best_by)
         metrics = newest_metrics(live_run.rows[:weights_epoch]) | test_metrics
-        predictions = recorder.test_predictions()
-        return TrainingResult(module.cpu(), metrics, predictions, weights_epoch, stopped_epoch)
+        return TrainingResult(
+            module.cpu(), metrics, predictions.join(), weights_epoch, stopped_epoch
+        )
 
     def compare(self, device: str) -> DeviceComparison:
         """Measure how far a device is from the CPU for one batch of a network of dlrun."""
@@ -249,15 +258,19 @@ class Training(Generic[M]):
         pl.seed_everything(self.config.seed ^ draw, verbose=False)  # a sum may exceed 32 bits
 
     def _make_run_trainer(
-        self, device: str, recorder: EpochRecorder, devices: int, *further: pl.Callback
+        self,
+        device: str,
+        checkpoint: LightningCheckpoint,
+        devices: int,
+        callbacks: Sequence[pl.Callback],
     ) -> pl.Trainer:
         """Make the Trainer of the run, with the callbacks of an experiment of another package."""
         return make_trainer(
             self.config,
             device,
-            [*further, recorder, *self.make_callbacks()],
+            [*callbacks, *self.make_callbacks()],
             devices=devices,
-            plugins=[recorder.checkpoint],
+            plugins=[checkpoint],
             default_root_dir=self.live_run.folder.path,  # where ModelCheckpoint writes
             **self.trainer_arguments,
         )
@@ -294,7 +307,7 @@ class Training(Generic[M]):
         trainer: pl.Trainer,
         module: pl.LightningModule,
         data: pl.LightningDataModule,
-        recorder: EpochRecorder,
+        predictions: PredictionsOfTest,
     ) -> dict[str, float]:
         """Test a module, and let the module predict the rows of the test, if it can.
 
@@ -304,10 +317,10 @@ class Training(Generic[M]):
             return {}
         self._seed()  # a resumed run may have trained less before
         trainer.test(module, datamodule=data, verbose=False)
-        metrics = recorder.test_metrics(trainer)
+        metrics = values_by_column(trainer.callback_metrics)
         if self.config.predictions is not False and is_overridden("predict_step", module):
             trainer.predict(module, data.test_dataloader(), return_predictions=False)
-            if recorder.test_predictions() is None:
+            if predictions.join() is None:
                 self.live_run.screen.warn(NO_PREDICTIONS)
         return metrics
 
