@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.system.library_settings import temporary_library_settings
+from dlrun.system.library_settings import kernel_threads, temporary_library_settings
 
 BLOCK = 20 << 20  # bytes, as of an activation of cifar100's first block
 glibc = pytest.mark.skipif(
@@ -43,3 +43,14 @@ def test_in_the_block_lightning_speaks_to_the_log_alone(caplog: pytest.LogCaptur
         logging.getLogger("lightning.pytorch").warning("to the log")
         logging.getLogger("lightning.pytorch.utilities.rank_zero").info("a tip")
     assert caplog.messages == ["to the log"]
+
+
+def test_kernels_have_the_threads_of_the_innermost_run_and_outside_those_of_torch() -> None:
+    outside = torch.get_num_threads()
+    assert kernel_threads() == outside
+    with temporary_library_settings(3, torch_threads=1):
+        assert (kernel_threads(), torch.get_num_threads()) == (3, 1)
+        with temporary_library_settings(2):
+            assert (kernel_threads(), torch.get_num_threads()) == (2, 2)
+        assert (kernel_threads(), torch.get_num_threads()) == (3, 1)
+    assert kernel_threads() == torch.get_num_threads() == outside
