@@ -54,6 +54,16 @@ class Argument:
 OWN_DATA = Argument("data.path", "PATH", "Your data, a file or a folder.", is_list=False)
 
 
+@dataclass(frozen=True)
+class Demo:
+    """Says how `dlrun demo` runs an experiment on the data of its published numbers.
+
+    epochs: None runs as many as the config has.
+    """
+
+    epochs: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Experiment(Generic[C]):
     """Declares what can be run: a config, its data, and facts that need no import of torch.
@@ -70,8 +80,8 @@ class Experiment(Generic[C]):
     thread_invariant: whether results are the same, bit for bit, with any number of threads.
     checks_itself: whether `Implementation.check` is called before a run begins; that of another
     package than dlrun always is.
-    real_in_demo: whether `dlrun demo` runs it whole on published data.
-    epochs_in_demo: epochs of such a run, if all would take too long.
+    demo: how `dlrun demo` runs it on published data; None: these take too long, and the demo takes
+    its config for smoke tests.
     """
 
     name: str
@@ -86,8 +96,7 @@ class Experiment(Generic[C]):
     max_threads: int | None = None
     thread_invariant: bool = False
     checks_itself: bool = False
-    real_in_demo: bool = False
-    epochs_in_demo: int | None = None
+    demo: Demo | None = None
 
     @property
     def package(self) -> str:
