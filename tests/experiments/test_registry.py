@@ -142,6 +142,7 @@ def test_a_plugin_that_is_left_out_has_a_warning(forked: Dlrun, plugins: Plugins
         ({"config": CONFIG.replace("{name}", "another")}, "declares 'another'"),
         ({"code": "class Counting: pass"}, "is no Implementation"),
         ({"points_to": "broken"}, "is no Experiment"),
+        ({"config": CONFIG.replace("    stochastic=False,\n", "")}, "stochastic"),
         ({"config": WITH_CHECK}, "KeyError: 'lost'"),
         ({"code": WORKING.replace("float(config.words)", '"abc"')}, "is not a number"),
         ({"code": WORKING.replace("float(config.words)", "1 / 0")}, "ZeroDivisionError"),

@@ -19,6 +19,7 @@ MNIST_DENSE = Experiment(
     DigitsConfig,
     "dlrun.networks.images:DigitsImplementation",
     MNIST,
+    stochastic=True,
     max_threads=1,  # two were not faster while other programs ran
     demo=Demo(epochs=3),  # an epoch takes two seconds
 )
@@ -27,6 +28,7 @@ MNIST_LOGISTIC = Experiment(
     DigitsConfig,
     "dlrun.networks.images:DigitsImplementation",
     MNIST,
+    stochastic=True,
     max_threads=1,
     demo=Demo(epochs=3),
 )

@@ -72,10 +72,11 @@ class Experiment(Generic[C]):
     config: the class of its config.
     implementation: `module:Class` of its Implementation, in the package that ships the YAML file.
     data: what `data` in its config describes, unless the implementation reads data by itself.
+    stochastic: whether the seed changes the numbers of one split. If not, runs on the same split
+    count as one, and no interval is made of them.
     argument: what the command's positional arguments set.
     resumable: whether a run that was stopped can continue.
     neutral_keys: keys that change none of its numbers.
-    stochastic: whether the seed changes the numbers of one split.
     max_threads: the most threads of the CPU; more showed no gain.
     thread_invariant: whether results are the same, bit for bit, with any number of threads.
     checks_itself: whether `Implementation.check` is called before a run begins; that of another
@@ -89,10 +90,10 @@ class Experiment(Generic[C]):
     implementation: str
     data: Dataset | None = None
     _: KW_ONLY
+    stochastic: bool
     argument: Argument | None = None
     resumable: bool = True
     neutral_keys: frozenset[str] = frozenset()
-    stochastic: bool = True
     max_threads: int | None = None
     thread_invariant: bool = False
     checks_itself: bool = False

@@ -58,6 +58,7 @@ HITTERS_DENSE = Experiment(
     HittersDenseConfig,
     "dlrun.networks.tables:TableNetworkImplementation",
     HITTERS,
+    stochastic=True,
     max_threads=1,
     demo=Demo(),
 )

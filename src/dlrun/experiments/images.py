@@ -17,5 +17,6 @@ IMAGE_CNN = Experiment(
     OwnImagesConfig,
     "dlrun.networks.images:ConvolutionalImplementation",
     IMAGES,
+    stochastic=True,
     argument=OWN_DATA,
 )

@@ -59,6 +59,7 @@ NYSE_DENSE = Experiment(
     DaysDenseConfig,
     "dlrun.networks.tables:TableNetworkImplementation",
     NYSE,
+    stochastic=True,
     max_threads=1,
     demo=Demo(),
 )
@@ -67,6 +68,7 @@ NYSE_RNN = Experiment(
     DaysRecurrentConfig,
     "dlrun.networks.tables:TableNetworkImplementation",
     NYSE,
+    stochastic=True,
     max_threads=1,
     demo=Demo(),
 )

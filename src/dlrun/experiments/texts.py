@@ -36,6 +36,7 @@ TEXT_DENSE = Experiment(
     OwnTextDenseConfig,
     "dlrun.networks.reviews:DenseTextImplementation",
     TEXTS,
+    stochastic=True,
     argument=OWN_DATA,
     max_threads=1,  # as imdb-dense
 )
@@ -44,6 +45,7 @@ TEXT_LSTM = Experiment(
     OwnTextLSTMConfig,
     "dlrun.networks.reviews:LSTMImplementation",
     TEXTS,
+    stochastic=True,
     argument=OWN_DATA,
     thread_invariant=True,
 )

@@ -28,4 +28,9 @@ class Config(NetworkConfig):
     model: Model
 
 
-DIABETES = Experiment("diabetes", Config, "diabetes_regression.implementation:Diabetes")
+DIABETES = Experiment(
+    "diabetes",
+    Config,
+    "diabetes_regression.implementation:Diabetes",
+    stochastic=True,
+)
