@@ -8,8 +8,5 @@ class Config(LightningConfig):
 
 
 AUTOENCODER = Experiment(
-    "autoencoder",
-    Config,
-    "digit_autoencoder.implementation:DigitAutoencoder",
-    stochastic=True,
+    "autoencoder", Config, "digit_autoencoder.implementation:DigitAutoencoder", stochastic=True
 )

@@ -29,8 +29,5 @@ class Config(NetworkConfig):
 
 
 DIABETES = Experiment(
-    "diabetes",
-    Config,
-    "diabetes_regression.implementation:Diabetes",
-    stochastic=True,
+    "diabetes", Config, "diabetes_regression.implementation:Diabetes", stochastic=True
 )
