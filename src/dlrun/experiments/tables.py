@@ -126,6 +126,7 @@ TABLE_DENSE = Experiment(
     OwnTableDenseConfig,
     "dlrun.networks.tables:TableNetworkImplementation",
     TABLE,
+    stochastic=True,
     argument=OWN_DATA,
     max_threads=1,
 )
