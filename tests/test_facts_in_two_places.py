@@ -5,6 +5,7 @@ The optimizers, schedules and loggers that a config may name are Literals, and m
 """
 
 import inspect
+import linecache
 import pkgutil
 import tomllib
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from dlrun.config.validation import FOREIGN_NAMES
 from dlrun.config.yaml_loader import flatten_keys
 from dlrun.data.photographs import FORMATS, SUFFIXES
 from dlrun.experiments import registry
+from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.comparable_with_published import NEUTRAL
 from dlrun.metrics import KNOWN
 from dlrun.reports.result_rows import MetricComparisonRow
@@ -172,9 +174,33 @@ def test_the_keys_of_which_code_knows_something_are_keys_of_configs() -> None:
     known = set(NEUTRAL | KEYS_THAT_MAY_DIFFER)
     for name in NAMES:
         experiment = registry.find_experiment(name)
-        known |= experiment.keys_to_resume({}) | experiment.neutral_keys
+        small = RunOptions(config=experiment.shipped.overlays("smoke"))
+        known |= load_experiment_config(experiment, small).keys_to_resume
+        known |= experiment.neutral_keys
     assert known <= keys
     assert {*FOREIGN_NAMES.values()} <= {name for key in keys for name in key.split(".")}
+
+
+SOURCE = ("data", "source")
+ON_PUBLISHED_DATA = [n for n in NAMES if SOURCE in registry.shipped_config(n).layer.origins]
+
+
+@pytest.mark.parametrize("name", ON_PUBLISHED_DATA)
+def test_each_source_of_data_is_named_where_a_user_looks_for_it(name: str) -> None:
+    """`tests/test_docs.py` compares the page of the config keys with the comments."""
+    dataset = registry.find_experiment(name).data
+    assert dataset is not None
+    file, _, line = registry.shipped_config(name).layer.origins[SOURCE].rpartition(":")
+    comment = linecache.getline(file, int(line)).partition("#")[2]
+    choices = {choice.split()[0] for choice in comment.split("|")}
+    assert choices == {source.name for source in dataset.sources}
+    page = (ROOT / "data" / "README.md").read_text().split("\n")
+    for source in dataset.sources:
+        is_first = source == dataset.sources[0]
+        folder = dataset.name if is_first else f"{dataset.name}/{source.name}"
+        for published in source.files:
+            rows = [row for row in page if f"`{published.name}`" in row]
+            assert any(row.endswith(f"| `{folder}/` |") for row in rows)
 
 
 def test_the_states_of_runs() -> None:

@@ -34,7 +34,7 @@ from dlrun.config.sections import (
     Section,
 )
 from dlrun.data.datasets_and_sources import DataOrigin
-from dlrun.experiments.experiment import Argument, Experiment, Implementation, NetworkAssets
+from dlrun.experiments.experiment import Argument, Demo, Experiment, Implementation, NetworkAssets
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import Results
 from dlrun.runs.run import Run
@@ -67,6 +67,7 @@ __all__ = [
     "AcceleratorChoice",
     "Argument",
     "DataOrigin",
+    "Demo",
     "Experiment",
     "ExperimentConfig",
     "Fraction",

@@ -67,6 +67,17 @@ def test_a_declared_source_is_chosen_and_fetched(
     cli("mnist-dense", "data.source=cloths").is_told(2, "did you mean 'clothes'?")
 
 
+def test_a_file_of_another_source_is_named(cli: Dlrun, tmp_path: Path, digests: list[str]) -> None:
+    chosen = setting("data.source=clothes")
+    cli("data", "fetch", "mnist", *chosen).is_told(0)
+    clothes = tmp_path / "data" / "mnist" / "clothes"
+    archive = setting(f"data.archive={clothes}")
+    cli("data", "fetch", "mnist", *archive).is_told(1, "train-images-idx3-ubyte.gz of Clothes")
+    other = folder_of(tmp_path / "other", contents(train=20, test=10))
+    done = cli("data", "fetch", "mnist", *setting(f"data.archive={other}")).is_told(1)
+    assert "Clothes" not in done.stderr
+
+
 def test_a_download_tells_the_digest_that_a_new_source_needs(
     cli: Dlrun, digests: list[str], monkeypatch: Patch
 ) -> None:

@@ -10,7 +10,13 @@ from dlrun.plugin import Experiment, ExperimentConfig
 class Config(ExperimentConfig):
     words: int
 
-EXPERIMENT = Experiment("{name}", Config, "{package}.implementation:Counting", resumable=False)
+EXPERIMENT = Experiment(
+    "{name}",
+    Config,
+    "{package}.implementation:Counting",
+    stochastic=False,
+    resumable=False,
+)
 """
 WORKING = """
 from dlrun.plugin import AcceleratorChoice, DataOrigin, Implementation, Results

@@ -83,6 +83,30 @@ def test_other_code_is_not_resumed_and_verify_names_it(forked: Dlrun, plugins: P
     forked("resume", "killed", "--force", **env).is_told(0, "warning: ")
 
 
+RESUME_CHANGES_WORDS = """
+    words: int
+
+    @property
+    def keys_to_resume(self):
+        return super().keys_to_resume | {"words"}
+"""
+
+
+@pytest.mark.parametrize("may_change", [True, False])
+def test_a_config_class_says_what_a_resume_may_change(
+    forked: Dlrun, plugins: Plugins, may_change: bool
+) -> None:
+    folder, env = plugins
+    config = CONFIG.replace("resumable=False", "resumable=True")
+    if may_change:
+        config = config.replace("    words: int\n", RESUME_CHANGES_WORDS)
+    failing = WORKING.replace("report =", "1 / (config.words - 3)\n        report =")
+    plugin(folder, "count-words", config=config, code=failing)
+    forked("count-words", **env).is_told(1, "ZeroDivisionError")
+    exit_code = 0 if may_change else 2
+    forked("resume", "latest", "words=4", **env).is_told(exit_code)
+
+
 OURS = registry.experiment_names()[0]
 LEFT_OUT: dict[str, tuple[str, dict[str, Any]]] = {
     "no-yaml": ("no-yaml.yaml", {"values": None}),
@@ -118,6 +142,7 @@ def test_a_plugin_that_is_left_out_has_a_warning(forked: Dlrun, plugins: Plugins
         ({"config": CONFIG.replace("{name}", "another")}, "declares 'another'"),
         ({"code": "class Counting: pass"}, "is no Implementation"),
         ({"points_to": "broken"}, "is no Experiment"),
+        ({"config": CONFIG.replace("    stochastic=False,\n", "")}, "stochastic"),
         ({"config": WITH_CHECK}, "KeyError: 'lost'"),
         ({"code": WORKING.replace("float(config.words)", '"abc"')}, "is not a number"),
         ({"code": WORKING.replace("float(config.words)", "1 / 0")}, "ZeroDivisionError"),

@@ -1,5 +1,6 @@
 """The page's first table: each config beside the book's number, and what weakens the result."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def test_seeds_damage_and_a_loss_that_grows(tmp_path: Path) -> None:
     (shown,) = sections(run(tmp_path, "diverged"))
     shown.table = {"epoch": [1, 2], "train_loss": [0.5, 0.6]}
     assert shown.warning_tags == [warning_tags.DIVERGED]
+    shown.table = {"epoch": [1, 2, 3], "train_loss": [math.nan, 0.5, math.nan]}
+    assert shown.warning_tags == [], "not each epoch has logged a loss"
     (two[0].folder / "words.csv").write_text("x")
     (shown,) = sections(two[0])
     shown.read_predictions()

@@ -267,8 +267,7 @@ def test_other_data_are_not_mixed_into_one_mean(lab: Path) -> None:
     assert sorted(json.loads(one)["test_rows"] for one in records) == [200, 200, 300, 300, 300]
 
 
-FIXED = CONFIG.replace("resumable=False", "stochastic=False")
-FIXED = FIXED.replace("words: int", "words: int\n    reference: Reference")
+FIXED = CONFIG.replace("words: int", "words: int\n    reference: Reference")
 FIXED = FIXED.replace("ExperimentConfig\n", "ExperimentConfig, Reference\n", 1)
 PUBLISHED = """
 reference:

@@ -19,7 +19,7 @@ from dlrun.runs.checkpoint import checkpoint_files
 from dlrun.runs.options import RunOptions
 from dlrun.system.library_settings import temporary_library_settings
 from dlrun.training.array_batches import ArrayData, TensorBatches
-from dlrun.training.fit import Training, divergence_warning
+from dlrun.training.fit import Training
 from dlrun.training.objective import classification
 from tests.runs.making import a_live_run
 
@@ -143,12 +143,3 @@ def test_without_a_fallback_it_is_an_error(tmp_path: Path) -> None:
 def test_a_fault_of_the_network_is_no_fault_of_the_device(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mine"):
         fit(tmp_path / "run", "fragile", fails_once(ValueError("mine"), 15))
-
-
-def test_a_loss_that_grows_is_said() -> None:
-    def warning(*losses: float) -> str | None:
-        return divergence_warning([{"train_loss": loss} for loss in losses])
-
-    assert warning(0.7, 0.5, 0.6) is None and divergence_warning([{"valid_loss": 1e32}]) is None
-    assert "diverged" in str(warning(0.7, 0.5, 50.0))
-    assert "optimizer.lr" in str(warning(1e32))

@@ -388,7 +388,9 @@ from dlrun.plugin import Experiment, LightningConfig
 class Config(LightningConfig):
     accelerator: str
 
-EXPERIMENT = Experiment("{name}", Config, "{package}.implementation:OwnModule")
+EXPERIMENT = Experiment(
+    "{name}", Config, "{package}.implementation:OwnModule", stochastic=True
+)
 """
 EXPERIMENT = """
 from lightning.pytorch.accelerators import AcceleratorRegistry, CPUAccelerator

@@ -57,6 +57,8 @@ def fetch_dataset(
         else:
             are_published = False
             problem = f"{path}: {file.algorithm} {digest}, not the published {file.digest}"
+            if known := dataset.identify(digest):
+                problem += f"; it is {known}"
             screen.fail(problem, "it is used; a run says whether its contents are the book's")
     counts = f"{len(data.train):,} training and {len(data.test):,} test rows"
     screen.show(f"ready: {counts}, {data.origin.text}")

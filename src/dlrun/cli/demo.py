@@ -200,7 +200,7 @@ def _plan_fits(found: AnyExperiment | _Broken, options: RunOptions) -> Sequence[
     """
     if isinstance(found, _Broken):
         return [found]
-    tasks = _find_real_data(found, options) if found.real_in_demo else []
+    tasks = _find_real_data(found, options) if found.demo else []
     lacks_data = bool(tasks and tasks[0].missing)
     if tasks and not lacks_data:
         return [_real_fit(task) for task in tasks]
@@ -229,8 +229,9 @@ def _real_fit(prepared: PreparedTask) -> _Fit:
     """On real data the demo may run fewer epochs than the book."""
     task = prepared.task
     options = prepared.run_options
-    if epochs := task.experiment.epochs_in_demo:
-        fewer = config_layer_from_setting(EPOCHS, epochs, "demo")
+    demo = task.experiment.demo
+    if demo is not None and demo.epochs is not None:
+        fewer = config_layer_from_setting(EPOCHS, demo.epochs, "demo")
         options = replace(options, values=[*options.values, fewer])
     return _Fit(task.experiment, task.variant, options, "book")
 

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dlrun.config.lightning_trainer_arguments import DECIDED_BY_DLRUN, trainer_arguments
 from dlrun.config.sections import (
+    EPOCHS,
     Count,
     ExperimentConfig,
     NameOrPath,
@@ -162,6 +163,14 @@ class LightningConfig(ExperimentConfig):
     keep: Literal["last", "best"]
 
     @property
+    def total_steps(self) -> int:
+        return self.trainer.max_epochs
+
+    @property
+    def keys_to_resume(self) -> frozenset[str]:
+        return super().keys_to_resume | {EPOCHS}
+
+    @property
     def best_epoch_metric(self) -> str | None:
         """Return the validation metric whose best epoch is kept; None if the last epoch is.
 
@@ -178,6 +187,12 @@ class NetworkConfig(LightningConfig):
     optimizer: OptimizerConfig
     scheduler: SchedulerConfig
     loss: LossConfig
+
+    @property
+    def keys_to_resume(self) -> frozenset[str]:
+        """If the rates depend on the number of epochs, that number may not change."""
+        keys = super().keys_to_resume
+        return keys - {EPOCHS} if self.scheduler.name in SCHEDULES_OVER_ALL_EPOCHS else keys
 
     @model_validator(mode="after")
     def _check_each_device_has_rows(self) -> Self:

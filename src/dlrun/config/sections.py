@@ -192,6 +192,16 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
         """Return whether the test rows validate too, as in some of ISLP's labs."""
         return False
 
+    @property
+    def total_steps(self) -> int | None:
+        """Return the number of epochs, penalties or batches of a complete run; None if unknown."""
+        return None
+
+    @property
+    def keys_to_resume(self) -> frozenset[str]:
+        """Return the dotted keys that `dlrun resume` may change."""
+        return DATA_PLACES | RUNTIME_KEYS
+
     def data_files(self, data_dir: Path) -> list[Path]:
         """Return the data files that an experiment reads by itself, without a data set."""
         return []
@@ -242,3 +252,7 @@ class PenaltyPathExperimentConfig(CpuOnlyConfig):
     """Defines the config keys of every lasso, whose steps are penalties instead of epochs."""
 
     path: PenaltyPathConfig
+
+    @property
+    def total_steps(self) -> int:
+        return self.path.values

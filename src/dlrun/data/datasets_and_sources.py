@@ -163,6 +163,14 @@ class Dataset:
         archive = getattr(config, "archive", None)
         return [(file, file.find_path(archive, folder)) for file in source.files]
 
+    def identify(self, digest: str) -> str | None:
+        """Name the published file that has a digest; several sources may name theirs alike."""
+        for source in self.sources:
+            for file in source.files:
+                if file.digest == digest:
+                    return f"{file.name} of {source.title}"
+        return None
+
     def paths(self, config: DataConfig, data_dir: Path) -> list[Path]:
         """Find the files and folders that a config needs."""
         if isinstance(config, UserDataConfig):

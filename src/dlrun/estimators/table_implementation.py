@@ -116,7 +116,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         metric_names = metric_names_of_table(config, assets.labels)
         steps = run.begin_steps(None, digest)
         fits = [FittedModel(model, assets, read_arrays(content)) for content in steps.saved_parts]
-        total = self.experiment.total_steps(config) or 1
+        total = config.total_steps or 1
         if len(fits) == total:
             return fits
         with steps.progress_bar("fit", total, model.step_name):

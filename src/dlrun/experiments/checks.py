@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.config.sections import EPOCHS, RUNTIME_KEYS
+from dlrun.config.sections import EPOCHS
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.data.download import is_offline
@@ -153,14 +153,15 @@ def resumed_config(experiment: Experiment[C], run: Run, options: RunOptions) -> 
     recorded = ConfigLayer(run.record.config, {(): str(file), **read_yaml_file(file).origins})
     layer = read_and_merge_layers([recorded, *options.values])
     config = experiment.validate(layer)
-    before = flatten_keys(config_of(experiment, run).model_dump(mode="json"))
+    recorded_config = config_of(experiment, run)
+    before = flatten_keys(recorded_config.model_dump(mode="json"))
     now = flatten_keys(config.model_dump(mode="json"))
     changed = {key for key in before | now if before.get(key) != now.get(key)}
-    allowed = experiment.keys_to_resume(run.settings) | RUNTIME_KEYS  # how it is done, how long
+    allowed = recorded_config.keys_to_resume
     refused = changed - allowed
     if refused:
         problem = f"{', '.join(sorted(refused))}: changed since the run began"
-        if EPOCHS in refused and issubclass(experiment.config, LightningConfig):
+        if EPOCHS in refused and isinstance(config, LightningConfig):
             problem += f"; the schedule of the learning rate depends on {EPOCHS}"
         known = ", ".join(sorted(allowed & now.keys()))
         raise ConfigError(f"{problem}; a resume can only change {known}", again)
@@ -180,7 +181,7 @@ def check_can_continue(experiment: Experiment[C], run: Run, config: C, options: 
         # A damaged metrics.csv is no hindrance: a resume writes the file anew.
         with contextlib.suppress(DataError):
             finished = len(run.rows)
-    total = experiment.total_steps(config)
+    total = config.total_steps
     if total is not None and total < finished:
         problem = f"{pluralize(total, 'epoch')} requested, but {finished:,} are"
         raise ConfigError(f"{problem} finished", "a run cannot have fewer than it has trained")

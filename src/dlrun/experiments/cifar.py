@@ -41,4 +41,5 @@ CIFAR100_CNN = Experiment(
     Cifar100Config,
     "dlrun.networks.images:ConvolutionalImplementation",
     CIFAR100,
+    stochastic=True,
 )

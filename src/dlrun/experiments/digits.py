@@ -4,7 +4,7 @@ from dlrun.config.data_sections import DataExperimentConfig, DigitsDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig
 from dlrun.config.sections import BookConfig
 from dlrun.data.dataset_catalog import MNIST
-from dlrun.experiments.experiment import Experiment
+from dlrun.experiments.experiment import Demo, Experiment
 
 
 class DigitsConfig(NetworkConfig, DataExperimentConfig, BookConfig):
@@ -19,16 +19,16 @@ MNIST_DENSE = Experiment(
     DigitsConfig,
     "dlrun.networks.images:DigitsImplementation",
     MNIST,
+    stochastic=True,
     max_threads=1,  # two were not faster while other programs ran
-    real_in_demo=True,
-    epochs_in_demo=3,  # an epoch takes two seconds
+    demo=Demo(epochs=3),  # an epoch takes two seconds
 )
 MNIST_LOGISTIC = Experiment(
     "mnist-logistic",
     DigitsConfig,
     "dlrun.networks.images:DigitsImplementation",
     MNIST,
+    stochastic=True,
     max_threads=1,
-    real_in_demo=True,
-    epochs_in_demo=3,
+    demo=Demo(epochs=3),
 )

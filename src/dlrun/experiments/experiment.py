@@ -7,7 +7,7 @@ import contextlib
 import functools
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,20 +16,10 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from dlrun.config.data_sections import DataConfig, DataExperimentConfig
-from dlrun.config.network_sections import (
-    SCHEDULES_OVER_ALL_EPOCHS,
-    LightningConfig,
-    NetworkConfig,
-)
-from dlrun.config.sections import (
-    DATA_PLACES,
-    EPOCHS,
-    ExperimentConfig,
-    PenaltyPathExperimentConfig,
-    PublishedNumbers,
-)
+from dlrun.config.network_sections import LightningConfig
+from dlrun.config.sections import ExperimentConfig, PublishedNumbers
 from dlrun.config.validation import validate_layer
-from dlrun.config.yaml_loader import ConfigLayer, Values
+from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.data.datasets_and_sources import Dataset
 from dlrun.errors import DlrunError, name_and_first_line
 from dlrun.experiments.shipped_config import ShippedConfig
@@ -64,14 +54,14 @@ class Argument:
 OWN_DATA = Argument("data.path", "PATH", "Your data, a file or a folder.", is_list=False)
 
 
-def count_steps(config: ExperimentConfig) -> int | None:
-    """Count the epochs, or the penalties of a lasso, of a complete run; None if unknown."""
-    match config:
-        case LightningConfig():
-            return config.trainer.max_epochs
-        case PenaltyPathExperimentConfig():
-            return config.path.values
-    return None
+@dataclass(frozen=True)
+class Demo:
+    """Says how `dlrun demo` runs an experiment on the data of its published numbers.
+
+    epochs: None runs as many as the config has.
+    """
+
+    epochs: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,18 +72,17 @@ class Experiment(Generic[C]):
     config: the class of its config.
     implementation: `module:Class` of its Implementation, in the package that ships the YAML file.
     data: what `data` in its config describes, unless the implementation reads data by itself.
+    stochastic: whether the seed changes the numbers of one split. If not, runs on the same split
+    count as one, and no interval is made of them.
     argument: what the command's positional arguments set.
     resumable: whether a run that was stopped can continue.
-    changeable_keys: further keys that `dlrun resume` may change.
     neutral_keys: keys that change none of its numbers.
-    stochastic: whether the seed changes the numbers of one split.
     max_threads: the most threads of the CPU; more showed no gain.
     thread_invariant: whether results are the same, bit for bit, with any number of threads.
-    total_steps: returns the number of steps of a complete run with a config; None if unknown.
     checks_itself: whether `Implementation.check` is called before a run begins; that of another
     package than dlrun always is.
-    real_in_demo: whether `dlrun demo` runs it whole on published data.
-    epochs_in_demo: epochs of such a run, if all would take too long.
+    demo: how `dlrun demo` runs it on published data; None: these take too long, and the demo takes
+    its config for smoke tests.
     """
 
     name: str
@@ -101,17 +90,14 @@ class Experiment(Generic[C]):
     implementation: str
     data: Dataset | None = None
     _: KW_ONLY
+    stochastic: bool
     argument: Argument | None = None
     resumable: bool = True
-    changeable_keys: frozenset[str] = frozenset()
     neutral_keys: frozenset[str] = frozenset()
-    stochastic: bool = True
     max_threads: int | None = None
     thread_invariant: bool = False
-    total_steps: Callable[[C], int | None] = count_steps
     checks_itself: bool = False
-    real_in_demo: bool = False
-    epochs_in_demo: int | None = None
+    demo: Demo | None = None
 
     @property
     def package(self) -> str:
@@ -151,19 +137,6 @@ class Experiment(Generic[C]):
     def depends_on_seed(self, config: C) -> bool:
         """Return whether the seed changes the numbers: by chance, or because it splits the data."""
         return self.stochastic or config.is_split_by_run_seed
-
-    def keys_to_resume(self, settings: Values) -> frozenset[str]:
-        """Return the keys that a resume may change; `settings` are the run's, by dotted keys.
-
-        If the rates depend on the number of epochs, that number may not change.
-        """
-        keys = DATA_PLACES | self.changeable_keys
-        by_epochs = settings.get("scheduler.name") in SCHEDULES_OVER_ALL_EPOCHS
-        if not issubclass(self.config, LightningConfig):
-            return keys
-        if issubclass(self.config, NetworkConfig) and by_epochs:
-            return keys
-        return keys | {EPOCHS}
 
 
 AnyExperiment: TypeAlias = Experiment[Any]

@@ -6,7 +6,7 @@ from dlrun.config.data_sections import HittersDataConfig, ValidatedDataConfig, V
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.sections import BookConfig
 from dlrun.data.dataset_catalog import HITTERS
-from dlrun.experiments.experiment import Experiment
+from dlrun.experiments.experiment import Demo, Experiment
 from dlrun.experiments.tables import TableFitConfig, TableLassoConfig, TableNetworkConfig
 
 
@@ -42,7 +42,7 @@ HITTERS_LINEAR = Experiment(
     HITTERS,
     stochastic=False,
     max_threads=1,
-    real_in_demo=True,
+    demo=Demo(),
 )
 HITTERS_LASSO = Experiment(
     "hitters-lasso",
@@ -51,13 +51,14 @@ HITTERS_LASSO = Experiment(
     HITTERS,
     stochastic=False,
     max_threads=1,
-    real_in_demo=True,
+    demo=Demo(),
 )
 HITTERS_DENSE = Experiment(
     "hitters-dense",
     HittersDenseConfig,
     "dlrun.networks.tables:TableNetworkImplementation",
     HITTERS,
+    stochastic=True,
     max_threads=1,
-    real_in_demo=True,
+    demo=Demo(),
 )

@@ -6,7 +6,7 @@ from dlrun.experiments.cifar import ConvolutionalConfig
 from dlrun.experiments.experiment import OWN_DATA, Experiment
 
 
-class OwnImagesConfig(ConvolutionalConfig, UserDataExperimentConfig):
+class UserImagesConfig(ConvolutionalConfig, UserDataExperimentConfig):
     """Defines the config keys of image-cnn."""
 
     data: UserImagesDataConfig
@@ -14,8 +14,9 @@ class OwnImagesConfig(ConvolutionalConfig, UserDataExperimentConfig):
 
 IMAGE_CNN = Experiment(
     "image-cnn",
-    OwnImagesConfig,
+    UserImagesConfig,
     "dlrun.networks.images:ConvolutionalImplementation",
     IMAGES,
+    stochastic=True,
     argument=OWN_DATA,
 )

@@ -11,7 +11,7 @@ from dlrun.config.data_sections import (
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.sections import BookConfig
 from dlrun.data.dataset_catalog import NYSE
-from dlrun.experiments.experiment import Experiment
+from dlrun.experiments.experiment import Demo, Experiment
 from dlrun.experiments.tables import RecurrentConfig, TableFitConfig, TableNetworkConfig
 
 
@@ -52,21 +52,23 @@ NYSE_LINEAR = Experiment(
     NYSE,
     stochastic=False,
     max_threads=1,
-    real_in_demo=True,
+    demo=Demo(),
 )
 NYSE_DENSE = Experiment(
     "nyse-dense",
     DaysDenseConfig,
     "dlrun.networks.tables:TableNetworkImplementation",
     NYSE,
+    stochastic=True,
     max_threads=1,
-    real_in_demo=True,
+    demo=Demo(),
 )
 NYSE_RNN = Experiment(
     "nyse-rnn",
     DaysRecurrentConfig,
     "dlrun.networks.tables:TableNetworkImplementation",
     NYSE,
+    stochastic=True,
     max_threads=1,
-    real_in_demo=True,
+    demo=Demo(),
 )

@@ -9,7 +9,7 @@ from dlrun.config.network_sections import BatchSize, PretrainedModelConfig
 from dlrun.config.sections import ExperimentConfig, LocalPath, PublishedNumbers, Section
 from dlrun.data.photographs import find_book_photographs, find_images, sample_photographs
 from dlrun.errors import DataError
-from dlrun.experiments.experiment import Argument, Experiment
+from dlrun.experiments.experiment import Argument, Demo, Experiment
 from dlrun.system.text import pluralize
 
 BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
@@ -87,5 +87,5 @@ CLASSIFY_IMAGES = Experiment(
     neutral_keys=frozenset({"images", "batch_size", "top"}),
     stochastic=False,
     checks_itself=True,
-    real_in_demo=True,
+    demo=Demo(),
 )

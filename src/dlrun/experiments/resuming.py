@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dlrun.config.sections import EPOCHS
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.errors import DlrunError
 from dlrun.experiments import checks
-from dlrun.experiments.experiment import AnyExperiment, C, Experiment
+from dlrun.experiments.experiment import C, Experiment
 from dlrun.experiments.running import run_in_folder, run_in_new_folder
 from dlrun.experiments.saved_runs import config_of, experiment_of
 from dlrun.runs.checkpoint import CheckpointError, checkpoint_files
@@ -34,7 +34,8 @@ def resume_command(run: Run) -> str | None:
     """
     try:
         experiment = experiment_of(run)
-    except DlrunError:  # the experiment is not installed
+        config = config_of(experiment, run)
+    except DlrunError:  # the experiment is not installed, or has other keys now
         return None
     state = run.state
     if state == "waiting":
@@ -42,7 +43,7 @@ def resume_command(run: Run) -> str | None:
     if state == "running" or not experiment.resumable:
         return None
     if state == "finished":
-        if not _can_be_longer(run, experiment):
+        if not _can_be_longer(run, config):
             return None
         epochs = 2 * (run.record.steps or 1)
         return f"{command_to_continue(run)} {EPOCHS}={epochs}"
@@ -50,12 +51,12 @@ def resume_command(run: Run) -> str | None:
     return None if is_lost else command_to_continue(run)
 
 
-def _can_be_longer(run: Run, experiment: AnyExperiment) -> bool:
+def _can_be_longer(run: Run, config: ExperimentConfig) -> bool:
     """Tell whether a finished run can go on for more epochs, from the checkpoint in its folder."""
     stopped_early = run.record.stopped_epoch is not None
     if stopped_early or not checkpoint_files(run.folder):
         return False
-    return EPOCHS in experiment.keys_to_resume(run.settings)
+    return EPOCHS in config.keys_to_resume
 
 
 def resume_run(wanted: str, options: RunOptions) -> tuple[int, Path]:
@@ -70,8 +71,8 @@ def resume_run(wanted: str, options: RunOptions) -> tuple[int, Path]:
     experiment = experiment_of(run)
     config = checks.resumed_config(experiment, run, options)
     checks.check_no_links(run.folder)
-    planned_steps = experiment.total_steps(config_of(experiment, run))
-    if experiment.total_steps(config) != planned_steps:
+    planned_steps = config_of(experiment, run).total_steps
+    if config.total_steps != planned_steps:
         return _continue_in_new_folder(experiment, run, config, options)
     if run.is_finished:
         _note_nothing_to_resume(run, options)

@@ -68,13 +68,13 @@ class TableNetworkConfig(NetworkConfig, DataExperimentConfig):
     model: HiddenLayersConfig | RecurrentConfig
 
 
-class OwnTableLinearConfig(TableFitConfig, UserDataExperimentConfig):
+class UserTableLinearConfig(TableFitConfig, UserDataExperimentConfig):
     """Defines the config keys of table-linear."""
 
     data: UserTableDataConfig
 
 
-class OwnTableLassoConfig(TableLassoConfig, UserDataExperimentConfig):
+class UserTableLassoConfig(TableLassoConfig, UserDataExperimentConfig):
     """Defines the config keys of table-lasso."""
 
     data: UserTableDataConfig
@@ -87,7 +87,7 @@ class BoostingConfig(TableFitConfig, UserDataExperimentConfig):
     data: ValidatedUserTableDataConfig
 
 
-class OwnTableDenseConfig(TableNetworkConfig, UserDataExperimentConfig):
+class UserTableDenseConfig(TableNetworkConfig, UserDataExperimentConfig):
     """Defines the config keys of table-dense."""
 
     model: HiddenLayersConfig
@@ -96,7 +96,7 @@ class OwnTableDenseConfig(TableNetworkConfig, UserDataExperimentConfig):
 
 TABLE_LINEAR = Experiment(
     "table-linear",
-    OwnTableLinearConfig,
+    UserTableLinearConfig,
     "dlrun.estimators.tables:LinearImplementation",
     TABLE,
     argument=OWN_DATA,
@@ -105,7 +105,7 @@ TABLE_LINEAR = Experiment(
 )
 TABLE_LASSO = Experiment(
     "table-lasso",
-    OwnTableLassoConfig,
+    UserTableLassoConfig,
     "dlrun.estimators.tables:LassoImplementation",
     TABLE,
     argument=OWN_DATA,
@@ -123,9 +123,10 @@ TABLE_BOOSTING = Experiment(
 )
 TABLE_DENSE = Experiment(
     "table-dense",
-    OwnTableDenseConfig,
+    UserTableDenseConfig,
     "dlrun.networks.tables:TableNetworkImplementation",
     TABLE,
+    stochastic=True,
     argument=OWN_DATA,
     max_threads=1,
 )

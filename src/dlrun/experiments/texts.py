@@ -13,19 +13,19 @@ from dlrun.experiments.experiment import OWN_DATA, Experiment
 from dlrun.experiments.reviews import DenseTextConfig, LSTMConfig, TextLassoConfig
 
 
-class OwnTextDenseConfig(DenseTextConfig, UserDataExperimentConfig):
+class UserTextDenseConfig(DenseTextConfig, UserDataExperimentConfig):
     """Defines the config keys of text-dense."""
 
     data: UserTextsDataConfig
 
 
-class OwnTextLSTMConfig(LSTMConfig, UserDataExperimentConfig):
+class UserTextLSTMConfig(LSTMConfig, UserDataExperimentConfig):
     """Defines the config keys of text-lstm."""
 
     data: UserTextSequencesDataConfig
 
 
-class OwnTextLassoConfig(TextLassoConfig, UserDataExperimentConfig):
+class UserTextLassoConfig(TextLassoConfig, UserDataExperimentConfig):
     """Defines the config keys of text-lasso."""
 
     data: UserTextsDataConfig
@@ -33,23 +33,25 @@ class OwnTextLassoConfig(TextLassoConfig, UserDataExperimentConfig):
 
 TEXT_DENSE = Experiment(
     "text-dense",
-    OwnTextDenseConfig,
+    UserTextDenseConfig,
     "dlrun.networks.reviews:DenseTextImplementation",
     TEXTS,
+    stochastic=True,
     argument=OWN_DATA,
     max_threads=1,  # as imdb-dense
 )
 TEXT_LSTM = Experiment(
     "text-lstm",
-    OwnTextLSTMConfig,
+    UserTextLSTMConfig,
     "dlrun.networks.reviews:LSTMImplementation",
     TEXTS,
+    stochastic=True,
     argument=OWN_DATA,
     thread_invariant=True,
 )
 TEXT_LASSO = Experiment(
     "text-lasso",
-    OwnTextLassoConfig,
+    UserTextLassoConfig,
     "dlrun.estimators.text_lasso:TextLassoImplementation",
     TEXTS,
     argument=OWN_DATA,

@@ -26,6 +26,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dlrun.kernels.batch_parts import Context, apply_autograd_function, call_in_threads
+from dlrun.system.library_settings import kernel_threads
 
 WIDEST = 256  # with more states the matrix products of nn.LSTM win
 FEW = 16  # nn.LSTM finishes so few reviews before numba is loaded
@@ -36,16 +37,11 @@ Memory = dict[str, NDArray[np.float32]]  # the arrays of a batch, by name
 
 
 class LSTMLastState:
-    """Computes an nn.LSTM's last state without work on padding, equal up to rounding.
+    """Computes an nn.LSTM's last state without work on padding, equal up to rounding."""
 
-    threads: how many threads share the reviews. None: as many as torch uses.
-    """
-
-    def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads
-        self._memories: list[
-            Memory
-        ] = []  # they are free now; new ones would take a tenth of a pass
+    def __init__(self) -> None:
+        # They are free now; new ones would take a tenth of a pass.
+        self._memories: list[Memory] = []
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Compute the LSTM's states (batch, hidden) after the last of the ids (batch, time)."""
@@ -62,8 +58,7 @@ class LSTMLastState:
             raise IndexError(f"ids must be 0 .. {embedding.num_embeddings - 1}")
         parameters = _padded_parameters(lstm, embedding, lstm_numba.L)
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
-        threads = self.threads or torch.get_num_threads()
-        batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, threads, self._memories)
+        batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, self._memories)
         last = apply_autograd_function(_LastStates, lstm_numba, batch, *parameters)
         return last[:, : lstm.hidden_size]
 
@@ -124,13 +119,13 @@ class _Batch:
     """
 
     def __init__(
-        self, ids: NDArray[np.int32], keep_all_steps: bool, threads: int, memories: list[Memory]
+        self, ids: NDArray[np.int32], keep_all_steps: bool, memories: list[Memory]
     ) -> None:
         reviews, time = ids.shape
         given = ids != 0
         self.ids = ids
         self.keep_all_steps = keep_all_steps
-        self.threads = threads
+        self.threads = kernel_threads()
         self.starts = np.where(given.any(1), given.argmax(1), time)
         # Deal out the reviews, the longest first, so that the chunks have about the same length.
         order = np.argsort(self.starts, kind="stable")

@@ -21,7 +21,7 @@ from dlrun.runs.results import DrawnFigures, Results
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
-from dlrun.training.epoch_recorder import check_metrics_finite
+from dlrun.training.divergence import check_metrics_finite
 from dlrun.training.fit import Training
 from dlrun.training.weights_files import load_weights, serialize_tensors
 

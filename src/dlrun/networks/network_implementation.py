@@ -109,11 +109,13 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
     group_size: how many batches one call of training_step gets.
     eval_batch_size: how many rows a batch of the validation and the test has.
     Neither size changes a result.
+    torch_threads: how many CPU threads torch's own operations use; None: all threads of the run.
     """
 
     assets_class: type[A]
     group_size: ClassVar[int] = 1
     eval_batch_size: ClassVar[int | None] = None
+    torch_threads: ClassVar[int | None] = None
 
     @abstractmethod
     def load(self, config: N, data_dir: Path, screen: Screen) -> LoadedData[A]:
@@ -134,17 +136,13 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
 
     @abstractmethod
     def build(self, config: N, assets: A) -> nn.Module:
-        """Build the untrained network; `config.threads` is an integer, no longer `auto`."""
+        """Build the untrained network."""
 
     def objective(self, config: N, assets: A) -> TrainingObjective:
         """Return the loss and the metrics; by default cross-entropy and accuracy."""
         if not assets.labels:
             raise DlrunError(f"{self.name}: without labels its class needs the method `objective`")
         return classification(len(assets.labels))
-
-    def torch_threads(self, config: N, threads: int) -> int:
-        """Return how many of a run's CPU threads torch's own operations use."""
-        return threads
 
     def run(self, config: N, run: LiveRun) -> Results:
         """Train and test the network, and write the files of the run."""
@@ -158,12 +156,11 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             for name, content in loaded.files.items():
                 run.keep(name, content)
             fingerprint = loaded.fingerprint()
-        config = config.model_copy(update={"threads": run.threads})
         objective = self.objective(config, assets)
         if config.validates_on_test and (config.early_stopping.monitor or config.best_epoch_metric):
             what = "the test metric of an epoch that they choose"
             run.screen.warn(too_good_by_test_rows(what))
-        with temporary_library_settings(self.torch_threads(config, run.threads)):
+        with temporary_library_settings(run.threads, self.torch_threads):
             build = partial(self.build, config, assets)
             layers, parameters = describe_layers(build(), _first_input(data.train))
             run.write_summary("\n\n".join(filter(None, [layers, loaded.summary])))
@@ -212,8 +209,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         from dlrun.training.fit import predict_test_set  # slow, as Lightning is
 
         assets = self.assets(run)
-        config = config.model_copy(update={"threads": (run.record.threads or 1)})
-        with temporary_library_settings(self.torch_threads(config, (run.record.threads or 1))):
+        with temporary_library_settings(run.record.threads or 1, self.torch_threads):
             loaded = self.load(config, data_dir, screen).with_limits(config)
             data = self._array_data(config, loaded)
             run.check_data(loaded.fingerprint())

@@ -91,17 +91,14 @@ class LSTMClassifier(nn.Module):
     words: how many different word ids exist.
     embedding: the size of an embedding vector.
     hidden: the size of the state.
-    threads: see `LSTMLastState`.
     """
 
-    def __init__(
-        self, words: int, embedding: int, hidden: int, classes: int = 2, threads: int | None = None
-    ) -> None:
+    def __init__(self, words: int, embedding: int, hidden: int, classes: int = 2) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
         self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
-        self.last_state = LSTMLastState(threads)
+        self.last_state = LSTMLastState()
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute the logits (batch,) of texts, or (batch, classes) for more than two classes."""
@@ -112,19 +109,15 @@ class LSTMClassifier(nn.Module):
 class LSTMImplementation(TextNetworkImplementation[LSTMConfig]):
     """Trains an LSTM to classify texts, which it reads word by word."""
 
+    torch_threads = 1  # the kernels of the LSTM have threads of their own; torch's would only wait
+
     def batches(self, config: LSTMConfig, texts: ReviewPart, rows: RowIndices) -> TensorBatches:
         length = config.data.max_length
         return TensorBatches(texts.ids.padded(length, rows), texts.labels[rows])
 
     def build(self, config: LSTMConfig, assets: TextAssets) -> LSTMClassifier:
         model = config.model
-        threads = None if config.threads == "auto" else config.threads
-        classes = len(assets.labels)
-        return LSTMClassifier(assets.width, model.embedding, model.hidden, classes, threads)
-
-    def torch_threads(self, config: LSTMConfig, threads: int) -> int:
-        # The LSTM kernels run threads of their own, and torch's would only wait.
-        return 1
+        return LSTMClassifier(assets.width, model.embedding, model.hidden, len(assets.labels))
 
     def inputs(self, config: LSTMConfig, texts: RaggedWordIds, width: int) -> Tensor:
         return torch.from_numpy(texts.padded(config.data.max_length).astype(np.int32))

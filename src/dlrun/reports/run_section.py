@@ -1,6 +1,7 @@
 """Read what the HTML report shows about one run, and note which files of the run are damaged."""
 
 import csv
+import math
 import re
 import shlex
 import zipfile
@@ -117,7 +118,8 @@ class RunSection:
     @property
     def warning_tags(self) -> list[WarningTag]:
         """The tags name what weakens the result of the run, besides that it may be the only one."""
-        losses = self.table.get("train_loss", ()) if STEP in self.table else ()
+        cells = self.table.get("train_loss", ()) if STEP in self.table else ()
+        losses = [loss for loss in cells if not math.isnan(loss)]  # some epochs may log none
         diverged = len(losses) > 1 and not (is_plottable(losses[-1]) and losses[-1] <= losses[0])
         is_generated = self.record.source == GENERATED
         was_chosen = self.record.earlier_epoch or self.record.stopped_epoch

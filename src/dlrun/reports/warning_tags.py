@@ -24,7 +24,7 @@ FAILED = WarningTag("failed", "a run ended by an error, which its section names"
 UNFINISHED = WarningTag("unfinished", "a run that has not ended, or was killed, is in no mean")
 DAMAGED = WarningTag("damaged", "a file of a run was changed, and is not shown", is_problem=True)
 DIVERGED = WarningTag(
-    "diverged", "the training loss ended above its first value, or is no number", is_problem=True
+    "diverged", "the training loss ended above its first value, or is huge", is_problem=True
 )
 COPY = WarningTag("copy", "a run's folder was copied; only the original counts")
 REPEATED = WarningTag("repeated", "of runs with the same config, seed and data the last one counts")

@@ -7,6 +7,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 # glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -14,6 +15,15 @@ LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes
 LIGHTNING_LOGGERS = (
     "lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero",
 )  # fmt: skip
+# None: outside of `temporary_library_settings`. Each thread of Python has a value of its own.
+_kernel_threads: ContextVar[int | None] = ContextVar("_kernel_threads", default=None)
+
+
+def kernel_threads() -> int:
+    """Return how many CPU threads a kernel of dlrun uses: outside of a run as many as torch."""
+    import torch
+
+    return _kernel_threads.get() or torch.get_num_threads()
 
 
 @contextlib.contextmanager
@@ -37,8 +47,12 @@ def _keep_freed_memory() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def temporary_library_settings(threads: int) -> Iterator[None]:
-    """Configure libraries in a `with` block; afterwards restore all but malloc's thresholds."""
+def temporary_library_settings(threads: int, torch_threads: int | None = None) -> Iterator[None]:
+    """Configure libraries in a `with` block; afterwards restore all but malloc's thresholds.
+
+    threads: how many CPU threads the kernels of dlrun use.
+    torch_threads: how many torch's own operations use; None: as many.
+    """
     import numpy as np
     import torch
 
@@ -49,6 +63,7 @@ def temporary_library_settings(threads: int) -> Iterator[None]:
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.callback(_kernel_threads.reset, _kernel_threads.set(threads))
         # Only restored: Lightning's Trainer changes determinism, cudnn and the environment.
         is_deterministic = torch.are_deterministic_algorithms_enabled()
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -72,5 +87,5 @@ def temporary_library_settings(threads: int) -> Iterator[None]:
         # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset.
         # That takes a tenth of the LSTM's time; results stay reproducible without it.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        torch.set_num_threads(threads)
+        torch.set_num_threads(torch_threads or threads)
         yield

@@ -8,23 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.errors import DlrunError
 from dlrun.metrics import VALID, describe_metric, format_metrics_line
-from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import NO_METRICS, SECONDS, STEP
 from dlrun.runs.ranked_metrics import is_stopped_early, kept_epoch
 from dlrun.runs.steps import Steps
 from dlrun.system.text import format_position
+from dlrun.training.divergence import check_metrics_finite
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
-from dlrun.training.seeded_loaders import epoch_seed, seed_generators
-from dlrun.training.stage_metrics import PREDICTED_ROWS, join_predictions
-from dlrun.training.user_module_outputs import predictions_of_batch, values_by_column
+from dlrun.training.user_module_outputs import values_by_column
 from dlrun.training.workarounds import begin_next_epoch_when_resumed
 
 
@@ -33,14 +28,13 @@ class EpochRecorder(pl.Callback):
     """Records each finished epoch: what the module has logged, and the state that a resume needs.
 
     An epoch is recorded when the next one starts, or after the last: only then have all callbacks
-    seen its end. A signal stops the training after a batch.
+    seen its end.
 
     columns: the columns of metrics.csv, if they are known before an epoch.
     is_stopped: whether early stopping or a callback has ended the training.
     best_weights: the weights of the best epoch, if that epoch is kept.
     """
 
-    live_run: LiveRun
     steps: Steps
     config: LightningConfig
     checkpoint: LightningCheckpoint
@@ -53,7 +47,6 @@ class EpochRecorder(pl.Callback):
         self._logged_before: dict[str, Tensor] = {}
         self._epoch_began = 0.0
         self._seconds: float | None = None  # the duration of an epoch that is not recorded yet
-        self._predicted: list[Tensor | None] = []  # each batch of the test adds its predictions
 
     def state_dict(self) -> dict[str, Any]:
         """Hand Lightning what a resumed run needs besides the state that Lightning saves."""
@@ -78,64 +71,24 @@ class EpochRecorder(pl.Callback):
         """Let a resumed run begin the next epoch."""
         begin_next_epoch_when_resumed(checkpoint)
 
-    def test_metrics(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Collect what the module has logged in its test, by column."""
-        return values_by_column(trainer.callback_metrics)
-
-    def test_predictions(self) -> NDArray[np.float64] | None:
-        """Join the true and predicted values of the test: see `join_predictions`."""
-        return join_predictions(self._predicted)
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace Lightning's signal handlers, and restore what was logged before a resume.
+        """Restore what was logged before a resume, which Lightning does not save.
 
-        Schedulers and callbacks may follow what was logged, which Lightning does not save.
+        Schedulers and callbacks may follow what was logged.
         """
-        self.live_run.stop.install_handlers()
         trainer.callback_metrics.update(self._logged_before)
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.live_run.stop.install_handlers()
-
-    on_predict_start = on_test_start
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch before, and start to measure the time of this one."""
         self._record_epoch(trainer)
         self._epoch_began = time.perf_counter()
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
-    ) -> None:
-        """Seed the random generators before the first update, whatever has used them."""
-        if batch_idx == 0:
-            seed_generators(epoch_seed(self.config.seed, trainer.current_epoch), pl_module.device)
-
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: object, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Advance the progress bar, and stop the training if a signal was received."""
+        """Advance the progress bar."""
         share = (batch_idx + 1) / float(trainer.num_training_batches)
         self.steps.move_bar(len(self.steps.rows) + share)
-        self.live_run.stop.raise_if_received()
-
-    def on_validation_batch_end(self, *hook: object) -> None:
-        self.live_run.stop.raise_if_received()
-
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *indices: int
-    ) -> None:
-        """Keep what a network of dlrun predicted in its test; stop if a signal was received."""
-        if isinstance(outputs, Mapping) and PREDICTED_ROWS in outputs:
-            self._predicted.append(outputs[PREDICTED_ROWS])
-        self.live_run.stop.raise_if_received()
-
-    def on_predict_batch_end(
-        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, *indices: int
-    ) -> None:
-        """Keep what was predicted of a batch of the test; stop if a signal was received."""
-        self._predicted.append(predictions_of_batch(outputs, batch))
-        self.live_run.stop.raise_if_received()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the time of the epoch with its validation; stop if it no longer improves."""
@@ -195,11 +148,3 @@ class EpochRecorder(pl.Callback):
         names = sorted(earlier_names.union(metrics))
         names.sort(key=lambda name: (not name.startswith("train_"), not name.startswith(VALID)))
         return names
-
-
-def check_metrics_finite(metrics: Mapping[str, float], when: str) -> None:
-    """Raise DlrunError if a metric is infinite or NaN, as when training has diverged."""
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            hint = "try a smaller optimizer.lr, or trainer.precision 32-true"
-            raise DlrunError(f"{when}: {name} is {value}", hint)

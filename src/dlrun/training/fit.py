@@ -34,19 +34,19 @@ from dlrun.training.compare_device_with_cpu import (
     StopAfterFirstGradients,
     compare_with_cpu,
 )
-from dlrun.training.epoch_recorder import EpochRecorder, check_metrics_finite
+from dlrun.training.divergence import check_metrics_finite, divergence_warning
+from dlrun.training.epoch_recorder import EpochRecorder
 from dlrun.training.lightning_checkpoint import LightningCheckpoint
 from dlrun.training.lightning_network import LightningNetwork, NetworkData
 from dlrun.training.objective import TrainingObjective, apply_loss_options
 from dlrun.training.processes import FurtherProcesses
+from dlrun.training.run_callbacks import PredictionsOfTest, SeededEpochs, StopOnSignal
 from dlrun.training.seeded_loaders import SeededLoaders
 from dlrun.training.stage_metrics import epoch_columns, join_predictions, predict_rows
 from dlrun.training.trainer import make_trainer
-from dlrun.training.user_module_outputs import logged_names_by_column
+from dlrun.training.user_module_outputs import logged_names_by_column, values_by_column
 
 M = TypeVar("M", bound=pl.LightningModule)
-GROWN = 10.0  # so many times the first epoch's loss is more than the noise of batches
-HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 USER_MODULE = "a LightningModule of your own; `dlrun accelerators` compares two networks of dlrun"
 NO_PREDICTIONS = (
     "no predictions are written: `predict_step` returns neither scores (rows, classes) of "
@@ -64,6 +64,18 @@ class TrainingResult(Generic[M]):
     weights_epoch: int  # the epoch that was kept
     # The epoch after which early stopping or a callback ended the training.
     stopped_epoch: int | None
+
+
+@dataclass(frozen=True)
+class _Attempt(Generic[M]):
+    """Holds what one attempt to train on a device needs; after a failure the CPU gets another."""
+
+    device: str
+    module: M
+    data: pl.LightningDataModule
+    recorder: EpochRecorder
+    processes: FurtherProcesses
+    predictions: PredictionsOfTest
 
 
 @dataclass(frozen=True)
@@ -172,20 +184,16 @@ class Training(Generic[M]):
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         live_run = self.live_run
         self._check_monitored_metric(device)
-        steps = live_run.begin_steps(self.columns or None, self.data_digest)
-        checkpoint = LightningCheckpoint(live_run.folder.path / CHECKPOINT, steps.saved_state)
-        module, data = self._build_seeded()
-        recorder = EpochRecorder(live_run, steps, self.config, checkpoint, self.columns)
-        processes = FurtherProcesses(live_run)
-        devices = self.config.trainer.devices
-        trainer = self._make_run_trainer(device, recorder, devices, processes)
-        with steps.progress_bar("training", self.config.trainer.max_epochs, "epoch"):
-            with live_run.phase("fit"), processes.joined(trainer):
-                self._train_remaining_epochs(trainer, module, data, recorder, device)
+        attempt = self._begin_attempt(device)
+        epochs = self.config.trainer.max_epochs
+        trainer = self._make_run_trainer(attempt, self.config.trainer.devices)
+        with attempt.recorder.steps.progress_bar("training", epochs, "epoch"):
+            with live_run.phase("fit"), attempt.processes.joined(trainer):
+                self._train_remaining_epochs(attempt, trainer)
             if trainer.world_size > 1:  # one process tests: with several, rows would count twice
-                trainer = self._make_run_trainer(device, recorder, devices=1)
+                trainer = self._make_run_trainer(attempt, devices=1)
             with live_run.phase("test"):
-                test_metrics = self._test_and_predict(trainer, module, data, recorder)
+                test_metrics = self._test_and_predict(attempt, trainer)
         check_metrics_finite(test_metrics, "test")
         problem = divergence_warning(live_run.rows)
         if problem is not None:
@@ -194,8 +202,112 @@ class Training(Generic[M]):
         best_by = self.config.best_epoch_metric
         weights_epoch = kept_epoch(live_run.rows, self.config.metrics, best_by)
         metrics = newest_metrics(live_run.rows[:weights_epoch]) | test_metrics
-        predictions = recorder.test_predictions()
-        return TrainingResult(module.cpu(), metrics, predictions, weights_epoch, stopped_epoch)
+        predictions = attempt.predictions.join()
+        module = attempt.module.cpu()
+        return TrainingResult(module, metrics, predictions, weights_epoch, stopped_epoch)
+
+    def _check_monitored_metric(self, device: str) -> None:
+        """Raise ConfigError if the metric that chooses an epoch is not logged or not ranked."""
+        config = self.config
+        metric = config.early_stopping.monitor or config.best_epoch_metric
+        if metric is None:
+            return
+        key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
+        columns = self.columns or logged_names_by_column(
+            self.fit_one_batch(device).callback_metrics
+        )
+        known = sorted(name for name in columns if name.startswith(VALID))
+        if metric not in known:
+            hint = f"there are {', '.join(known)}" if known else "the module logs none"
+            raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
+        why = describe_metric(metric, config.metrics).not_ranked
+        if why:
+            raise ConfigError(f"{key}: {why}")
+
+    def _begin_attempt(self, device: str) -> _Attempt[M]:
+        """Build the module and its data, and get the steps that are finished already."""
+        live_run = self.live_run
+        steps = live_run.begin_steps(self.columns or None, self.data_digest)
+        checkpoint = LightningCheckpoint(live_run.folder.path / CHECKPOINT, steps.saved_state)
+        module, data = self._build_seeded()
+        return _Attempt(
+            device,
+            module,
+            data,
+            EpochRecorder(steps, self.config, checkpoint, self.columns),
+            FurtherProcesses(live_run),
+            PredictionsOfTest(),
+        )
+
+    def _make_run_trainer(self, attempt: _Attempt[M], devices: int) -> pl.Trainer:
+        """Make the Trainer of the run, with the callbacks of an experiment of another package."""
+        return make_trainer(
+            self.config,
+            attempt.device,
+            [
+                attempt.processes,
+                attempt.recorder,
+                SeededEpochs(self.config.seed),
+                StopOnSignal(self.live_run.stop),
+                attempt.predictions,
+                *self.make_callbacks(),
+            ],
+            devices=devices,
+            plugins=[attempt.recorder.checkpoint],
+            default_root_dir=self.live_run.folder.path,  # where ModelCheckpoint writes
+            **self.trainer_arguments,
+        )
+
+    def _train_remaining_epochs(self, attempt: _Attempt[M], trainer: pl.Trainer) -> None:
+        """Train the epochs that are left, and give the module the weights that are kept."""
+        live_run = self.live_run
+        module = attempt.module
+        recorder = attempt.recorder
+        checkpoint = recorder.checkpoint
+        epochs_done = len(live_run.rows)
+        if epochs_done:
+            saved = checkpoint.read()
+            module.load_state_dict(saved["state_dict"])
+            recorder.load_state_dict(saved["callbacks"][recorder.state_key])
+        epochs_left = 0 if recorder.is_stopped else self.config.trainer.max_epochs - epochs_done
+        before = f", {epochs_done:,} finished before" if epochs_done else ""
+        live_run.screen.note(
+            f"training {pluralize(epochs_left, 'epoch')} on {attempt.device}{before}"
+        )
+        if epochs_left:
+            resume_from = checkpoint.path if epochs_done else None
+            trainer.fit(module, datamodule=attempt.data, ckpt_path=resume_from, weights_only=True)
+        if not live_run.rows:
+            raise DlrunError("the training has ended before its first epoch")
+        if recorder.best_weights is not None:
+            module.load_state_dict(recorder.best_weights)
+
+    def _test_and_predict(self, attempt: _Attempt[M], trainer: pl.Trainer) -> dict[str, float]:
+        """Test a module, and let the module predict the rows of the test, if it can.
+
+        The result is the metrics of the test.
+        """
+        module = attempt.module
+        data = attempt.data
+        if not (is_overridden("test_step", module) and is_overridden("test_dataloader", data)):
+            return {}
+        self._seed()  # a resumed run may have trained less before
+        trainer.test(module, datamodule=data, verbose=False)
+        metrics = values_by_column(trainer.callback_metrics)
+        if self.config.predictions is not False and is_overridden("predict_step", module):
+            trainer.predict(module, data.test_dataloader(), return_predictions=False)
+            if attempt.predictions.join() is None:
+                self.live_run.screen.warn(NO_PREDICTIONS)
+        return metrics
+
+    def _note_early_stop(self) -> int | None:
+        """Note and return after which epoch the training stopped early, if it did."""
+        done = len(self.live_run.rows)
+        epochs = self.config.trainer.max_epochs
+        if done == epochs:
+            return None
+        self.live_run.screen.note(f"the training stopped early, after epoch {done} of {epochs}")
+        return done
 
     def compare(self, device: str) -> DeviceComparison:
         """Measure how far a device is from the CPU for one batch of a network of dlrun."""
@@ -219,24 +331,6 @@ class Training(Generic[M]):
             trainer.fit(module, datamodule=data)  # moves the module to the CPU at its end
         return trainer
 
-    def _check_monitored_metric(self, device: str) -> None:
-        """Raise ConfigError if the metric that chooses an epoch is not logged or not ranked."""
-        config = self.config
-        metric = config.early_stopping.monitor or config.best_epoch_metric
-        if metric is None:
-            return
-        key = "early_stopping.monitor" if config.early_stopping.monitor else "keep: best"
-        columns = self.columns or logged_names_by_column(
-            self.fit_one_batch(device).callback_metrics
-        )
-        known = sorted(name for name in columns if name.startswith(VALID))
-        if metric not in known:
-            hint = f"there are {', '.join(known)}" if known else "the module logs none"
-            raise ConfigError(f"{key}: no metric {metric!r}{did_you_mean(metric, known)}", hint)
-        why = describe_metric(metric, config.metrics).not_ranked
-        if why:
-            raise ConfigError(f"{key}: {why}")
-
     def _build_seeded(self, draw: int = 0) -> tuple[M, pl.LightningDataModule]:
         """Build the module and its data. What `setup` draws does not depend on the module."""
         self._seed(draw)
@@ -248,94 +342,6 @@ class Training(Generic[M]):
     def _seed(self, draw: int = 0) -> None:
         """Seed the process for one draw of the weights; a device check draws them several times."""
         pl.seed_everything(self.config.seed ^ draw, verbose=False)  # a sum may exceed 32 bits
-
-    def _make_run_trainer(
-        self, device: str, recorder: EpochRecorder, devices: int, *further: pl.Callback
-    ) -> pl.Trainer:
-        """Make the Trainer of the run, with the callbacks of an experiment of another package."""
-        return make_trainer(
-            self.config,
-            device,
-            [*further, recorder, *self.make_callbacks()],
-            devices=devices,
-            plugins=[recorder.checkpoint],
-            default_root_dir=self.live_run.folder.path,  # where ModelCheckpoint writes
-            **self.trainer_arguments,
-        )
-
-    def _train_remaining_epochs(
-        self,
-        trainer: pl.Trainer,
-        module: pl.LightningModule,
-        data: pl.LightningDataModule,
-        recorder: EpochRecorder,
-        device: str,
-    ) -> None:
-        """Train the epochs that are left, and give the module the weights that are kept."""
-        live_run = self.live_run
-        checkpoint = recorder.checkpoint
-        epochs_done = len(live_run.rows)
-        if epochs_done:
-            saved = checkpoint.read()
-            module.load_state_dict(saved["state_dict"])
-            recorder.load_state_dict(saved["callbacks"][recorder.state_key])
-        epochs_left = 0 if recorder.is_stopped else self.config.trainer.max_epochs - epochs_done
-        before = f", {epochs_done:,} finished before" if epochs_done else ""
-        self.live_run.screen.note(f"training {pluralize(epochs_left, 'epoch')} on {device}{before}")
-        if epochs_left:
-            resume_from = checkpoint.path if epochs_done else None
-            trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
-        if not live_run.rows:
-            raise DlrunError("the training has ended before its first epoch")
-        if recorder.best_weights is not None:
-            module.load_state_dict(recorder.best_weights)
-
-    def _test_and_predict(
-        self,
-        trainer: pl.Trainer,
-        module: pl.LightningModule,
-        data: pl.LightningDataModule,
-        recorder: EpochRecorder,
-    ) -> dict[str, float]:
-        """Test a module, and let the module predict the rows of the test, if it can.
-
-        The result is the metrics of the test.
-        """
-        if not (is_overridden("test_step", module) and is_overridden("test_dataloader", data)):
-            return {}
-        self._seed()  # a resumed run may have trained less before
-        trainer.test(module, datamodule=data, verbose=False)
-        metrics = recorder.test_metrics(trainer)
-        if self.config.predictions is not False and is_overridden("predict_step", module):
-            trainer.predict(module, data.test_dataloader(), return_predictions=False)
-            if recorder.test_predictions() is None:
-                self.live_run.screen.warn(NO_PREDICTIONS)
-        return metrics
-
-    def _note_early_stop(self) -> int | None:
-        """Note and return after which epoch the training stopped early, if it did."""
-        done = len(self.live_run.rows)
-        epochs = self.config.trainer.max_epochs
-        if done == epochs:
-            return None
-        self.live_run.screen.note(f"the training stopped early, after epoch {done} of {epochs}")
-        return done
-
-
-def divergence_warning(rows: Sequence[Mapping[str, float]]) -> str | None:
-    """Warn if the last training loss is NaN, huge or many times the first.
-
-    rows: the rows of metrics.csv.
-    """
-    losses = [row["train_loss"] for row in rows if "train_loss" in row] or [0.0]
-    first = losses[0]
-    last = losses[-1]
-    if last <= HUGE and (first <= 0 or last <= GROWN * first):
-        return None
-    return (
-        f"the training loss is {last:.3g} (in the first epoch {first:.3g}): the training "
-        "diverged; try a smaller optimizer.lr"
-    )
 
 
 def predict_test_set(

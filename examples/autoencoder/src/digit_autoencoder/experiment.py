@@ -7,4 +7,6 @@ class Config(LightningConfig):
     lr: float
 
 
-AUTOENCODER = Experiment("autoencoder", Config, "digit_autoencoder.implementation:DigitAutoencoder")
+AUTOENCODER = Experiment(
+    "autoencoder", Config, "digit_autoencoder.implementation:DigitAutoencoder", stochastic=True
+)

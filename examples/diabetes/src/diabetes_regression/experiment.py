@@ -28,4 +28,6 @@ class Config(NetworkConfig):
     model: Model
 
 
-DIABETES = Experiment("diabetes", Config, "diabetes_regression.implementation:Diabetes")
+DIABETES = Experiment(
+    "diabetes", Config, "diabetes_regression.implementation:Diabetes", stochastic=True
+)

@@ -27,4 +27,9 @@ class Config(NetworkConfig):
     model: Model
 
 
-EXPERIMENT = Experiment("my-experiment", Config, "my_experiment.implementation:MyImplementation")
+EXPERIMENT = Experiment(
+    "my-experiment",
+    Config,
+    "my_experiment.implementation:MyImplementation",
+    stochastic=True,  # the seed changes the numbers
+)
