@@ -12,7 +12,7 @@ from dlrun import ConfigError, DataError, datasets
 from dlrun.config.yaml_loader import Values, parse_set_overrides
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.registry import find_experiment
-from dlrun.experiments.table_common import divide_rows
+from dlrun.experiments.table_common import EncodedTable, divide_rows
 from dlrun.networks.network_implementation import NetworkImplementation
 from dlrun.runs.options import RunOptions
 from dlrun.system.console import Screen
@@ -74,10 +74,12 @@ def test_the_linear_fits_have_the_rows_of_the_networks(tmp_path: Path) -> None:
     config: Any = load_experiment_config(experiment, options)
     screen = Screen(quiet=True)
     table = experiment.load_implementation().load_data(config, tmp_path, screen)
-    parts = divide_rows(config, table, screen)
+    encoded = EncodedTable.fit(config, table, divide_rows(config, table, screen))
     players = datasets.hitters(sample=True, data_dir=tmp_path)
-    np.testing.assert_array_equal(players.train.X, parts["train"].X)
-    np.testing.assert_array_equal(players.test.y, parts["test"].targets)
+    for part, loaded in ("train", players.train), ("test", players.test):
+        np.testing.assert_array_equal(loaded.X, encoded.parts[part].X)
+        np.testing.assert_array_equal(loaded.y, encoded.parts[part].targets)
+    assert players.columns == encoded.assets.encoder.names
 
 
 def test_word_ids_are_words(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from dlrun.api import Run
 from dlrun.errors import DataError, DlrunError
 from dlrun.estimators.tables import BoostingImplementation
+from dlrun.experiments.table_common import TableAssets
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, results, rows_of_test
 
@@ -73,17 +74,17 @@ def test_own_table_is_learnt_and_predicted(forked: Dlrun, tmp_path: Path, name: 
         train, validation = 36, setting("data.validation=0.25")
     forked(name, *words, *validation).is_told(0)
     run = Run.open(latest(tmp_path, name))
-    assert run.assets["columns"]["levels"] == {"weight": [], "fuel": ["diesel", "gas"]}
+    assert TableAssets.of_run(run).encoder.input_columns == ["weight", "fuel"]
     assert run.record.reference_differs is None and run.record.reference == {}
     assert (run.results["train_rows"], run.record.test_rows) == (train, 12)
     if name == "table-linear":
         assert run.record.metrics["test_r2"] > 0.99
-    (tmp_path / "new.csv").write_text("fuel,weight\ngas,1000\nsteam,1000\ngas,heavy\ngas,\n")
+    (tmp_path / "new.csv").write_text("fuel,weight\ngas,1000\nsteam,1000\ngas,heavy\n,\n")
     done = forked("predict", run.folder, "--csv", "new.csv", "--json").is_told(1)
-    first, *others = [json.loads(line) for line in done.stdout.splitlines()]
-    assert isinstance(first["predicted"], float) and len(others) == 3
-    for one, word in zip(others, ("steam", "heavy", "weight"), strict=True):
-        assert word in one["error"]
+    known, unknown, faulty, gaps = [json.loads(line) for line in done.stdout.splitlines()]
+    for row in (known, unknown, gaps):
+        assert isinstance(row["predicted"], float)
+    assert "heavy" in faulty["error"]
 
 
 @pytest.mark.parametrize("name", ["table-linear", "table-dense"])
@@ -105,9 +106,12 @@ def test_rows_are_predicted_by_id(forked: Dlrun, tmp_path: Path, name: str) -> N
     assert [*found[0]] == ["row", "line", "id", "predicted", "error"]
     expected = [float(row["predicted"]) for row in kept]
     assert [float(found[row]["predicted"]) for row in rows] == pytest.approx(expected, rel=1e-5)
-    predicted = [prediction.value for prediction in run.predict(frame.iloc[rows])]
-    assert predicted == pytest.approx(expected, rel=1e-5)
-    assert run.predict(frame[["key"]])[0].error == "no column 'weight'"
+    predicted = run.predict(frame.iloc[rows])
+    assert predicted.index.tolist() == rows and [*predicted.columns] == ["predicted"]
+    assert predicted["predicted"].tolist() == pytest.approx(expected, rel=1e-5)
+    without = run.predict(frame[["key"]].iloc[:2])
+    assert without["error"].tolist() == ["no column 'weight'"] * 2
+    assert without["predicted"].isna().all()
 
 
 def test_standardised_columns_are_those_of_predict(forked: Dlrun, tmp_path: Path) -> None:
@@ -124,7 +128,9 @@ def test_standardised_columns_are_those_of_predict(forked: Dlrun, tmp_path: Path
         assert ((run.assets["centre"], run.assets["scale"]) == (0, 1)) == (value == "false")
         assert "straw_man_r2" not in run.record.metrics
     assert found[1][0] == pytest.approx(found[0][0]) and found[1][1] == pytest.approx(found[0][1])
-    assert run.assets["columns"]["scales"].keys() == {"price_1"}
+    encoder = TableAssets.of_run(run).encoder
+    is_scaled = {name: moments != (0, 1) for name, moments in zip(encoder.names, encoder.moments)}
+    assert is_scaled == {"price_1": True, "fuel[gas]": False}
 
 
 @pytest.mark.parametrize("target", ["fuel", "maker"])

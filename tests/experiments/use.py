@@ -115,9 +115,5 @@ def rows_of_test(run: Run, table: Path) -> list[dict[str, str]]:
     assert dataset is not None
     screen = Screen(quiet=True)
     data = dataset.load(section, table.parent, run.config.split_seed, screen)
-    rows = [record.cells for record in data.test.records]
-    with table.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [*rows[0]])
-        writer.writeheader()
-        writer.writerows(rows)
-    return rows
+    data.test.cells.to_csv(table, index=False)
+    return data.test.cells.astype(str).to_dict("records")

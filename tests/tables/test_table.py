@@ -1,21 +1,23 @@
-"""Tables become matrices: Hitters, NYSE and a user's own, with their faults said in words."""
+"""Tables become rows to train and to test: Hitters, NYSE and a user's own."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from dlrun.data.tables import Table
 
 from dlrun.config.data_sections import SERIES
-from dlrun.data import dataset_catalog, generated_tables, user_data
-from dlrun.errors import ConfigError, DataError, DlrunError
+from dlrun.data import dataset_catalog, user_data
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.console import Screen
+from dlrun.tables import generated_tables
+from dlrun.tables.encoding import TableEncoder
+from dlrun.tables.table import Table
 from tests.conftest import Out
 from tests.data.use import shipped_data
 
-OWN = "x,colour,y\n1,red,10\n2,blue,20\n3,red,30\n4,green,40\n5,blue,50\n6,red,60\n"
+OWN = "x,colour,y\n1,red,10\n2,blue,25\n3.5,red,20\n4,green,40\n5,blue,35\n6,red,70\n"
 DAYS = "DJ_return,log_volume,log_volatility,day_of_week,train\n"
 
 
@@ -38,17 +40,32 @@ def load(folder: Path, text: str, **values: object) -> Table:
     return dataset_catalog.TABLE.load(chosen, folder, 1, Screen())
 
 
-def test_categories_are_columns_of_0_and_1_and_rows_are_read_as_they_were(tmp_path: Path) -> None:
+def load_days(folder: Path, **values: object) -> Table:
+    return dataset_catalog.NYSE.load(days(**values), folder, 4, Screen(quiet=True))
+
+
+def as_text(rows: pd.DataFrame) -> str:
+    return rows.to_csv(index=False)
+
+
+def inputs_of(table: Table) -> pd.DataFrame:
+    """What models read of all rows, in the order of the file, with the target."""
+    parts = [part.inputs.assign(target=part.targets) for part in (table.train, table.test)]
+    return pd.concat(parts).sort_index()
+
+
+def test_every_row_keeps_its_cells_target_and_line(tmp_path: Path) -> None:
     table = load(tmp_path, OWN)
-    assert table.columns.levels == {"x": [], "colour": ["blue", "green", "red"]}
-    assert table.columns.names == ["x", "colour[green]", "colour[red]"]
     assert (len(table.train), len(table.test), table.labels) == (4, 2, None)
-    rows = sorted([*table.train.X.tolist(), *table.test.X.tolist()])
-    assert rows[:2] == [[1, 0, 1], [2, 0, 0]] and rows[3] == [4, 1, 0]
-    assert sorted([*table.train.targets, *table.test.targets]) == [10, 20, 30, 40, 50, 60]
+    found = inputs_of(table)
+    assert found["x"].tolist() == [1, 2, 3.5, 4, 5, 6]
+    assert found["colour"].tolist() == ["red", "blue", "red", "green", "blue", "red"]
+    assert found["target"].tolist() == [10, 25, 20, 40, 35, 70]
+    lines = OWN.splitlines()
     for part in (table.train, table.test):
-        for row, record in zip(part.X.tolist(), part.records, strict=True):
-            assert table.columns.encode_row({**record.cells, "more": "?"}) == row
+        assert part.lines is not None
+        cells = [",".join(row) for row in part.cells.to_numpy().tolist()]
+        assert cells == [lines[line - 1] for line in part.lines.tolist()]
 
 
 def test_rows_are_divided_as_scikit_learn_divides_them(tmp_path: Path) -> None:
@@ -57,52 +74,53 @@ def test_rows_are_divided_as_scikit_learn_divides_them(tmp_path: Path) -> None:
     text = "x,y\n" + "".join(f"{row},{row * row}\n" for row in range(263))
     table = load(tmp_path, text)
     train, test = train_test_split(np.arange(263), test_size=1 / 3, random_state=1)
-    assert table.train.X[:, 0].tolist() == train.tolist() and len(train) == 175
-    assert table.test.X[:, 0].tolist() == test.tolist()
+    assert table.train.inputs["x"].tolist() == train.tolist() and len(train) == 175
+    assert table.test.inputs["x"].tolist() == test.tolist()
 
 
 def test_own_training_and_test_part_keep_their_rows(tmp_path: Path) -> None:
-    (tmp_path / "more.csv").write_text("y;colour;x\n7;red;1\n8;blue;2\n")
+    (tmp_path / "more.csv").write_text("y;colour;more;x\n7;red;0;1\n8;pink;0;2\n")
     table = load(tmp_path, OWN, test=tmp_path / "more.csv")
-    assert table.train.targets.tolist() == [10, 20, 30, 40, 50, 60]
-    assert table.test.X.tolist() == [[1, 0, 1], [2, 0, 0]] and table.test.targets.tolist() == [7, 8]
+    assert table.train.targets.tolist() == [10, 25, 20, 40, 35, 70]
+    assert table.test.targets.tolist() == [7, 8]
+    assert table.test.inputs.to_numpy().tolist() == [[1, "red"], [2, "pink"]]
 
 
-def one_odd_test_row(value: float) -> tuple[str, int]:
-    """The text of a table whose column c is 0.1, but for one row, and that row's place in it.
-
-    The row is a test row with the seed 1.
-    """
+def one_odd_test_row(value: float) -> str:
+    """The text of a table whose column c is 0.1, but for a test row with the seed 1."""
     random = np.random.default_rng(0)
     odd = int(np.random.RandomState(1).permutation(100)[0])
     lines = ["a,c,y"]
     for row, (a, noise) in enumerate(random.normal(size=(100, 2)).tolist()):
         lines.append(f"{a},{value if row == odd else 0.1},{3 * a + noise / 10 + 20}")
-    return "\n".join(lines) + "\n", odd
+    return "\n".join(lines) + "\n"
 
 
 def test_a_column_that_is_constant_in_the_training_rows_keeps_its_unit(tmp_path: Path) -> None:
-    text, _ = one_odd_test_row(0.2)
-    table = load(tmp_path, text, standardise=True)
-    assert table.columns.scales["c"] == (pytest.approx(0.1), 1)
-    assert np.abs(table.train.X[:, 1]).max() < 1e-15
-    assert sorted(table.test.X[:, 1].tolist())[-2:] == pytest.approx([0, 0.1], abs=1e-15)
+    table = load(tmp_path, one_odd_test_row(0.2))
+    encoder = TableEncoder.fit(table.columns, table.train.inputs, standardise=True)
+    place = encoder.names.index("c")
+    assert encoder.moments[place] == (pytest.approx(0.1), 1)
+    assert np.abs(encoder.encode(table.train.inputs)[:, place]).max() < 1e-15
+    tested = sorted(encoder.encode(table.test.inputs)[:, place].tolist())
+    assert tested[-2:] == pytest.approx([0, 0.1], abs=1e-15)
 
 
 def test_days_with_a_constant_series_are_read(tmp_path: Path) -> None:
     rows = [f"{row / 7},0.1,{row % 3},mon,{'TRUE' if row < 8 else 'FALSE'}" for row in range(12)]
     (tmp_path / "NYSE.csv").write_text(DAYS + "\n".join(rows) + "\n")
-    chosen = days(source="nyse", archive=tmp_path / "NYSE.csv", lags=2)
-    table = dataset_catalog.NYSE.load(chosen, tmp_path, 1, Screen(quiet=True))
+    table = load_days(tmp_path, source="nyse", archive=tmp_path / "NYSE.csv", lags=2)
     assert table.target_moments == (pytest.approx(0.1), 1)
-    assert np.isfinite(table.train.X).all() and np.abs(table.train.X).max() < 10
+    assert table.encoder is not None
+    X = table.encoder.encode(table.train.inputs)
+    assert np.isfinite(X).all() and np.abs(X).max() < 10
 
 
 def test_test_rows_that_are_training_rows_are_a_warning(tmp_path: Path, capsys: Out) -> None:
     load(tmp_path, OWN)
     assert "warning" not in capsys.readouterr().err
-    (tmp_path / "reordered.csv").write_text("y,colour,x\n10,red,1\n20,blue,7\n")
-    (tmp_path / "written.csv").write_text("y,colour,x\n10.0, red ,1e0\n2e1,blue,2.00\n11,red,1\n")
+    (tmp_path / "reordered.csv").write_text("y,colour,x\n10,red,1\n25,blue,7\n")
+    (tmp_path / "written.csv").write_text("y,colour,x\n10.0, red ,1e0\n25e0,blue,2.00\n11,red,1\n")
     for test, repeated in ("own.csv", 6), ("reordered.csv", 1), ("written.csv", 2):
         load(tmp_path, OWN, test=tmp_path / test)
         shown = capsys.readouterr().err
@@ -121,24 +139,57 @@ def test_ids_and_ignored_columns_hide_no_repeated_row(
     load(tmp_path, header + "".join(lines[:10]), test=tmp_path / "b.csv", **about)
     assert "10 of the test part are in the training part too" in capsys.readouterr().err
     table = load(tmp_path, header + "".join(lines), **about)
-    kept = {*table.train.X[:, 0].tolist()}
-    repeated = sum(x in kept for x in table.test.X[:, 0].tolist())
+    kept = {*table.train.inputs["x"].tolist()}
+    repeated = sum(x in kept for x in table.test.inputs["x"].tolist())
     assert f"{repeated} of the test part are in" in capsys.readouterr().err and repeated
 
 
-def test_rows_with_a_missing_value_are_left_out(tmp_path: Path, capsys: Out) -> None:
-    table = load(tmp_path, OWN + "7,red,NA\n,blue,80\n9,,90\n10,red,100\n")
+GAPS = OWN + "7,red,NA\n,blue,80\n9,,90\n10,red,100\n"
+
+
+def test_rows_with_gaps_are_kept_and_those_without_a_target_counted(
+    tmp_path: Path, capsys: Out
+) -> None:
+    table = load(tmp_path, GAPS)
+    assert len(table.train) + len(table.test) == 9
+    assert inputs_of(table).isna().sum().to_dict() == {"x": 1, "colour": 1, "target": 0}
+    assert table.counts is not None and "warning: 1 of 10 rows" in capsys.readouterr().err
+    assert (table.counts.in_files, table.counts.used) == (10, 9)
+    assert [*table.counts.left_out.values()] == [1]
+
+
+def test_rows_with_gaps_are_left_out_if_asked(tmp_path: Path, capsys: Out) -> None:
+    table = load(tmp_path, GAPS, missing="drop")
     assert len(table.train) + len(table.test) == 7
+    assert inputs_of(table).notna().all(axis=None)
     told = capsys.readouterr().err
-    assert "warning: 3 of 10 rows left out" in told
-    assert "1 in 'x'" in told and "1 in 'y' (as 'NA')" in told and "1 in 'colour'" in told
+    assert table.counts is not None and "3 of 10 rows" in told and "warning" not in told
+    assert (table.counts.in_files, table.counts.used) == (10, 7)
+    assert [*table.counts.left_out.values()] == [1, 2]
+
+
+def test_few_rows_without_a_target_are_no_warning(tmp_path: Path, capsys: Out) -> None:
+    """Up to 5 % of the rows."""
+    for missing, warned in (5, False), (6, True):
+        lines = [f"{row * row},{'' if row < missing else row % 7}" for row in range(100)]
+        table = load(tmp_path, "\n".join(["x,y", *lines]))
+        assert table.counts is not None and table.counts.used == 100 - missing
+        assert ("warning" in capsys.readouterr().err) == warned
 
 
 def test_ignored_columns_are_not_read(tmp_path: Path) -> None:
     table = load(tmp_path, OWN, ignore=["colour"])
-    assert table.columns.names == ["x"]
+    assert [column.name for column in table.columns] == ["x"]
     with pytest.raises(ConfigError, match=r"data\.ignore\[0\].*no column 'color'"):
         load(tmp_path, OWN, ignore=["color"])
+
+
+def test_columns_that_are_named_but_not_there(tmp_path: Path) -> None:
+    for key in ("group", "time", "id"):
+        with pytest.raises(ConfigError, match=rf"data\.{key}.*no column 'color'"):
+            load(tmp_path, OWN, **{key: "color"})
+    with pytest.raises(ConfigError, match=r"data\.kinds\.color.*no column 'color'"):
+        load(tmp_path, OWN, kinds={"color": "text"})
 
 
 def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_path: Path) -> None:
@@ -149,27 +200,86 @@ def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_pa
     assert table.test.targets.dtype == np.int64
 
 
+def visits(patients: int, each: int = 4) -> pd.DataFrame:
+    """Visits of patients, in no order."""
+    random = np.random.default_rng(2)
+    frame = pd.DataFrame({"patient": np.repeat([f"p{n}" for n in range(patients)], each)})
+    frame["x"] = random.normal(size=len(frame)).round(6)
+    frame["y"] = random.normal(size=len(frame)).round(6)
+    return frame.sample(frac=1, random_state=3)
+
+
+def test_groups_are_held_out_whole_and_are_no_column(tmp_path: Path) -> None:
+    table = load(tmp_path, as_text(visits(15)), group="patient", test_share=0.2)
+    tested = set(table.test.cells["patient"])
+    assert len(tested) == 3 and len(table.test) == 12
+    assert not tested & set(table.train.cells["patient"])
+    assert [column.name for column in table.columns] == ["x"]
+
+
+def test_each_group_is_tested_in_one_fold(tmp_path: Path) -> None:
+    text = as_text(visits(15))
+    tested: list[str] = []
+    for fold in (1, 2, 3, 4):
+        table = load(tmp_path, text, group="patient", folds=4, fold=fold)
+        of_fold = set(table.test.cells["patient"])
+        assert not of_fold & set(table.train.cells["patient"])
+        tested += of_fold
+    assert sorted(tested) == sorted(f"p{n}" for n in range(15))
+    with pytest.raises(ConfigError, match=r"data\.folds"):
+        load(tmp_path, text, group="patient", folds=16, fold=1)
+    with pytest.raises(ConfigError, match=r"data\.test_share.*one group"):
+        load(tmp_path, as_text(visits(1)), group="patient")
+
+
+@pytest.mark.parametrize("first", ["2019-12-30", "30.12.2019", "43829"])
+def test_the_last_rows_in_time_are_tested(tmp_path: Path, first: str) -> None:
+    """By dates and numbers alike; rows without a time are left out and counted."""
+    frame = pd.DataFrame({"x": np.random.default_rng(1).normal(size=50).round(5)})
+    frame["y"] = np.arange(50.0)
+    dates = pd.date_range("2019-12-30", periods=50)
+    frame["when"] = dates.strftime("%d.%m.%Y" if "." in first else "%Y-%m-%d")
+    if first.isdecimal():
+        frame["when"] = np.arange(43829, 43879)
+    assert str(frame["when"][0]) == first
+    text = as_text(frame.sample(frac=1, random_state=0))
+    table = load(tmp_path, text + "0.1,100,\n", time="when", test_share=0.2)
+    assert table.train.targets.tolist() == list(range(40))
+    assert table.test.targets.tolist() == list(range(40, 50))
+    assert table.is_series and table.counts is not None and table.counts.used == 50
+
+
+def test_words_are_no_time(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.time"):
+        load(tmp_path, OWN, time="colour")
+
+
+def test_more_than_half_of_the_rows_without_a_group_are_an_error(tmp_path: Path) -> None:
+    lines = [f"{row},{'g' if row % 7 == 0 else ''},{row % 5}" for row in range(30)]
+    with pytest.raises(DlrunError, match=r"data\.group: 25 of 30 rows"):
+        load(tmp_path, "\n".join(["x,g,y", *lines]), group="g")
+
+
 @pytest.mark.parametrize(
     ("text", "values", "problem"),
     [
         ("x,y\n", {}, r"own\.csv: no rows"),
-        ("x,y\n1,\n2,\n", {}, "'y' has the fewest"),
-        ("x,z,y\n,1,1\n2,,2\n", {}, "no row has a value in every column"),
+        ("x,y\n1,\n2,\n", {}, "no row has a value of 'y'"),
+        ("x,z,y\n,1,1\n2,,2\n,1,3\n5,,4\n", {"missing": "drop"}, "4 of 4 rows left out"),
         (OWN, {"target": "z"}, r"data\.target.*no column 'z'"),
         ("y\n1\n2\n3\n", {}, "no column besides 'y'"),
         ("x,x,y\n1,2,3\n4,5,6\n", {}, r"own\.csv:1: 2 columns are named 'x'"),
-        (",x,y\n0,2,3\n1,5,6\n", {}, r"own\.csv:1: column 1 has no name"),
+        ("x,,y\n0,2,3\n1,5,6\n", {}, r"own\.csv:1: column 2 has no name"),
         ("x,y\n1,2,3\n", {}, r"own\.csv:2: 3 cells for 2 columns"),
         (OWN.replace("green,40", "green,many"), {}, r"own\.csv:5: column 'y': 'many' is no num"),
         (OWN.replace("4,gr", "four,gr"), {}, r"own\.csv:5: column 'x': 'four' is no num"),
         (OWN.replace("4,green", "1e20,green"), {}, r"own\.csv:5: .* up to 1e\+19"),
-        ("x,z,y\n1,1,1\n2,1,2\n3,1,3\n", {}, r":2: column 'z' has one value in all of 3 rows"),
-        ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different ones are no "),
+        ("x,y\n1,1\n1,2\n1,3\n", {}, "no model can read one of its columns"),
+        ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "no model can read one of it"),
         ("x,y\n1,5\n2,5\n3,5\n4,5\n", {}, "y has no two values in "),
         ("x,y\n1,2\n2,3\n", {}, "own table.*: y has no two values in 1 row"),
         ("x,y\n1,a\n2,a\n3,a\n", {"task": "classification"}, "of the class 'a'"),
         (OWN, {"task": "classification"}, "6 classes in 6 rows"),
-        ("day,y\n2024-01-31,1\n2024-02-01,2\n", {}, "dates such as 2024-01-31: write numbers"),
     ],
 )
 def test_an_unusable_table(tmp_path: Path, text: str, values: dict[str, Any], problem: str) -> None:
@@ -177,30 +287,47 @@ def test_an_unusable_table(tmp_path: Path, text: str, values: dict[str, Any], pr
         load(tmp_path, text, **values)
 
 
-@pytest.mark.parametrize("number", ["46489,72", "1.046.489,72"])
-def test_numbers_with_commas_are_no_categories(tmp_path: Path, number: str) -> None:
-    for old, new in (("40", number), ("4;green", f"{number};green")):
-        with pytest.raises(DataError, match=f"own.csv:5: .* numbers with commas such as {number}"):
-            load(tmp_path, OWN.replace(",", ";").replace(old, new))
+def test_a_column_of_one_value_and_one_of_names_are_left_out_with_a_warning(
+    tmp_path: Path, capsys: Out
+) -> None:
+    lines = [f"n{row},1,{row % 7},{row % 5}" for row in range(40)]
+    table = load(tmp_path, "\n".join(["name,one,x,y", *lines]))
+    assert [bool(column.left_out) for column in table.columns] == [True, True, False]
+    assert [*table.train.inputs.columns] == ["x"]
+    told = capsys.readouterr().err
+    assert "column 'name'" in told and "column 'one'" in told
+    load(tmp_path, "\n".join(["name,one,x,y", *lines]), ignore=["name", "one"])
+    assert "column '" not in capsys.readouterr().err
 
 
-def test_all_faults_are_one_error_whose_remedy_keeps_what_is_ignored(tmp_path: Path) -> None:
-    wide = [f"c{column:02}" for column in range(14)]
-    rows = [[str(row), "x", *["1" if row else "1a"] * 14, str(row), str(row)] for row in range(30)]
-    rows[7][-1], rows[9][-1] = "many", "more"
-    text = "\n".join(map(",".join, [["id", "old", *wide, "x", "y"], *rows]))
-    with pytest.raises(DataError) as caught:
-        load(tmp_path, text, ignore=["id", "old"])
-    first, *shown = caught.value.message.splitlines()
-    assert first == "15 errors:" and len(shown) == 11 and shown[-1].strip() == "and 5 more"
-    assert caught.value.problems[-1].endswith(", nor 1 more")  # of the target
-    assert f"data.ignore={json.dumps(['id', 'old', *wide])}" in caught.value.hint
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_a_column_that_alone_gives_the_target_is_a_warning(
+    tmp_path: Path, capsys: Out, task: str
+) -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": random.normal(size=60).round(4)})
+    frame["y"] = random.normal(size=60).round(4) if task == "regression" else frame.index % 3
+    frame["near"] = frame["y"] + random.normal(size=60) / 100
+    given = frame.assign(gives=frame["y"] * 100 + 1)
+    for columns, warned in (frame, False), (given, True):
+        load(tmp_path, as_text(columns), task=task)
+        told = capsys.readouterr().err
+        assert ("data.ignore=[gives]" in told) == ("warning" in told) == warned
+
+
+def test_dates_of_shuffled_rows_are_a_warning(tmp_path: Path, capsys: Out) -> None:
+    frame = pd.DataFrame({"day": pd.date_range("2020-01-01", periods=40).strftime("%d %b %Y")})
+    frame["y"] = np.random.default_rng(0).normal(size=40)
+    load(tmp_path, as_text(frame))
+    assert "data.time=day" in capsys.readouterr().err
+    load(tmp_path, as_text(frame), time="day")
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_ids_name_the_rows_and_are_no_column(tmp_path: Path) -> None:
     rows = "".join(f'{row + 700},"a{row}\nb",{row / 7},{row}\n' for row in range(30))
     table = load(tmp_path, f"key,name,x,y\n{rows}", ignore=["name"], id="key")
-    assert table.columns.names == ["x"]
+    assert [column.name for column in table.columns] == ["x"]
     targets = table.test.targets.astype(int).tolist()
     assert table.test.row_names == {  # each row has two lines
         "line": [str(2 + 2 * row) for row in targets],
@@ -214,8 +341,8 @@ def test_ids_name_the_rows_and_are_no_column(tmp_path: Path) -> None:
     ("rows", "problem"),
     [
         ("x,y\n1,2\n", "no column 'colour'"),
-        ("x,colour,y\n1,pink,2\n", r"test\.csv:2: column 'colour': 'pink' is not one of these: bl"),
         ("x,colour,y\nbig,red,2\n", r"test\.csv:2: column 'x': 'big' is no number"),
+        ("x,colour,y\n1,red,many\n", r"test\.csv:2: column 'y': 'many' is no number"),
     ],
 )
 def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, problem: str) -> None:
@@ -225,20 +352,20 @@ def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, prob
 
 
 def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
-    screen = Screen(quiet=True)
-    table = dataset_catalog.NYSE.load(days(lags=3, day_of_week=True), tmp_path, 4, screen)
+    table = load_days(tmp_path, lags=3, day_of_week=True)
     names = [f"{name}_{lag}" for lag in (3, 2, 1) for name in SERIES]
     weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
-    assert table.columns.names == [*names, *weekdays]
+    assert table.encoder is not None and table.encoder.names == [*names, *weekdays]
     assert len(table.train) + len(table.test) == generated_tables.SAMPLE_ROWS - 3
-    without = dataset_catalog.NYSE.load(days(lags=3), tmp_path, 4, screen)
-    assert without.columns.names == names
-    assert np.array_equal(without.test.X, table.test.X[:, :-5])
-    assert (table.train.X[:, -5:].sum(1) == 1).all()
-    longer = dataset_catalog.NYSE.load(days(lags=4, day_of_week=True), tmp_path, 4, screen)
-    assert np.array_equal(longer.test.X[-1][3:], table.test.X[-1])
-    assert table.columns.encode_row(table.test.records[0].cells) == table.test.X[0].tolist()
-    centre, scale = table.columns.scales["log_volume_1"]
+    test = table.encoder.encode(table.test.inputs)
+    without = load_days(tmp_path, lags=3)
+    assert without.encoder is not None and without.encoder.names == names
+    assert np.array_equal(without.encoder.encode(without.test.inputs), test[:, :-5])
+    assert (table.encoder.encode(table.train.inputs)[:, -5:].sum(1) == 1).all()
+    longer = load_days(tmp_path, lags=4, day_of_week=True)
+    assert longer.encoder is not None
+    assert np.array_equal(longer.encoder.encode(longer.test.inputs)[-1][3:], test[-1])
+    centre, scale = table.encoder.moments[names.index("log_volume_1")]
     volumes = np.concatenate([table.train.targets, table.test.targets])
     assert centre == pytest.approx(volumes.mean(), abs=0.2)
     assert scale == pytest.approx(volumes.std(), rel=0.1)
@@ -246,16 +373,9 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
 
 def test_the_volume_of_yesterday_was_that_day_s_target(tmp_path: Path) -> None:
     """No row knows its own day: a fit on those that did would have an R² of 1."""
-    table = dataset_catalog.NYSE.load(days(lags=3), tmp_path, 4, Screen(quiet=True))
-    centre, scale = table.target_moments
-    by_day = {}
-    for part in (table.train, table.test):
-        yesterday = centre + scale * part.X[:, table.columns.names.index("log_volume_1")]
-        for record, *values in zip(part.records, part.targets, yesterday, strict=True):
-            by_day[int(str(record.place).removeprefix("generated row "))] = values
-    rows = [by_day[day] for day in sorted(by_day)]
-    targets, before = np.array(rows).T
-    np.testing.assert_allclose(before[1:], targets[:-1], atol=1e-9)
+    rows = inputs_of(load_days(tmp_path, lags=3))
+    np.testing.assert_array_equal(rows["log_volume_1"].iloc[1:], rows["target"].iloc[:-1])
+    assert rows.index.tolist() == list(range(len(rows)))
 
 
 @pytest.mark.parametrize(
@@ -268,6 +388,5 @@ def test_the_volume_of_yesterday_was_that_day_s_target(tmp_path: Path) -> None:
 )
 def test_other_table_of_days_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "NYSE.csv").write_text(text)
-    chosen = days(source="nyse", archive=tmp_path / "NYSE.csv", lags=1)
     with pytest.raises(DlrunError, match=problem):
-        dataset_catalog.NYSE.load(chosen, tmp_path, 1, Screen(quiet=True))
+        load_days(tmp_path, source="nyse", archive=tmp_path / "NYSE.csv", lags=1)
