@@ -129,7 +129,10 @@ def test_standardised_columns_are_those_of_predict(forked: Dlrun, tmp_path: Path
         assert "straw_man_r2" not in run.record.metrics
     assert found[1][0] == pytest.approx(found[0][0]) and found[1][1] == pytest.approx(found[0][1])
     encoder = TableAssets.of_run(run).encoder
-    is_scaled = {name: moments != (0, 1) for name, moments in zip(encoder.names, encoder.moments)}
+    is_scaled = {
+        name: moments != (0, 1)
+        for name, moments in zip(encoder.names, encoder.moments, strict=True)
+    }
     assert is_scaled == {"price_1": True, "fuel[gas]": False}
 
 
