@@ -122,8 +122,10 @@ CSV, CLASSES = ("data.path=a.csv",), ("data.path=folder",)
     ("name", "table", "sets", "told"),
     [
         ("table-linear", "a,y\n1,2\n3,x\n5,6\n", (*CSV, "data.target=y"), ("a.csv:3", "'x'")),
-        ("table-dense", "a,b,y\nu,1,2\n3,1,4\n5,1,6\n", (*CSV, "data.target=y"),
-         ("column 'a': 'u'", "column 'b' has one value", 'data.ignore=["a", "b"]')),
+        ("table-dense", "a,b,y\nu,1,2\n3,1,4\n5,v,6\n", (*CSV, "data.target=y"),
+         ("column 'a': 'u'", "column 'b': 'v'", 'data.ignore=["a", "b"]')),
+        ("table-dense", "a,b,y\nu,1,2\nv,1,4\nw,1,6\n", (*CSV, "data.target=y"),
+         ("no model can read", 'data.ignore=["a", "b"]')),
         ("table-dense", "a,y\n1,u\n2,u\n", (*CSV, "data.target=y", "data.task=classification"),
          ("a.csv", "all rows are of the class")),
         ("text-dense", "text,label\na,1\nb\n", CSV, ("a.csv:3: 1 cells for 2 columns",)),
