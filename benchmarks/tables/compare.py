@@ -2,9 +2,9 @@
 
 python benchmarks/tables/compare.py --dlrun PATH/TO/python [--seeds 5] [--only TEXT] [--out FOLDER]
 
-Writes results.csv and results.md into the folder. The verdict on a table and an experiment is one of
-VERDICTS; a file's is the worst of its experiments'. The reference is fitted and scored on the very
-rows that dlrun trains and tests with in each seed, which predictions.csv names.
+Writes results.csv and results.md into the folder. The verdict on a table and an experiment is one
+of VERDICTS; a table's is the worst of its experiments'. In each seed the reference is scored on the
+very rows that dlrun tests, which predictions.csv names, and fitted to all others.
 """
 
 import argparse
@@ -60,6 +60,7 @@ class Task:
     task: str
     target: str
     no_reference: str
+    rows: int
     python: str
     seeds: int
 
@@ -72,9 +73,9 @@ class Result:
     experiment: str
     task: str
     target: str
+    rows: int  # with a target, if dlrun ran
     verdict: str = "right"
     reason: str = ""
-    rows: int = 0  # with a target
     used: float = 0.0  # of these rows
     metric: str = ""
     dlrun: float = float("nan")
@@ -166,6 +167,7 @@ def read_tasks(work: Path, python: str, seeds: int, only: str) -> list[Task]:
                 row["task"],
                 row["target"],
                 row["no_reference"],
+                int(row["rows"]),
                 python,
                 seeds,
             )
@@ -178,7 +180,7 @@ def compare(task: Task) -> Result:
     """Run dlrun and the reference, and judge."""
     os.environ["OMP_NUM_THREADS"] = "1"
     warnings.simplefilter("ignore")  # of scikit-learn, about the reference
-    result = Result(task.table, task.experiment, task.task, task.target)
+    result = Result(task.table, task.experiment, task.task, task.target, task.rows)
     with tempfile.TemporaryDirectory() as folder:
         runs, error = run_dlrun(task, Path(folder))
         if error:

@@ -85,7 +85,7 @@ def score(
 ) -> Metrics:
     """Fit the reference to the rows that are no test rows, and score it on the test rows."""
     inputs = columns_of(table, target)
-    table = table.astype({name: object for name in inputs.words})
+    table = table.astype(dict.fromkeys(inputs.words, object))
     # An imputer wants one kind of value in a column: words, or a gap.
     for name in inputs.words:
         table[name] = table[name].map(str, na_action="ignore").where(table[name].notna(), np.nan)

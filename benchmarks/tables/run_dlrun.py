@@ -1,6 +1,7 @@
 """Run one experiment on one file for several seeds, by the Python of a dlrun that is compared.
 
-run_dlrun.py EXPERIMENT FILE TARGET TASK SEEDS RUNS_DIR; writes RUNS_DIR/runs.json. The first error ends it.
+run_dlrun.py EXPERIMENT FILE TARGET TASK SEEDS RUNS_DIR
+Writes RUNS_DIR/runs.json. The first error ends it.
 """
 
 import json
@@ -28,7 +29,7 @@ def main() -> None:
         except dlrun.DlrunError as problem:
             error = str(problem)
             break
-        except Exception as problem:  # noqa: BLE001  # a fault of dlrun, which is reported
+        except Exception as problem:  # a fault of dlrun, which is reported
             error = f"FAULT {type(problem).__name__}: {problem}"
             break
         runs.append(
