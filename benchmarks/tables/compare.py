@@ -2,9 +2,10 @@
 
 python benchmarks/tables/compare.py --dlrun PATH/TO/python [--seeds 5] [--only TEXT] [--out FOLDER]
 
-Writes results.csv and results.md into the folder. The verdict on a table and an experiment is one
-of VERDICTS; a table's is the worst of its experiments'. In each seed the reference is scored on the
-very rows that dlrun tests, which predictions.csv names, and fitted to all others.
+Writes results.csv beside this file and the results of docs/explanation/tables.md, or both into a
+folder. The verdict on a table and an experiment is one of VERDICTS; a table's is the worst of both.
+In each seed the reference is scored on the very rows that dlrun tests, which predictions.csv names,
+and fitted to all others.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import sklearn
 from files import digest, find_tables, read_table, read_text
 from plan import PLAN
 from reference import Metrics, score
@@ -31,6 +33,8 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "explanation" / "tables.md"
+RESULTS = "## Results\n"  # the heading in the page after which all is written anew
 EXPERIMENTS = ("table-linear", "table-boosting")
 VERDICTS = {
     "right": "it ran, and is not worse than the reference",
@@ -133,7 +137,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", default="", help="a part of the names of the tables to run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, help="a folder for the results of a trial")
     arguments = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
@@ -144,8 +148,22 @@ def main() -> None:
             for result in pool.map(compare, tasks):
                 print(f"{result.verdict:18} {result.experiment:14} {result.table}", flush=True)
                 results.append(result)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write(results, arguments.out, time.perf_counter() - started)
+    table = pd.DataFrame(map(asdict, results))
+    seconds = time.perf_counter() - started
+    lines = [
+        measured(python, arguments.seeds, seconds),
+        "",
+        *summary(table),
+        "",
+        *rows_of_tables(table),
+    ]
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    write_csv(table, (arguments.out or HERE) / "results.csv")
+    page = (arguments.out or PAGE.parent) / PAGE.name
+    before = PAGE.read_text(encoding="utf-8").partition(RESULTS)[0]
+    page.write_text("\n".join([before + RESULTS, *lines, ""]), encoding="utf-8")
+    print("\n".join(lines[: len(VERDICTS) + 4]))
 
 
 def read_tasks(work: Path, python: str, seeds: int, only: str) -> list[Task]:
@@ -336,35 +354,51 @@ def shorten(text: str) -> str:
     return " ".join(text.split())[:400]
 
 
-def write(results: list[Result], out: Path, seconds: float) -> None:
-    """Write results.csv and results.md: what there is of each verdict, and a row for each table."""
-    table = pd.DataFrame(map(asdict, results))
-    table.to_csv(out / "results.csv", index=False, float_format="%.6g")
-    order = list(VERDICTS)
-    worst = table.groupby("table")["verdict"].agg(lambda verdicts: max(verdicts, key=order.index))
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, float_format="%.6g")
+
+
+def measured(python: str, seeds: int, seconds: float) -> str:
+    """Return when, with what and how long it was measured, as a sentence."""
+    version = subprocess.run(
+        [python, "-m", "dlrun", "--version"], capture_output=True, text=True, check=True
+    )
+    reference = f"scikit-learn {sklearn.__version__} for the reference"
+    took = f"{seeds} seeds, {seconds / 60:.0f} minutes on {os.cpu_count()} cores"
+    return f"{time.strftime('%Y-%m-%d')}, {version.stdout.splitlines()[0]}, {reference}, {took}."
+
+
+def summary(table: pd.DataFrame) -> list[str]:
+    """Return how many tables have each verdict, as lines of a table."""
+    worst = worst_verdicts(table)
     lines = [
         "| verdict | tables | table-linear | table-boosting | what it means |",
         "|---|---|---|---|---|",
     ]
     for verdict, meaning in VERDICTS.items():
         counts = [(worst == verdict).sum()]
-        counts += [
-            ((table["verdict"] == verdict) & (table["experiment"] == experiment)).sum()
-            for experiment in EXPERIMENTS
-        ]
+        for experiment in EXPERIMENTS:
+            of_experiment = table[table["experiment"] == experiment]
+            counts.append((of_experiment["verdict"] == verdict).sum())
         lines.append(f"| {verdict} | {' | '.join(map(str, counts))} | {meaning} |")
-    lines += [
-        f"| all | {len(worst)} | {len(worst)} | {len(worst)} | {seconds / 60:.0f} minutes |",
-        "",
-    ]
-    lines += [
+    return lines
+
+
+def worst_verdicts(table: pd.DataFrame) -> "pd.Series[str]":
+    """Return for each table the worst verdict on its experiments."""
+    order = list(VERDICTS)
+    return table.groupby("table")["verdict"].agg(lambda verdicts: max(verdicts, key=order.index))
+
+
+def rows_of_tables(table: pd.DataFrame) -> list[str]:
+    """Return a row for each table, as lines of a table."""
+    worst = worst_verdicts(table)
+    lines = [
         "| table | rows | target | metric | linear | reference | boosting | reference | verdict |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, rows in table.groupby("table", sort=False):
-        lines.append(row_of_table(name, rows, worst[name]))
-    (out / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines[: len(VERDICTS) + 3]))
+    groups = table.groupby("table", sort=False)
+    return lines + [row_of_table(name, rows, worst[name]) for name, rows in groups]
 
 
 def row_of_table(name: str, rows: pd.DataFrame, verdict: str) -> str:
