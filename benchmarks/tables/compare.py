@@ -49,6 +49,8 @@ MARGIN = 0.01  # ... if it is also more than this of R² or accuracy, or this sh
 ROWS_USED = 0.95  # of the rows that have a target
 TEST_SHARE = 0.2
 MOST_PASTES = 3  # errors one after the other, each with a remedy
+LONGEST = 400  # letters of a message
+FAULT = "FAULT"  # begins an error that is no message of dlrun
 LIMIT = 600  # seconds of an experiment on a file, all seeds
 # Warnings about which rows test say nothing of what was made of the columns, or of rows left out.
 OF_THE_SPLIT = ("in the training part too", "none of this class in the test part")
@@ -202,8 +204,10 @@ def compare(task: Task) -> Result:
     result = Result(task.table, task.experiment, task.task, task.target, task.rows)
     with tempfile.TemporaryDirectory() as folder:
         runs, error = run_dlrun(task, Path(folder))
-        if error:
-            stopped(result, task, Path(folder), error)
+        if error.startswith(FAULT):
+            result.verdict, result.error = "stop", shorten(error)
+        elif error:
+            stopped(result, task, Path(folder), seed=len(runs))
         else:
             judge(result, task, runs)
     return result
@@ -218,43 +222,43 @@ def run_dlrun(task: Task, folder: Path) -> tuple[list[dict[str, object]], str]:
             command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False
         )
     except subprocess.TimeoutExpired:
-        return [], f"FAULT more than {LIMIT} s"
+        return [], f"{FAULT}: more than {LIMIT} s"
     written = folder / "runs.json"
     if not written.exists():
-        return [], f"FAULT exit code {process.returncode}: {process.stderr[-500:]}"
+        return [], f"{FAULT}: exit code {process.returncode}: {process.stderr[-500:]}"
     content = json.loads(written.read_text())
     return content["runs"], content["error"]
 
 
-def stopped(result: Result, task: Task, folder: Path, error: str) -> None:
-    """Judge an error: does it end once the words that the command tells are pasted?"""
+def stopped(result: Result, task: Task, folder: Path, seed: int) -> None:
+    """Judge an error of a seed: does it end once the words that the command tells are pasted?"""
     result.verdict = "refused" if task.no_reference else "stop"
     result.reason = task.no_reference
-    result.error = shorten(error.replace(f"{task.path}", task.path.name))
     pasted: list[str] = []
-    for _ in range(MOST_PASTES):
-        command = [task.python, "-m", "dlrun", task.experiment, str(task.path)]
-        command += [
-            f"data.target={task.target}",
-            f"data.task={task.task}",
-            "--runs-dir",
-            str(folder),
-            *pasted,
-        ]
-        process = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False
-        )
-        if process.returncode == 0:
-            break
+    for _ in range(1 + MOST_PASTES):
+        process = run_command(task, folder, seed, pasted)
+        if not pasted:
+            message = process.stderr.partition("error: ")[2] or process.stderr[-LONGEST:]
+            result.error = shorten(message.replace(f"{task.path}", task.path.name))
         words = words_to_paste(process.stderr)
-        if not words or words == pasted:
-            return
+        if process.returncode == 0 or not words or words == pasted:
+            break
         pasted = words
-    else:
-        return
     result.pasted = " ".join(pasted)
-    if not task.no_reference:
+    if pasted and process.returncode == 0 and not task.no_reference:
         result.verdict = "stop, remedy works"
+
+
+def run_command(
+    task: Task, folder: Path, seed: int, pasted: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a person does, with what they pasted."""
+    command = [task.python, "-m", "dlrun", task.experiment, str(task.path)]
+    command += [f"data.target={task.target}", f"data.task={task.task}", f"seed={seed}", *pasted]
+    command += ["--runs-dir", str(folder)]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False
+    )
 
 
 def words_to_paste(message: str) -> list[str]:
@@ -351,7 +355,7 @@ def are_equal(text: str, value: object) -> bool:
 
 
 def shorten(text: str) -> str:
-    return " ".join(text.split())[:400]
+    return " ".join(text.split())[:LONGEST]
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

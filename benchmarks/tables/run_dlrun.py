@@ -30,7 +30,7 @@ def main() -> None:
             error = str(problem)
             break
         except Exception as problem:  # a fault of dlrun, which is reported
-            error = f"FAULT {type(problem).__name__}: {problem}"
+            error = f"FAULT: {type(problem).__name__}: {problem}"
             break
         runs.append(
             {
