@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -179,7 +178,7 @@ def run(
     interrupted, at the end of an epoch or lasso penalty, from which `dlrun.resume` continues.
     """
     declaration = find_experiment(experiment)
-    values |= _target_key(target)
+    values = _kinds_of_frames(declaration, inputs) | values | _target_key(target)
     with _frames_as_files(inputs, runs_dir, keep=keep_data) as paths:
         options = _settings(declaration, paths, config, tags, values, runs_dir, data_dir, quiet)
         options = replace(options, name=name, notes=options.notes.changed(note))
@@ -273,7 +272,7 @@ def sweep(
         folds=folds,
     )
     declaration = find_experiment(experiment)
-    values |= _target_key(target)
+    values = _kinds_of_frames(declaration, inputs) | values | _target_key(target)
     with _frames_as_files(inputs, runs_dir, keep=keep_data) as paths:
         options = _settings(declaration, paths, config, tags, values, runs_dir, data_dir, quiet)
         options = replace(options, name=name, notes=options.notes.changed(note))
@@ -347,32 +346,47 @@ def _target_key(target: str | None) -> dict[str, object]:
     return {} if target is None else {"data.target": target}
 
 
+def _kinds_of_frames(
+    experiment: AnyExperiment, inputs: "Sequence[PathLike | pd.DataFrame]"
+) -> dict[str, object]:
+    """Declare the categories of numbers in DataFrames, whose type their CSV files would lose."""
+    section = experiment.config.model_fields.get("data")
+    if section is None or "kinds" not in getattr(section.annotation, "model_fields", {}):
+        return {}
+    categories = [
+        str(name)
+        for frame in filter(is_frame, inputs)
+        for name, dtype in frame.dtypes.items()
+        if dtype == "category" and dtype.categories.dtype.kind in "iuf"
+    ]
+    return {"data.kinds": dict.fromkeys(categories, "category")} if categories else {}
+
+
 @contextlib.contextmanager
 def _frames_as_files(
     inputs: "Sequence[PathLike | pd.DataFrame]", runs_dir: PathLike | None, *, keep: bool
 ) -> Iterator[list[PathLike]]:
     """Give the files of inputs to a `with` block; a DataFrame becomes a CSV file.
 
-    keep: whether the file stays. It is in `frames/` of runs_dir, named by its digest.
+    keep: whether the file stays. It is in `frames/` of runs_dir, named by its digest, so that runs
+    of equal frames have equal configs.
     """
     folder = resolve_runs_dir(_path(runs_dir)).absolute() / FRAMES
     with contextlib.ExitStack() as stack:
-        if not keep:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        yield [
-            _write_frame(value, folder) if is_frame(value) else cast("PathLike", value)
-            for value in inputs
-        ]
-
-
-def _write_frame(frame: "pd.DataFrame", folder: Path) -> Path:
-    """Write a DataFrame without its index to a CSV file named by its digest; return the path."""
-    content = frame.to_csv(index=False).encode("utf-8", "surrogatepass")
-    path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.csv"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        write_file_atomically(path, content)
-    return path
+        paths: list[PathLike] = []
+        for value in inputs:
+            if is_frame(value):
+                content = value.to_csv(index=False).encode("utf-8", "surrogatepass")
+                path = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.csv"
+                if not path.exists():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    if not keep:
+                        stack.callback(path.unlink, missing_ok=True)
+                    write_file_atomically(path, content)
+                paths.append(path)
+            else:
+                paths.append(cast("PathLike", value))
+        yield paths
 
 
 def _settings(

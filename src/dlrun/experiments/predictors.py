@@ -124,8 +124,9 @@ def predict_frame(
     import pandas as pd  # slow
 
     # Integers with a gap are floats in a frame, and 3 would be 3.0.
-    cells = frame.convert_dtypes(convert_string=False).astype(object)
-    rows = cells.where(frame.notna(), "").to_dict("records")
+    cells = frame.convert_dtypes(convert_string=False).astype(object).where(frame.notna(), "")
+    cells.columns = cells.columns.map(str)  # a column may be named 2010
+    rows = cells.to_dict("records")
     predictions = predict(predictor, cast("list[Input]", rows), text_column)
     columns: dict[str, list[object]] = {"predicted": [each.predicted for each in predictions]}
     if predictor.labels:

@@ -28,6 +28,8 @@ DATES = [
     *("%d %B %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%m/%Y", "%b-%d-%Y", "%Y-%b-%d", "%Y.%m.%d"),
 ]
 TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+# pandas writes the whole numbers of a column with gaps so: they are the same words as without.
+WHOLE_WITH_DECIMAL = r"(0|-?[1-9]\d*)\.0"
 TIME_ZONE = r"(:\d\d(?:[.,]\d+)?) ?(?:Z|[+-]\d\d(?::?\d\d)?)$"  # after a time
 # The words of a column are tried as dates only if the first is like this.
 DATE_LIKE = r"(?=.*\d)(?=.*\D)[\w/.,: +-]{6,35}"
@@ -76,6 +78,8 @@ class Cells:
         of_texts: list[int] = []
         for text in texts.tolist():
             word = text.strip()
+            if word.endswith(".0") and re.fullmatch(WHOLE_WITH_DECIMAL, word):
+                word = word.removesuffix(".0")
             is_gap = word.lower() in self.gaps
             of_texts.append(-1 if is_gap else numbers.setdefault(word, len(numbers)))
         return np.array(of_texts, np.intp)[codes], np.array([*numbers], object)
