@@ -323,10 +323,9 @@ def warnings_of(folder: Path) -> list[str]:
 
 
 def rows_used(folder: Path) -> int:
-    """Return how many rows train, validate and test a run, by its summary.txt."""
-    text = (folder / "summary.txt").read_text(encoding="utf-8")
-    counts = re.findall(r"([\d,]+) (?:train|valid|test)\b", re.search(r"^rows .*$", text, re.M)[0])
-    return sum(int(count.replace(",", "")) for count in counts)
+    """Return how many rows train, validate and test a run."""
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return results["rows"]["used"]
 
 
 def test_rows(folder: Path, table: pd.DataFrame, task: Task) -> np.ndarray | None:
