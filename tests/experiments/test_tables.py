@@ -71,7 +71,9 @@ def test_own_table_is_learnt_and_predicted(forked: Dlrun, tmp_path: Path, name: 
     words = own(tmp_path, "data.target=price", "data.ignore=[maker]", *OWN[name])
     train, validation = 48, []
     if name in ("table-dense", "table-boosting"):
-        train, validation = 36, setting("data.validation=0.25")
+        validation = setting("data.validation=0.25")
+    if name == "table-dense":  # the trees that are kept are grown on the validation rows too
+        train = 36
     forked(name, *words, *validation).is_told(0)
     run = Run.open(latest(tmp_path, name))
     assert TableAssets.of_run(run).encoder.input_columns == ["weight", "fuel"]

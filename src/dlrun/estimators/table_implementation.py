@@ -52,9 +52,12 @@ class TableFitImplementation(Implementation[F], Generic[F]):
     """Fits a model to a table, and keeps the fit that validates best.
 
     for_trees: see `EncodedTable.fit`.
+    refits: whether the model that is kept is fitted to the validation rows too, once they have
+    judged the fit to the other rows.
     """
 
     for_trees: ClassVar[bool] = False
+    refits: ClassVar[bool] = False
 
     @abstractmethod
     def make_model(self, config: F) -> TableModel:
@@ -67,22 +70,24 @@ class TableFitImplementation(Implementation[F], Generic[F]):
             table: Table = self.load_data(config, run.data_dir, run.screen)
             parts = divide_rows(config, table, run.screen)
             encoded = EncodedTable.fit(config, table, parts, for_trees=self.for_trees)
-            assets = encoded.assets
-            columns = column_table(assets)
-            run.keep(ASSETS, to_json(assets.values()).encode())
-            run.keep(COLUMNS, to_csv(columns))
         with run.phase("fit"):
             fits = self._fit_all(config, run, encoded, fingerprint_table(table))
-        main_metric, _ = metric_names_of_table(config, assets.labels)
-        best = _best_step(run.rows, main_metric)
-        best_fit = fits[best]
+            main_metric, _ = metric_names_of_table(config, encoded.assets.labels)
+            best = _best_step(run.rows, main_metric)
+            best_fit = fits[best]
+            if self.refits and "valid" in parts:
+                encoded, best_fit = self._refit(config, run, table)
+                fits = [best_fit]
+        columns = column_table(encoded.assets)
+        run.keep(ASSETS, to_json(encoded.assets.values()).encode())
+        run.keep(COLUMNS, to_csv(columns))
         stacked = {name: np.stack([fit.arrays[name] for fit in fits]) for name in fits[0].arrays}
         run.keep(MODEL, _pack(stacked))
         predictions = best_fit.predict(encoded.parts["test"])
         warn_of_perfect_fit(predictions, run.screen)
         save_test_predictions(run, config.predictions, predictions, table.describe)
         _write_summary(run, table, encoded, columns, best_fit)
-        extra: dict[str, object] = {"best_index": best, "train_rows": len(parts["train"])}
+        extra: dict[str, object] = {"best_index": best, "train_rows": len(encoded.parts["train"])}
         if "coefficients" in best_fit.arrays:
             sizes = [best_fit.arrays[name].size for name in ("intercept", "coefficients")]
             extra["parameters"] = sum(sizes)
@@ -131,6 +136,15 @@ class TableFitImplementation(Implementation[F], Generic[F]):
                 run.stop.raise_if_received()
                 started = time.perf_counter()
         return fits
+
+    def _refit(self, config: F, run: LiveRun, table: Table) -> tuple[EncodedTable, FittedModel]:
+        """Return the fit to all training rows, with those that validated, and the encoded rows."""
+        parts = {"train": table.train, "test": table.test}
+        encoded = EncodedTable.fit(config, table, parts, for_trees=self.for_trees)
+        model = self.make_model(config)
+        targets = _targets_to_fit(encoded.assets, encoded.parts["train"])
+        (arrays,) = model.iterate_fits(encoded, targets, 0, run.screen)
+        return encoded, FittedModel(model, encoded.assets, arrays)
 
     def test(self, run: Run, config: F, data_dir: Path, screen: Screen) -> Predictions:
         """Predict the test set again with the fit that was kept."""

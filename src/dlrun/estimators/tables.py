@@ -284,6 +284,7 @@ class BoostingImplementation(TableFitImplementation[BoostingConfig]):
     """Fits boosted trees to a table."""
 
     for_trees = True
+    refits = True
 
     def make_model(self, config: BoostingConfig) -> Boosting:
         """Return the boosted trees, not grown yet."""
