@@ -24,7 +24,7 @@ from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from dlrun.training.array_batches import TensorBatches
-from dlrun.training.objective import TrainingObjective, regression
+from dlrun.training.objective import TrainingObjective, count_outputs, regression
 
 
 class RecurrentNetwork(nn.Module):
@@ -89,8 +89,7 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
         model = config.model
         if not isinstance(model, HiddenLayersConfig):
             return RecurrentNetwork(len(SERIES), model.hidden, model.dropout)
-        classes = len(assets.labels)
-        outputs = classes if classes > 2 else 1
+        outputs = count_outputs(len(assets.labels)) if assets.labels else 1
         return DenseNetwork(len(assets.columns.names), model.hidden, model.dropouts, outputs)
 
     def objective(self, config: TableNetworkConfig, assets: TableAssets) -> TrainingObjective:
