@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.runs.live_run import WrittenRun
 from dlrun.runs.steps import Steps
+from dlrun.runs.written_run import WrittenRun
 from tests.conftest import Out, Patch
 from tests.runs.making import a_live_run
 

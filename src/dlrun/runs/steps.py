@@ -25,7 +25,7 @@ class Steps:
 
     Each process that trains a run has its steps; those of the first process are `WrittenSteps`.
 
-    Args:
+    Attributes:
         rows: those of metrics.csv, one for each finished step.
         saved_state: what the last step before a resume left for the next one; empty in a new run.
         saved_parts: what each of the steps before a resume has added for good.
