@@ -73,7 +73,8 @@ class LiveRun(ABC):
     def begin_steps(self, columns: Sequence[str] | None, data_digest: str) -> Steps:
         """Begin the steps of a run; those of a resumed run begin after the finished ones.
 
-        columns: those of metrics.csv; None: those of the rows, and a later row may have more.
+        columns: the columns of metrics.csv. If they are None, the first row names them, and a later
+        row may have more.
         data_digest: the fingerprint of the data. Raises DataError if the data have changed since
         the run began.
         """
