@@ -391,7 +391,7 @@ def docstring(node: ast.Module | ast.FunctionDef | ast.ClassDef) -> Iterator[str
             yield from [*(f"- {plain(item)}" for item in items), ""]
         elif not rest or not rest[0].startswith(" "):
             yield from [plain(paragraph), ""]
-        elif head == "Args:":
+        elif head in ("Args:", "Attributes:"):
             items = re.sub(r"\n {8,}", " ", "\n".join(rest)).split("\n")
             for item in items:
                 names, _, text = item.strip().partition(": ")

@@ -11,9 +11,9 @@ from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.runs.folder import CONFIG, ENVIRONMENT, RESULTS, OutputFolder
-from dlrun.runs.live_run import WrittenRun
 from dlrun.runs.options import RunOptions
 from dlrun.runs.record import FORMAT, RunRecord, write_run_record
+from dlrun.runs.written_run import WrittenRun
 from dlrun.system.console import Screen
 
 

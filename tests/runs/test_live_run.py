@@ -1,11 +1,13 @@
 """Steps: each finished by the same function, in the same order."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
-from dlrun.runs.live_run import WrittenRun
+from dlrun.errors import InterruptedByUser
 from dlrun.runs.steps import Steps
+from dlrun.runs.written_run import WrittenRun
 from tests.conftest import Out, Patch
 from tests.runs.making import a_live_run
 
@@ -36,6 +38,20 @@ def test_a_step_is_on_disk_and_shown(tmp_path: Path, steps: Steps, capsys: Out) 
     do(steps, 1, 2)
     assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n2,0.5\n"
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
+
+
+def test_a_signal_within_a_step_waits_until_the_step_is_on_disk(
+    tmp_path: Path, live_run: WrittenRun, steps: Steps
+) -> None:
+    with (
+        pytest.raises(InterruptedByUser),
+        live_run.stop.handle_signals(),
+        steps.progress_bar("training", 2, "epoch"),
+    ):
+        signal.raise_signal(signal.SIGINT)
+        steps.finish({"epoch": 1, "loss": 1.0}, "epoch 1/2", b"state 1")
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n"
+    assert len(live_run.rows) == 1
 
 
 def test_another_attempt_begins_from_nothing(

@@ -81,9 +81,10 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
         sweep = find_sweep_or_none(name, resolve_runs_dir(runs_dir))
         if sweep is None:
             raise
-    from dlrun.sweeps.results import read_sweep_report_content  # slow: the modules that begin runs
+    # Slow: the modules that begin runs.
+    from dlrun.sweeps.results_page import read_sweep_page_content
 
-    return read_sweep_report_content(sweep)
+    return read_sweep_page_content(sweep)
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:

@@ -1,7 +1,7 @@
 """Define the config section `data` of each kind of data set: which data, and how to divide them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -127,7 +127,7 @@ class DividedDataConfig(SeededDataConfig):
         return (self.fold, self.folds) if self.fold and self.folds else None
 
     @model_validator(mode="after")
-    def _fold_is_one_of_the_folds(self) -> "DividedDataConfig":
+    def _check_fold_is_one_of_the_folds(self) -> Self:
         if self.folds is None and self.fold is None:
             return self
         if self.folds is None or self.fold is None or self.fold > self.folds:

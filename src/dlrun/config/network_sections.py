@@ -1,5 +1,6 @@
 """Define the config sections of networks and their training: types and bounds, no defaults."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -21,7 +22,7 @@ from dlrun.metrics import KNOWN, VALID
 from dlrun.system.spelling import did_you_mean
 from dlrun.system.text import pluralize
 
-LARGEST_RATE = 1e30  # a rate has to fit in the float32 of the weights
+LARGEST_FACTOR = 1e30  # lr and weight_decay have to fit in the float32 of the weights
 OptimizerName = Literal["rmsprop", "adam", "adamw", "sgd"]
 ScheduleName = Literal["none", "cosine", "step", "plateau"]
 # Their rates depend on trainer.max_epochs.
@@ -46,13 +47,13 @@ class OptimizerConfig(Section):
     """Defines the config of the optimizer; a key that is null has the default of torch's class."""
 
     name: OptimizerName
-    lr: Annotated[float, Field(gt=0, le=LARGEST_RATE)]
-    weight_decay: Annotated[float, Field(ge=0, le=LARGEST_RATE)] | None
+    lr: Annotated[float, Field(gt=0, le=LARGEST_FACTOR)]
+    weight_decay: Annotated[float, Field(ge=0, le=LARGEST_FACTOR)] | None
     momentum: Annotated[float, Field(ge=0, lt=1)] | None
 
     @model_validator(mode="after")
-    def _check_keys_of_name(self) -> "OptimizerConfig":
-        _check_used(self, "momentum", "rmsprop", "sgd")
+    def _check_keys_of_name(self) -> Self:
+        _check_used(self, "momentum", used_by=("rmsprop", "sgd"))
         return self
 
     @property
@@ -74,10 +75,10 @@ class SchedulerConfig(Section):
     patience: Count | None  # epochs without an improvement before the rate falls
 
     @model_validator(mode="after")
-    def _check_keys_of_name(self) -> "SchedulerConfig":
-        _check_used(self, "step_size", "step")
-        _check_used(self, "gamma", "step", "plateau")
-        _check_used(self, "patience", "plateau")
+    def _check_keys_of_name(self) -> Self:
+        _check_used(self, "step_size", used_by=("step",))
+        _check_used(self, "gamma", used_by=("step", "plateau"))
+        _check_used(self, "patience", used_by=("plateau",))
         if self.name == "step" and self.step_size is None:
             raise error_about_key("step needs step_size: the epochs between two falls", "name")
         return self
@@ -88,11 +89,14 @@ class SchedulerConfig(Section):
 
 
 def _check_used(
-    section: OptimizerConfig | SchedulerConfig, key: str, *names: OptimizerName | ScheduleName
+    section: OptimizerConfig | SchedulerConfig,
+    key: str,
+    *,
+    used_by: Sequence[OptimizerName | ScheduleName],
 ) -> None:
-    """Raise ValidationError if a section has a value of a key that only other `names` use."""
-    if section.name not in names and getattr(section, key) is not None:
-        problem = f"{section.name} does not use it, only {' and '.join(names)}"
+    """Raise ValidationError if a key has a value, but the section's `name` does not use the key."""
+    if section.name not in used_by and getattr(section, key) is not None:
+        problem = f"{section.name} does not use it, only {' and '.join(used_by)}"
         raise error_about_key(f"{problem}; leave it null", key)
 
 
@@ -118,14 +122,18 @@ class TrainerConfig(Section, extra="allow"):
 
     @model_validator(mode="after")
     def _check_further_arguments(self) -> Self:
-        further = self.model_extra or {}
-        if problems := {key: problem for key in further if (problem := _why_no_argument(key))}:
+        problems: dict[str, str] = {}
+        for key in self.model_extra or {}:
+            problem = _why_not_an_argument(key)
+            if problem is not None:
+                problems[key] = problem
+        if problems:
             raise errors_about_keys(problems)
         return self
 
 
-def _why_no_argument(key: str) -> str | None:
-    """None means that Lightning's Trainer has the argument."""
+def _why_not_an_argument(key: str) -> str | None:
+    """Say why a key is no argument of Lightning's Trainer that a config may have, or None."""
     if reason := DECIDED_BY_DLRUN.get(key):
         return f"dlrun decides it: {reason}"
     known = trainer_arguments()
@@ -176,7 +184,9 @@ class LightningConfig(ExperimentConfig):
 
         It is the metric of early stopping, or else the loss.
         """
-        return None if self.keep == "last" else self.early_stopping.monitor or "valid_loss"
+        if self.keep == "last":
+            return None
+        return self.early_stopping.monitor or "valid_loss"
 
 
 class NetworkConfig(LightningConfig):
@@ -195,7 +205,7 @@ class NetworkConfig(LightningConfig):
         return keys - {EPOCHS} if self.scheduler.name in SCHEDULES_OVER_ALL_EPOCHS else keys
 
     @model_validator(mode="after")
-    def _check_each_device_has_rows(self) -> Self:
+    def _check_batch_divides_among_devices(self) -> Self:
         if self.batch_size % self.trainer.devices:
             problem = (
                 f"a batch of {self.batch_size} rows is not divisible by {self.trainer.devices}"
@@ -204,7 +214,7 @@ class NetworkConfig(LightningConfig):
         return self
 
     @model_validator(mode="after")
-    def _check_warmup_leaves_epochs(self) -> "NetworkConfig":
+    def _check_warmup_leaves_epochs(self) -> Self:
         epochs = self.trainer.max_epochs
         if (
             self.scheduler.name in SCHEDULES_OVER_ALL_EPOCHS
@@ -222,7 +232,7 @@ class HiddenLayersConfig(Section):
     dropout: Dropout | list[Dropout]
 
     @model_validator(mode="after")
-    def _check_dropout_of_each_layer(self) -> "HiddenLayersConfig":
+    def _check_dropout_of_each_layer(self) -> Self:
         if len(self.dropouts) != len(self.hidden):
             problem = f"{pluralize(len(self.dropouts), 'value')} for hidden: {self.hidden}"
             raise error_about_key(f"{problem}; give one number for all, or one for each", "dropout")

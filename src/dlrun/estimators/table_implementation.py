@@ -133,7 +133,6 @@ class TableFitImplementation(Implementation[F], Generic[F]):
                 position = f"{model.step_name} {format_position(len(fits), total)}"
                 line = f"{position}  {_shown_metrics(row)}"
                 steps.finish(row, line, b"", _pack(arrays))
-                run.stop.raise_if_received()
                 started = time.perf_counter()
         return fits
 

@@ -173,10 +173,7 @@ def check_can_continue(experiment: Experiment[C], run: Run, config: C, options: 
 
     With --force, changed numbers are only a warning.
     """
-    path = run.folder
-    record = run.record
-    again = f"`{run.repeat_command}` starts another run"
-    finished = record.steps or 0
+    finished = run.record.steps or 0
     if not finished:  # the run was killed, perhaps before its first step
         # A damaged metrics.csv is no hindrance: a resume writes the file anew.
         with contextlib.suppress(DataError):
@@ -185,18 +182,29 @@ def check_can_continue(experiment: Experiment[C], run: Run, config: C, options: 
     if total is not None and total < finished:
         problem = f"{pluralize(total, 'epoch')} requested, but {finished:,} are"
         raise ConfigError(f"{problem} finished", "a run cannot have fewer than it has trained")
-    if record.stopped_epoch:
-        problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
-        raise ConfigError(f"{problem}: it has no more epochs", again)
+    check_further_steps_are_possible(run)
     earlier = run.environment
     changes = environment.describe_environment_changes(
         earlier.code, earlier.packages, experiment.package
     )
     if changes:
-        problem = f"{path}: a resumed run would get other numbers: {'; '.join(changes)}"
+        problem = f"{run.folder}: a resumed run would get other numbers: {'; '.join(changes)}"
         if not options.force:
+            again = f"`{run.repeat_command}` starts another run"
             raise DlrunError(problem, f"{again}; --force resumes this one all the same")
         options.console().warn(problem)
+
+
+def check_further_steps_are_possible(run: Run) -> None:
+    """Raise DlrunError if a run stopped early, or if its finished steps have no checkpoint."""
+    path = run.folder
+    record = run.record
+    remedy = f"`{run.repeat_command}` starts another run"
+    if record.stopped_epoch is not None:
+        problem = f"{path}: the training stopped early, after epoch {record.stopped_epoch}"
+        raise ConfigError(f"{problem}: it has no more epochs", remedy)
     if record.steps and not checkpoint.checkpoint_files(path):
-        remove = f"`dlrun runs rm {shlex.quote(str(path))}`: then the sweep runs the point again"
-        raise DataError(f"{path}: its checkpoints are missing", remove if record.sweep else again)
+        if record.sweep:
+            remove = shlex.join(["dlrun", "runs", "rm", str(path)])
+            remedy = f"`{remove}`: then the sweep runs the point again"
+        raise DataError(f"{path}: its checkpoints are missing", remedy)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dlrun.config.sections import EPOCHS, ExperimentConfig
+from dlrun.config.sections import EPOCHS
 from dlrun.errors import DlrunError
 from dlrun.experiments import checks
 from dlrun.experiments.experiment import C, Experiment
@@ -25,38 +25,6 @@ from dlrun.runs.folder import (
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run, command_to_continue
 from dlrun.runs.shown_results import print_results_json
-
-
-def resume_command(run: Run) -> str | None:
-    """Write the command that continues a run, or None if nothing can continue the run.
-
-    For a finished run the command asks for twice as many epochs, in a new run.
-    """
-    try:
-        experiment = experiment_of(run)
-        config = config_of(experiment, run)
-    except DlrunError:  # the experiment is not installed, or has other keys now
-        return None
-    state = run.state
-    if state == "waiting":
-        return command_to_continue(run)
-    if state == "running" or not experiment.resumable:
-        return None
-    if state == "finished":
-        if not _can_be_longer(run, config):
-            return None
-        epochs = 2 * (run.record.steps or 1)
-        return f"{command_to_continue(run)} {EPOCHS}={epochs}"
-    is_lost = run.record.steps and not checkpoint_files(run.folder)
-    return None if is_lost else command_to_continue(run)
-
-
-def _can_be_longer(run: Run, config: ExperimentConfig) -> bool:
-    """Tell whether a finished run can go on for more epochs, from the checkpoint in its folder."""
-    stopped_early = run.record.stopped_epoch is not None
-    if stopped_early or not checkpoint_files(run.folder):
-        return False
-    return EPOCHS in config.keys_to_resume
 
 
 def resume_run(wanted: str, options: RunOptions) -> tuple[int, Path]:
@@ -98,6 +66,7 @@ def _continue_in_its_folder(
         if run.is_finished:  # by another process, before the folder was locked
             _note_nothing_to_resume(run, options)
             return 0
+        # Not `run.state`, which would be `running`, as this process has the lock.
         if run.record.status != "waiting":
             checks.check_can_continue(experiment, run, config, options)
         checks.check_run_can_start(experiment, config, options)
@@ -112,7 +81,7 @@ def _continue_in_new_folder(
     if run.state == "running":
         raise DlrunError(f"{run.folder}: another process is running it", "wait for it, or stop it")
     checks.check_can_continue(experiment, run, config, options)
-    if not checkpoint_files(run.folder):
+    if not checkpoint_files(run.folder):  # the run was stopped before its first epoch had ended
         hint = f"`{command_to_continue(run)}` starts it as it was"
         raise DlrunError(f"{run.folder}: no finished epoch to continue from", hint)
     checks.check_run_can_start(experiment, config, options)
@@ -138,8 +107,33 @@ def _note_nothing_to_resume(run: Run, options: RunOptions) -> None:
         folder = run.folder.parents[1] / SWEEPS / sweep.name
         hint = f"; `{resume_sweep_command(folder)}` continues its sweep"
     elif more := resume_command(run):
-        hint = f"; {more} continues it in a new run"
+        hint = f"; `{more}` continues it in a new run"
     screen = options.console()
     screen.note(f"{run.folder}: finished, there is nothing to resume{hint}")
     if options.json:
         print_results_json(run.folder, screen)
+
+
+def resume_command(run: Run) -> str | None:
+    """Write the command that continues a run, or None if nothing can continue the run.
+
+    For a finished run the command asks for twice as many epochs, in a new run.
+    """
+    try:
+        experiment = experiment_of(run)
+        config = config_of(experiment, run)
+        checks.check_further_steps_are_possible(run)
+    except DlrunError:  # also if the experiment is not installed, or has other keys now
+        return None
+    state = run.state
+    if state == "waiting":
+        return command_to_continue(run)
+    # A process has the run; a run without its process is `killed`, and can be continued.
+    if state == "running" or not experiment.resumable:
+        return None
+    if state != "finished":
+        return command_to_continue(run)
+    steps = run.record.steps
+    if steps is None or EPOCHS not in config.keys_to_resume:
+        return None
+    return f"{command_to_continue(run)} {EPOCHS}={2 * steps}"

@@ -12,12 +12,12 @@ from dlrun.experiments import checks
 from dlrun.experiments.comparable_with_published import compare_with_published
 from dlrun.experiments.experiment import AnyExperiment, C, Experiment
 from dlrun.runs.folder import OutputFolder
-from dlrun.runs.live_run import WrittenRun
 from dlrun.runs.new_run import new_record, remove_unless_begun
 from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.record import RunRecord
 from dlrun.runs.run import Run
 from dlrun.runs.shown_results import print_files, print_results, print_results_json
+from dlrun.runs.written_run import WrittenRun
 
 
 def run_experiment(experiment: AnyExperiment, options: RunOptions) -> tuple[int, Path | None]:

@@ -16,7 +16,7 @@ from dlrun.experiments.registry import find_experiment, shipped_config
 from dlrun.runs.folder import CONFIG
 from dlrun.runs.options import resolve_data_dir
 from dlrun.runs.results import DrawnFigures
-from dlrun.runs.run import Run
+from dlrun.runs.run import Run, unfinished_run_error
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ def draw_again(run: Run) -> DrawnFigures:
 def _opened(run: Run, *, unfinished: bool = False) -> Iterator[tuple[Implementation[Any], Any]]:
     """Give a `with` block the implementation and the config of a run.
 
-    unfinished: whether the block may use a run that has not finished. Any exception of the block
-    becomes a DlrunError: such a run lacks files, and another run has damaged ones.
+    unfinished: whether the block may use a run that has not finished, and so may lack files.
+
+    An error of the block that says nothing to the user becomes a DlrunError: the run has not
+    finished, or its files are not as its experiment writes them.
     """
     if not unfinished:
         run.check_has_result()
@@ -90,7 +92,8 @@ def _opened(run: Run, *, unfinished: bool = False) -> Iterator[tuple[Implementat
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
-        run.check_has_result()
+        if not run.is_finished:
+            raise unfinished_run_error(run) from error
         problem = f"{run.folder}: not as {run.record.experiment} writes a run: "
         problem += name_and_first_line(error)
         check = shlex.join(["dlrun", "runs", "check", str(run.folder)])

@@ -32,6 +32,7 @@ from dlrun.runs.run import Run
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
 from dlrun.training.array_batches import BagBatches, BatchDataset, TensorBatches
+from dlrun.training.objective import count_outputs
 
 C = TypeVar("C", bound=ConvolutionalConfig | DigitsConfig)
 SCALE = 255  # the bytes of an image are divided by it
@@ -57,12 +58,12 @@ class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generi
         train, valid = self.batches(config, images.train, fitted, held_out)
         (test,) = self.batches(config, images.test, np.arange(len(images.test)))
         return LoadedData(
-            train,
-            valid,
-            test,
-            images.origin,
-            NetworkAssets(labels=images.names),
-            lambda row: {"image": encode_png(images.test.pixels[row])},
+            train=train,
+            valid=valid,
+            test=test,
+            origin=images.origin,
+            assets=NetworkAssets(labels=images.names),
+            describe=lambda row: {"image": encode_png(images.test.pixels[row])},
             row_names=images.test_names,
             split=make_split(
                 config,
@@ -87,7 +88,7 @@ class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generi
 
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         smallest = 4 * self.side
-        return ImagePredictor(run.labels, self.to_input, probabilities, 5, smallest)
+        return ImagePredictor(run.labels, self.to_input, probabilities, shown=5, smallest=smallest)
 
 
 class ConvNet(nn.Module):
@@ -96,7 +97,7 @@ class ConvNet(nn.Module):
     channels: the output channels of each block's 3x3 convolution.
     hidden: the units of the first dense layer.
     dropout: the share of this layer's inputs that is dropped.
-    Two classes have one logit.
+    classes: how many classes there are; two have a single logit.
     """
 
     def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:
@@ -119,7 +120,7 @@ class ConvNet(nn.Module):
             FastDropout(dropout),
             nn.Linear(side * side * channels[-1], hidden),
             nn.ReLU(),
-            nn.Linear(hidden, 1 if classes == 2 else classes),
+            nn.Linear(hidden, count_outputs(classes)),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -149,8 +150,9 @@ class DigitsImplementation(ImageNetworkImplementation[DigitsConfig]):
 
     side = DIGIT_SIDE
     to_input = staticmethod(to_digit)
-    group_size = 38  # Lightning makes five calls in an epoch
-    eval_batch_size = 2000  # Lightning makes six calls to validate
+    # With the book's batches Lightning makes five calls in an epoch, and six to validate.
+    group_size = 38
+    eval_batch_size = 2000
 
     def batches(
         self, config: DigitsConfig, images: LabelledImages, *parts: RowIndices

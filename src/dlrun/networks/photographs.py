@@ -234,7 +234,6 @@ def _classify(
                 state=b"",  # the next batch needs nothing of this one
                 part=photographs.pack_photograph_predictions(labelled),
             )
-            run.stop.raise_if_received()
     return done
 
 

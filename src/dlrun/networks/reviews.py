@@ -25,6 +25,7 @@ from dlrun.networks.network_implementation import LoadedData, NetworkImplementat
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from dlrun.training.array_batches import BagBatches, BatchDataset, TensorBatches
+from dlrun.training.objective import count_outputs
 
 N = TypeVar("N", bound=DenseTextConfig | LSTMConfig)
 
@@ -41,12 +42,12 @@ class TextNetworkImplementation(NetworkImplementation[N, TextAssets], Generic[N]
             config.data.validation, reviews.train, reviews.test, config.split_seed, screen
         )
         return LoadedData(
-            self.batches(config, reviews.train, fitted),
-            self.batches(config, reviews.train, held_out),
-            self.batches(config, reviews.test, np.arange(len(reviews.test))),
-            reviews.origin,
-            TextAssets.of_reviews(reviews),
-            review_describer(reviews),
+            train=self.batches(config, reviews.train, fitted),
+            valid=self.batches(config, reviews.train, held_out),
+            test=self.batches(config, reviews.test, np.arange(len(reviews.test))),
+            origin=reviews.origin,
+            assets=TextAssets.of_reviews(reviews),
+            describe=review_describer(reviews),
             row_names=reviews.test_names,
             split=make_split_of_reviews(config, reviews, fitted, held_out),
         )
@@ -68,7 +69,9 @@ class TextNetworkImplementation(NetworkImplementation[N, TextAssets], Generic[N]
 class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
     """Trains a dense network to classify texts by the set of words in each."""
 
-    group_size = 9  # Lightning makes five calls in an epoch, for the progress bar and a stop
+    # With the book's batches Lightning makes five calls in an epoch, each of which moves the
+    # progress bar and can stop.
+    group_size = 9
     eval_batch_size = 4096  # 0.3 MB for each layer of 16
 
     def batches(self, config: DenseTextConfig, texts: ReviewPart, rows: RowIndices) -> BagBatches:
@@ -76,28 +79,33 @@ class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
 
     def build(self, config: DenseTextConfig, assets: TextAssets) -> DenseNetwork:
         hidden = config.model.hidden
-        outputs = 1 if len(assets.labels) == 2 else len(assets.labels)
-        # As nn.Linear, without the dense matrix of the bags.
-        first = BagLinear(assets.width, hidden[0])
-        return DenseNetwork(assets.width, hidden, [], outputs, first)
+        return DenseNetwork(
+            assets.width,
+            hidden,
+            dropout=[],
+            outputs=count_outputs(len(assets.labels)),
+            # As nn.Linear, without the dense matrix of the bags.
+            first=BagLinear(assets.width, hidden[0]),
+        )
 
     def inputs(self, config: DenseTextConfig, texts: RaggedWordIds, width: int) -> BagOfWordsBatch:
         return BagOfWordsBatch(texts.bag_of_words(width), np.arange(len(texts)))
 
 
 class LSTMClassifier(nn.Module):
-    """Classifies a text by an LSTM over its word ids, which are padded in front with 0.
+    """Classifies texts by an LSTM over their word ids, which are padded in front with 0.
 
     words: how many different word ids exist.
     embedding: the size of an embedding vector.
-    hidden: the size of the state.
+    hidden: the size of the LSTM's state, whose last value the output layer reads.
+    classes: how many classes there are; two have a single logit.
     """
 
     def __init__(self, words: int, embedding: int, hidden: int, classes: int = 2) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
-        self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
+        self.output = nn.Linear(hidden, count_outputs(classes))
         self.last_state = LSTMLastState()
 
     def forward(self, ids: Tensor) -> Tensor:

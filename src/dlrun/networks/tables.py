@@ -32,7 +32,7 @@ from dlrun.system.text import format_text_table
 from dlrun.tables.encoding import Matrix
 from dlrun.tables.table import Table
 from dlrun.training.array_batches import TensorBatches
-from dlrun.training.objective import TrainingObjective, regression
+from dlrun.training.objective import TrainingObjective, count_outputs, regression
 
 
 class RecurrentNetwork(nn.Module):
@@ -102,8 +102,7 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
         model = config.model
         if not isinstance(model, HiddenLayersConfig):
             return RecurrentNetwork(len(SERIES), model.hidden, model.dropout)
-        classes = len(assets.labels)
-        outputs = classes if classes > 2 else 1
+        outputs = count_outputs(len(assets.labels)) if assets.labels else 1
         return DenseNetwork(len(assets.encoder.names), model.hidden, model.dropouts, outputs)
 
     def objective(self, config: TableNetworkConfig, assets: TableAssets) -> TrainingObjective:

@@ -62,7 +62,9 @@ class CheckpointFile:
         self._digests: list[list[int | str]] = []  # length and SHA-256 of each part
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
-        """The checkpoint to continue from becomes the newest; None: there is no checkpoint.
+        """Read the checkpoint to continue from, which becomes the newest.
+
+        The result is None if there is no checkpoint.
 
         Raises CheckpointError if all are damaged, or if the data have changed since the run began.
         """

@@ -53,7 +53,8 @@ def _parse_csv_number(cell: str) -> float:
 class MetricsFile:
     """Writes the metrics.csv of one run.
 
-    columns: their names; None: those of the rows, and a later row may have more.
+    columns: the names of the columns. If they are None, the first row names them, and a later row
+    may have more.
     """
 
     def __init__(

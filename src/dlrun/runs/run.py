@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from dlrun.config.yaml_loader import Values, flatten_keys
 from dlrun.errors import ConfigError, DataError, DlrunError, OtherVersionError
@@ -18,7 +18,13 @@ from dlrun.runs.folder import CONFIG, LOCK, METRICS, RESULTS, file_sizes
 from dlrun.runs.metrics_csv import newest_metrics, parse_metrics_csv
 from dlrun.runs.notes import RunNotes, read_notes
 from dlrun.runs.options import resolve_runs_dir
-from dlrun.runs.record import RunEnvironment, RunRecord, read_run_environment, read_run_record
+from dlrun.runs.record import (
+    RunEnvironment,
+    RunRecord,
+    Status,
+    read_run_environment,
+    read_run_record,
+)
 from dlrun.system.files import file_digest, is_file_locked, read_regular_file
 
 if TYPE_CHECKING:
@@ -29,6 +35,8 @@ ASSETS = "assets.json"
 # The states of runs that cannot be read.
 DAMAGED = "damaged"
 OTHER_VERSION = "other version"
+# As `Run.state` returns it. The process of a `killed` run ended before it could record an end.
+State: TypeAlias = Status | Literal["killed"]
 WRONG_DIGEST = f"damaged or edited: its SHA-256 is not the one in {RESULTS}"
 
 
@@ -73,8 +81,11 @@ class Run:
         return self.folder.name
 
     @property
-    def state(self) -> str:
-        """Return the recorded status, or `killed`: recorded as running, but no process has it."""
+    def state(self) -> State:
+        """Return `waiting`, `running`, `finished`, `failed`, `interrupted` or `killed`.
+
+        A killed run is recorded as running, but no process has the run any more.
+        """
         status = self.record.status
         if status == "running" and not is_file_locked(self.folder / LOCK):
             with contextlib.suppress(DlrunError):  # removed
@@ -167,8 +178,7 @@ class Run:
     def check_has_result(self) -> None:
         """Raise DlrunError if the run had not finished when it was opened."""
         if not self.is_finished:
-            hint = f"`{command_to_continue(self)}` continues it, unless it is running"
-            raise DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
+            raise unfinished_run_error(self)
 
     def read_if_written(self, name: str) -> bytes | None:
         """Return a file's content, None if it was not written; raise DataError if it changed."""
@@ -231,6 +241,12 @@ def command_to_continue(run: Run) -> str:
     `experiments.resuming.resume_command` says whether a run can be continued.
     """
     return shlex.join(["dlrun", "resume", str(run.folder), *run.place_options])
+
+
+def unfinished_run_error(run: Run) -> DlrunError:
+    """Make the error that says that a run had not finished when it was opened."""
+    hint = f"`{command_to_continue(run)}` continues it, unless it is running"
+    return DlrunError(f"{run.folder}: {run.state}, so it cannot be used yet", hint)
 
 
 @dataclass(frozen=True)

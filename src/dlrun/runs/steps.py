@@ -25,7 +25,7 @@ class Steps:
 
     Each process that trains a run has its steps; those of the first process are `WrittenSteps`.
 
-    Args:
+    Attributes:
         rows: those of metrics.csv, one for each finished step.
         saved_state: what the last step before a resume left for the next one; empty in a new run.
         saved_parts: what each of the steps before a resume has added for good.
@@ -47,12 +47,16 @@ class Steps:
 
     @contextlib.contextmanager
     def progress_bar(self, what: str, total: int, noun: str) -> Iterator[None]:
-        """Draw a progress bar during the steps; after a first stop signal the run ends in order."""
+        """Draw a progress bar during the steps, in which a first stop signal waits.
+
+        The run stops once the step is finished, or, as a network, once the batch is trained.
+        """
         notice = f"stopping; every finished {noun} is kept; a second signal stops at once"
         with (
-            self._screen.progress(what, total, f"{noun}s") as self._bar,
+            self._screen.progress(what, total, f"{noun}s") as bar,
             self._stop.delay_first_signal(lambda: self._screen.note(notice)),
         ):
+            self._bar = bar
             self.move_bar(len(self.rows))
             yield
 
@@ -62,17 +66,23 @@ class Steps:
             self._bar.to(done)
 
     def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
-        """Finish a step; the first process of the run saves the step in the run's folder.
+        """Finish a step, then raise the exception of a stop signal that waits, if one does.
+
+        The first process of the run saves the step in the run's folder.
 
         `row` goes into metrics.csv with NaN as an empty cell, and `line` (at most 80 columns) on
         the screen. `state` is all that the next step needs. `part` holds data that this step adds
         for good; later checkpoints do not repeat them.
         """
+        self._save(row, line, state, part)
+        self._stop.raise_if_received()
+
+    def _save(self, row: Row, line: str, state: bytes, part: bytes | None) -> None:
         self.rows = [*self.rows, dict(row)]
 
 
 class WrittenSteps(Steps):
-    """Saves each step of a run: nothing but `finish` writes checkpoints and rows of metrics.csv."""
+    """Saves each step of a run: nothing else writes checkpoints and rows of metrics.csv."""
 
     def __init__(
         self,
@@ -88,7 +98,7 @@ class WrittenSteps(Steps):
         self._metrics = metrics
         self._trackers = trackers
 
-    def finish(self, row: Row, line: str, state: bytes, part: bytes | None = None) -> None:
+    def _save(self, row: Row, line: str, state: bytes, part: bytes | None) -> None:
         """Save a step: afterwards its row and its checkpoint are in the run's folder.
 
         The checkpoint comes first and holds all rows: if the run is killed before the row is in
@@ -98,6 +108,8 @@ class WrittenSteps(Steps):
         rows = [*self.rows, dict(row)]
         self._checkpoints.save(rows, state, part)
         self._metrics.append(row)
+        # Only now: if the disk is full, the record of the failed run counts `self.rows`, and it
+        # must not count a row that metrics.csv lacks.
         self.rows = rows
         if self._bar is not None:
             self._bar.step(len(rows), line)

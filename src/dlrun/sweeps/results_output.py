@@ -10,6 +10,8 @@ from dlrun.reports.page import write_report_page
 from dlrun.runs.folder import OutputFolder
 from dlrun.runs.run_tables import table_csv
 from dlrun.sweeps.results import SweepResults
+from dlrun.sweeps.results_page import make_page_content
+from dlrun.sweeps.results_table import results_table_lines
 from dlrun.sweeps.selection import describe_config_result
 from dlrun.system.console import LABEL_WIDTH, Screen
 from dlrun.system.text import LINE_WIDTH, printable
@@ -32,7 +34,7 @@ def write_results(results: SweepResults, screen: Screen) -> dict[str, str]:
         files["table"] = str(folder.path / TABLE)
         if not results.state.runs:
             return files
-        _, problems = write_report_page(results.page_content(), folder.path / PAGE)
+        _, problems = write_report_page(make_page_content(results), folder.path / PAGE)
         files["report"] = str(folder.path / PAGE)
         for problem in problems:
             screen.warn(problem)
@@ -43,7 +45,7 @@ def write_results(results: SweepResults, screen: Screen) -> dict[str, str]:
 
 def show_sweep_results(results: SweepResults, files: Mapping[str, str], screen: Screen) -> None:
     """Print the configs, the failed runs, the paths of the files, the best config."""
-    screen.show("\n".join(results.table_lines(screen)))
+    screen.show("\n".join(results_table_lines(results.ranking, screen)))
     failed = results.state.failed
     for point, why in sorted(failed.items()):
         label = results.plan.points[point - 1].label

@@ -1,4 +1,8 @@
-"""Handle stop signals such as SIGINT: the first lets the epoch finish, the second stops at once."""
+"""Handle stop signals such as SIGINT: the first stops a run in order, the second stops at once.
+
+A run stops in order where it next calls `raise_if_received`: after a batch of a network, whose
+epoch a resume trains again, or after any other step, such as a lasso penalty.
+"""
 
 import contextlib
 import os
@@ -120,7 +124,7 @@ class StopRequest:
             self._announce = None
 
     def raise_if_received(self) -> None:
-        """Raise the exception of a stop signal that waits, as between two epochs or penalties."""
+        """Raise the exception of a stop signal that waits."""
         if self.received:
             self._raise_stop(self.received)
 

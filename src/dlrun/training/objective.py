@@ -68,14 +68,23 @@ def apply_loss_options(
     return objective.make_training_loss(options, targets)
 
 
+def count_outputs(classes: int) -> int:
+    """Count the logits that a classifier gives for a row: one for each class.
+
+    For two classes there is only the logit of the second class, beside which that of the first
+    class is 0.
+    """
+    return 1 if classes == 2 else classes
+
+
 def classification(classes: int) -> TrainingObjective:
     """Define how to train a classifier: by cross-entropy, measured by its accuracy.
 
-    The network gives logits (batch, classes). For two classes it gives (batch,): the logit of the
-    second class, beside which the logit of the first class is 0.
+    The network gives as many logits as `count_outputs` says: (batch, classes), or (batch,) for two
+    classes.
     """
     metrics = {"accuracy": partial(accuracy, classes=classes)}
-    if classes == 2:
+    if count_outputs(classes) == 1:
         return TrainingObjective(
             loss=_cross_entropy_of_one_logit,
             predict=lambda logits: (logits > 0).long(),

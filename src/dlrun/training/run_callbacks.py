@@ -1,6 +1,6 @@
 """Seed the epochs of a run, stop the run on a signal, and collect what is predicted of its test.
 
-Each of these callbacks of Lightning is part of every run.
+Every run that Lightning trains has these three callbacks.
 """
 
 from collections.abc import Mapping
@@ -32,29 +32,32 @@ class SeededEpochs(pl.Callback):
 
 @dataclass(eq=False)
 class StopOnSignal(pl.Callback):
-    """Stops a run after a batch, if a signal was received; replaces Lightning's handlers."""
+    """Stops a run after the batch in which a signal was received.
+
+    Lightning installs signal handlers of its own at the start of each stage; they are replaced.
+    """
 
     stop: StopRequest
 
-    def on_train_start(self, *hook: object) -> None:
+    def on_train_start(self, *arguments: object) -> None:
         self.stop.install_handlers()
 
-    def on_test_start(self, *hook: object) -> None:
+    def on_test_start(self, *arguments: object) -> None:
         self.stop.install_handlers()
 
-    def on_predict_start(self, *hook: object) -> None:
+    def on_predict_start(self, *arguments: object) -> None:
         self.stop.install_handlers()
 
-    def on_train_batch_end(self, *hook: object) -> None:
+    def on_train_batch_end(self, *arguments: object) -> None:
         self.stop.raise_if_received()
 
-    def on_validation_batch_end(self, *hook: object) -> None:
+    def on_validation_batch_end(self, *arguments: object) -> None:
         self.stop.raise_if_received()
 
-    def on_test_batch_end(self, *hook: object) -> None:
+    def on_test_batch_end(self, *arguments: object) -> None:
         self.stop.raise_if_received()
 
-    def on_predict_batch_end(self, *hook: object) -> None:
+    def on_predict_batch_end(self, *arguments: object) -> None:
         self.stop.raise_if_received()
 
 

@@ -1,0 +1,47 @@
+"""Collect what the HTML report of a sweep shows."""
+
+import shlex
+from pathlib import Path
+
+from dlrun.errors import ConfigError
+from dlrun.reports.page import PageContent
+from dlrun.sweeps.key_charts import chart_of_key
+from dlrun.sweeps.results import SweepResults
+from dlrun.sweeps.selection import describe_config_result
+from dlrun.sweeps.sweep_plan import read_sweep_plan
+from dlrun.sweeps.sweep_runs import Sweep, SweepState
+
+
+def read_sweep_page_content(folder: Path) -> PageContent:
+    """Read what a sweep's HTML report shows from the files in the sweep's folder.
+
+    Raises ConfigError if it has no runs, DlrunError if its plan is damaged.
+    """
+    sweep = Sweep(read_sweep_plan(folder, force=True), folder)
+    runs = sweep.find_runs()
+    if not runs:
+        lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(sweep.runs_dir)])
+        raise ConfigError(f"{folder}: this sweep has no runs", f"`{lists}` has all")
+    return make_page_content(SweepResults(sweep, SweepState(runs)))
+
+
+def make_page_content(results: SweepResults) -> PageContent:
+    """Collect what the HTML report shows: the runs, a note, warnings, charts of the keys."""
+    plan = results.plan
+    best = results.best
+    command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment.name
+    note = f"The sweep: {command}."
+    finished = sum(run.is_finished for run in results.runs)
+    if finished < plan.expected_runs:
+        count = f"{finished} of {plan.expected_runs} points have finished"
+        note += f" {count}; {results.sweep.resume_command} runs the rest."
+    shown: dict[str, str] = {}
+    if best and best.settings and best.validation_spread:
+        shown["the best config by validation"] = describe_config_result(best)
+    if comparison := results.describe_comparison():
+        shown["the second config"] = comparison
+    # A chart would compare what was computed on different rows.
+    keys = plan.keys if results.ranking.are_on_same_rows else []
+    charts = [chart_of_key(results.ranking.groups, best, key) for key in keys]
+    drawn = [chart for chart in charts if chart is not None]
+    return PageContent(results.runs, note, results.warnings, shown, drawn, f"Sweep {plan.name}")
