@@ -200,7 +200,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
 
     def test(self, run: Run, config: N, data_dir: Path, screen: Screen) -> Predictions:
         """Test the run's network again on the CPU, in the run's precision."""
-        from dlrun.training.fit import predict_test_set  # slow, as Lightning is
+        from dlrun.training.predict_test_set import predict_test_set  # slow, as Lightning is
 
         assets = self.assets(run)
         with temporary_library_settings(run.record.threads or 1, self.torch_threads):
