@@ -16,7 +16,7 @@ from dlrun.data.split import Split
 from dlrun.data.splits import make_split, split_off_validation
 from dlrun.data.table_columns import TableColumns
 from dlrun.data.tables import Matrix, Table, TablePart
-from dlrun.experiments.experiment import NetworkAssets
+from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.experiments.predictors import RowPredictor
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.predictions_csv import PredictedValues, read_predictions

@@ -21,7 +21,8 @@ from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.data.split import Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
-from dlrun.experiments.experiment import Implementation, NetworkAssets
+from dlrun.experiments.experiment import Implementation
+from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.networks.layer_summary import describe_layers
 from dlrun.runs.checkpoint import fingerprint_data
