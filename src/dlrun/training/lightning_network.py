@@ -116,7 +116,7 @@ class LightningNetwork(pl.LightningModule):
             if through_lightning:
                 self.manual_backward(loss)
             else:
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
             self._batches_since_update += 1
             if is_last or self._batches_since_update == batches_per_update:
                 optimizer.step()
