@@ -34,7 +34,8 @@ from dlrun.config.sections import (
     Section,
 )
 from dlrun.data.datasets_and_sources import DataOrigin
-from dlrun.experiments.experiment import Argument, Demo, Experiment, Implementation, NetworkAssets
+from dlrun.experiments.experiment import Argument, Demo, Experiment, Implementation
+from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import Results
 from dlrun.runs.run import Run

@@ -221,6 +221,25 @@ def test_a_module_may_end_its_training_and_a_resume_trains_no_further(tmp_path: 
     are_equal(train(tmp_path / "resumed", 6, module=Stopping), whole)  # it knows the first epoch
 
 
+@pytest.mark.parametrize("least", [{"min_epochs": 5}, {"min_steps": 25}])
+def test_a_training_that_may_not_stop_yet_goes_on_after_a_resume(
+    tmp_path: Path, least: dict[str, int]
+) -> None:
+    class Stopping(Module):
+        """Asks for the end after the second epoch, and never again."""
+
+        def on_train_epoch_end(self) -> None:
+            if self.current_epoch == 1:
+                self.trainer.should_stop = True
+
+    whole = train(tmp_path / "whole", 9, module=Stopping, **least)
+    assert len(whole[1]) == whole[0].stopped_epoch == 5
+    with pytest.raises(ValueError, match="killed"):
+        train(tmp_path / "killed", 9, module=lambda: Stopping((3, 2)), **least)
+    are_equal(train(tmp_path / "killed", 9, module=Stopping, **least), whole)
+    are_equal(train(tmp_path / "killed", 9, module=Stopping, **least), whole)
+
+
 def test_the_keys_of_the_trainer_are_handed_on_and_resume_to_the_same_bits(tmp_path: Path) -> None:
     plain, clipped = train(tmp_path / "plain", 2), train(tmp_path / "run", 2, gradient_clip_val=0.1)
     assert clipped[0].metrics["train_loss"] > plain[0].metrics["train_loss"]

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from rich.text import Text
 
@@ -36,26 +36,24 @@ from dlrun.system.console import Screen
 from dlrun.system.text import LINE_WIDTH, format_position, format_text_table, printable
 
 HEADS = ["fit", "metric", "here", *EDITIONS]
-MISSING = "The book's tables are missing; `pip install --no-deps islp` brings them."
-NEXT = "`dlrun reproduce` runs all of it for real, and downloads the data."
-GENERATED_DATA = "(generated): on data that dlrun made, which say nothing about the book."
-
-
-Data = Literal["book", "generated", "generated_for_lack"]
+TABLES_MISSING = "The book's tables are missing; `pip install --no-deps islp` brings them."
+NEXT_COMMAND = "`dlrun reproduce` runs all of it for real, and downloads the data."
+ABOUT_GENERATED = "(generated): on data that dlrun made, which say nothing about the book."
 
 
 @dataclass(frozen=True)
 class _Fit:
     """Holds an experiment that the demo runs, or a variant of it.
 
-    data: "generated_for_lack" if the fit would take seconds on the book's data, but these are not
-    on the machine.
+    on_book_data: whether the fit is on the book's data, in place of generated data.
+    lacks_book_data: whether the fit would be on the book's data, if they were on the machine.
     """
 
     experiment: AnyExperiment
     variant: Values
     options: RunOptions
-    data: Data
+    on_book_data: bool
+    lacks_book_data: bool
 
     @property
     def title(self) -> str:
@@ -73,8 +71,11 @@ class _Fit:
 
 
 @dataclass(frozen=True)
-class _Broken:
-    """Holds the name of an experiment whose package cannot be imported, and the error."""
+class _BrokenExperiment:
+    """Stands in place of the fits of an experiment whose package cannot be imported.
+
+    error: why it cannot; `run` raises it, so that the experiment fails in its turn.
+    """
 
     title: str
     error: DlrunError
@@ -96,12 +97,11 @@ class _EndedFit:
 
     @property
     def cells(self) -> list[str]:
-        record = self.run.record
-        metric, value, published = _shown_number(self.run, self.fit.data)
+        metric, value, published = self._shown_number()
         note = ""
         if self.differs_from_book:
             note = " (*)"
-        elif self.fit.data != "book" and record.source == GENERATED:
+        elif not self.fit.on_book_data and self.run.record.source == GENERATED:
             note = " (generated)"
         numbers = [format_metric(published.get(edition)) for edition in EDITIONS]
         name = metric.removeprefix(TESTED)
@@ -110,22 +110,21 @@ class _EndedFit:
     @property
     def differs_from_book(self) -> str | None:
         """On generated data it is no news that the fit differs from the book's."""
-        return self.run.record.reference_differs if self.fit.data == "book" else None
+        return self.run.record.reference_differs if self.fit.on_book_data else None
 
+    def _shown_number(self) -> tuple[str, float | None, Mapping[str, float]]:
+        """Choose the run's metric for the table; return its name, its value, and the book's.
 
-def _shown_number(run: Run, data: Data) -> tuple[str, float | None, Mapping[str, float]]:
-    """Choose a run's metric for the table; the result is its name, its value, and the book's.
-
-    The metric is the main one. On the book's data it is the first metric that the book has, if the
-    book does not have the main one.
-    """
-    record = run.record
-    metric = main_metric(record) or next(iter(record.metrics), "")
-    rows = published_rows([run], {}) if data == "book" else []
-    if not rows:
-        return metric, record.metrics.get(metric), {}
-    row = {row.metric: row for row in rows}.get(metric, rows[0])
-    return row.metric, row.mean, row.published
+        The metric is the main one. On the book's data it is the first metric that the book has, if
+        the book does not have the main one.
+        """
+        record = self.run.record
+        metric = main_metric(record) or next(iter(record.metrics), "")
+        rows = published_rows([self.run], {}) if self.fit.on_book_data else []
+        if not rows:
+            return metric, record.metrics.get(metric), {}
+        row = {row.metric: row for row in rows}.get(metric, rows[0])
+        return row.metric, row.mean, row.published
 
 
 def run_demo(
@@ -148,34 +147,26 @@ def run_demo(
     options = RunOptions(runs_dir=runs_dir, data_dir=data_dir, screen=fit_screen)
     names = experiments or experiments_with_published_numbers()
     found = [_find_for_demo(name) for name in names]
-    cells: list[list[str]] = []
-    ended_fits: list[_EndedFit] = []
     with forbid_downloads():
         fits = [fit for experiment in found for fit in _plan_fits(experiment, options)]
-        for number, fit in enumerate(fits, start=1):
-            screen.note(f"[{format_position(number, len(fits))}] {fit.title}")
-            ended = _execute(fit, screen)
-            if ended is None:
-                cells.append([fit.first_cell, "", "failed", "", ""])
-            else:
-                cells.append(ended.cells)
-                ended_fits.append(ended)
+        outcomes = _run_all(fits, screen)
+    ended_fits = [outcome for outcome in outcomes if outcome is not None]
     if not ended_fits:
         raise ConfigError("no experiment could be run")
     folder = resolve_runs_dir(runs_dir)
     page = folder / "demo.html"
     runs = [ended.run for ended in ended_fits]
     write_report_page(PageContent(runs, title="The chapter, by dlrun demo"), page)
-    head, *lines = format_text_table([HEADS, *cells], left=(0, 1, 2), gap=1)
-    for text in _remarks(ended_fits):
-        lines += textwrap.wrap(printable(text), LINE_WIDTH, break_on_hyphens=False)
-    screen.show(Text(f"\n{head}", style="bold"))
-    screen.show(Text("\n".join(lines)))
+    rows = [
+        [fit.first_cell, "", "failed", "", ""] if outcome is None else outcome.cells
+        for fit, outcome in zip(fits, outcomes, strict=True)
+    ]
+    _show_table(rows, _remarks(ended_fits), screen)
     screen.show_labelled(("figure", f"{folder}/*/{LATEST}/*.png"), ("page", str(page)))
     return 0 if len(ended_fits) == len(fits) else 1
 
 
-def _find_for_demo(name: str) -> AnyExperiment | _Broken:
+def _find_for_demo(name: str) -> AnyExperiment | _BrokenExperiment:
     """Find an experiment that the demo is asked for.
 
     Raises ConfigError if the experiment is unknown, or needs data of the user's own.
@@ -185,7 +176,7 @@ def _find_for_demo(name: str) -> AnyExperiment | _Broken:
     except ConfigError:  # it is unknown
         raise
     except DlrunError as error:
-        return _Broken(name, error)
+        return _BrokenExperiment(name, error)
     if issubclass(experiment.config, UserDataExperimentConfig):
         section: Any = experiment.config.model_fields["data"].annotation
         problem = f"demo: {name} is for data of your own"
@@ -193,25 +184,27 @@ def _find_for_demo(name: str) -> AnyExperiment | _Broken:
     return experiment
 
 
-def _plan_fits(found: AnyExperiment | _Broken, options: RunOptions) -> Sequence[_Fit | _Broken]:
+def _plan_fits(
+    found: AnyExperiment | _BrokenExperiment, options: RunOptions
+) -> Sequence[_Fit | _BrokenExperiment]:
     """Plan the fits of an experiment and its variants.
 
-    On generated data there is none without a small config.
+    An experiment that would be on generated data has no fit without a small config.
     """
-    if isinstance(found, _Broken):
+    if isinstance(found, _BrokenExperiment):
         return [found]
-    tasks = _find_real_data(found, options) if found.demo else []
+    tasks = _find_book_data(found, options) if found.demo else []
     lacks_data = bool(tasks and tasks[0].missing)
     if tasks and not lacks_data:
-        return [_real_fit(task) for task in tasks]
+        return [_book_fit(task) for task in tasks]
     overlays = found.shipped.overlays("smoke", "demo")
     if not overlays:
         return []
     small = replace(options, config=overlays)
-    return [_Fit(found, {}, small, "generated_for_lack" if lacks_data else "generated")]
+    return [_Fit(found, {}, small, on_book_data=False, lacks_book_data=lacks_data)]
 
 
-def _find_real_data(experiment: AnyExperiment, options: RunOptions) -> list[PreparedTask]:
+def _find_book_data(experiment: AnyExperiment, options: RunOptions) -> list[PreparedTask]:
     """Look for the book's data of an experiment and its variants.
 
     What is missing is no error here: a remark below the demo's table says so.
@@ -225,19 +218,27 @@ def _find_real_data(experiment: AnyExperiment, options: RunOptions) -> list[Prep
         return []
 
 
-def _real_fit(prepared: PreparedTask) -> _Fit:
-    """On real data the demo may run fewer epochs than the book."""
+def _book_fit(prepared: PreparedTask) -> _Fit:
+    """On the book's data the demo may run fewer epochs than the book."""
     task = prepared.task
     options = prepared.run_options
     demo = task.experiment.demo
     if demo is not None and demo.epochs is not None:
         fewer = config_layer_from_setting(EPOCHS, demo.epochs, "demo")
         options = replace(options, values=[*options.values, fewer])
-    return _Fit(task.experiment, task.variant, options, "book")
+    return _Fit(task.experiment, task.variant, options, on_book_data=True, lacks_book_data=False)
 
 
-def _execute(fit: _Fit | _Broken, screen: Screen) -> _EndedFit | None:
-    """Run a fit; if it fails, show the reason, and return None."""
+def _run_all(fits: Sequence[_Fit | _BrokenExperiment], screen: Screen) -> list[_EndedFit | None]:
+    """Run all fits; the outcome of one that fails is None."""
+    outcomes: list[_EndedFit | None] = []
+    for number, fit in enumerate(fits, start=1):
+        screen.note(f"[{format_position(number, len(fits))}] {fit.title}")
+        outcomes.append(_run_or_show_error(fit, screen))
+    return outcomes
+
+
+def _run_or_show_error(fit: _Fit | _BrokenExperiment, screen: Screen) -> _EndedFit | None:
     try:
         return fit.run()
     except Exception as error:  # also a bug, which hides no other experiment
@@ -248,15 +249,24 @@ def _execute(fit: _Fit | _Broken, screen: Screen) -> _EndedFit | None:
 
 
 def _remarks(ended_fits: Sequence[_EndedFit]) -> list[str]:
-    used_data = {ended.fit.data for ended in ended_fits}
     remarks = []
-    if "book" in used_data:
+    if any(ended.fit.on_book_data for ended in ended_fits):
         remarks.append(ABOUT_EDITIONS)
-    if used_data != {"book"}:
-        remarks.append(GENERATED_DATA)
-    if "generated_for_lack" in used_data and not paths_in_installed_packages("ISLP"):
-        remarks.append(MISSING)
+    if not all(ended.fit.on_book_data for ended in ended_fits):
+        remarks.append(ABOUT_GENERATED)
+    lacks_data = any(ended.fit.lacks_book_data for ended in ended_fits)
+    if lacks_data and not paths_in_installed_packages("ISLP"):
+        remarks.append(TABLES_MISSING)
     for ended in ended_fits:
         if ended.differs_from_book:
             remarks.append(f"(*) {ended.fit.title}: {ended.differs_from_book}.")
-    return [*remarks, NEXT]
+    return [*remarks, NEXT_COMMAND]
+
+
+def _show_table(rows: Sequence[list[str]], remarks: Sequence[str], screen: Screen) -> None:
+    """Show the demo's table, and below it the remarks, broken into lines."""
+    head, *lines = format_text_table([HEADS, *rows], left=(0, 1, 2), gap=1)
+    for remark in remarks:
+        lines += textwrap.wrap(printable(remark), LINE_WIDTH, break_on_hyphens=False)
+    screen.show(Text(f"\n{head}", style="bold"))
+    screen.show(Text("\n".join(lines)))

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from dlrun.config.data_sections import DataConfig, DataExperimentConfig
 from dlrun.config.network_sections import LightningConfig
@@ -79,8 +77,8 @@ class Experiment(Generic[C]):
     neutral_keys: keys that change none of its numbers.
     max_threads: the most threads of the CPU; more showed no gain.
     thread_invariant: whether results are the same, bit for bit, with any number of threads.
-    checks_itself: whether `Implementation.check` is called before a run begins; that of another
-    package than dlrun always is.
+    checks_itself: whether `Implementation.check` is called before a run of dlrun's own experiment
+    begins: the call has to import torch. The check of another package is always called.
     demo: how `dlrun demo` runs it on published data; None: these take too long, and the demo takes
     its config for smoke tests.
     """
@@ -129,8 +127,9 @@ class Experiment(Generic[C]):
         sources = [source.name for source in self.data.sources] if self.data else []
         return validate_layer(self.config, layer, self.name, sources)
 
-    def data_section(self, config: ExperimentConfig) -> DataConfig:
-        """Return the section `data` of a config. The experiment must have a data set."""
+    @staticmethod
+    def data_section(config: ExperimentConfig) -> DataConfig:
+        """Return the section `data` of the config of an experiment that has a data set."""
         assert isinstance(config, DataExperimentConfig)
         return config.data
 
@@ -140,25 +139,6 @@ class Experiment(Generic[C]):
 
 
 AnyExperiment: TypeAlias = Experiment[Any]
-
-
-class NetworkAssets(BaseModel, frozen=True):
-    """Holds what a network needs besides its weights, such as its labels; subclasses add fields.
-
-    A run saves its assets as assets.json and reads this file again when its network is used.
-    labels: the names of the classes; empty if the network does not classify.
-    """
-
-    labels: list[str] = []
-
-    def values(self) -> dict[str, object]:
-        """Return the fields of the assets that are not None, as JSON values."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-    @classmethod
-    def of_run(cls, run: Run) -> Self:
-        """Return the assets of a run."""
-        return cls.model_validate(run.assets)
 
 
 class Implementation(ABC, Generic[C]):
@@ -238,6 +218,7 @@ def loading(name: str, package: str) -> Iterator[None]:
 
 @functools.cache
 def _load_implementation(experiment: Experiment[C]) -> "Implementation[C]":
+    """Import an implementation and make its object, once for each experiment of the process."""
     if issubclass(experiment.config, LightningConfig):
         import_matplotlib_first()  # Lightning imports it
     with loading(experiment.name, experiment.package):

@@ -12,7 +12,7 @@ from dlrun.errors import DataError
 from dlrun.experiments.experiment import Argument, Demo, Experiment
 from dlrun.system.text import pluralize
 
-BOOK_PHOTOGRAPHS = {  # SHA-256 of the lab's six
+BOOK_PHOTOGRAPH_HASHES = {  # SHA-256 of the lab's six
     "e1d779cfbcf5609e3baa609d1af46df0b72ef2b44991696ec8a329b59336d495",
     "c0b864c8ca35fa52e7933e11bed12e337a899e974c29d202804f51bfff030445",
     "04328a1ef3b7748aa76fac994eba1eabb79bc1fa60d91ca34eceb85a2a45822b",

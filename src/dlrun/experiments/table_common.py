@@ -21,7 +21,7 @@ from dlrun.data.split import Split
 from dlrun.data.splits import make_split, split_off_validation
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DataError
-from dlrun.experiments.experiment import NetworkAssets
+from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.predictions_csv import PredictedValues, Predictions, read_predictions

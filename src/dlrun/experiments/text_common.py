@@ -11,7 +11,7 @@ from dlrun.data.labelled_texts import Reviews
 from dlrun.data.split import Split
 from dlrun.data.splits import RowIndices, make_split
 from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds, split_words
-from dlrun.experiments.experiment import NetworkAssets
+from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.runs.predictions_csv import DescribeRow
 

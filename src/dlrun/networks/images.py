@@ -22,7 +22,7 @@ from dlrun.data.small_images import (
 from dlrun.data.splits import RowIndices, make_split, split_off_validation
 from dlrun.experiments.cifar import ConvolutionalConfig
 from dlrun.experiments.digits import DigitsConfig
-from dlrun.experiments.experiment import NetworkAssets
+from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.kernels.bag_linear import BagLinear, sparse_from_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts

@@ -21,7 +21,8 @@ from dlrun.data.datasets_and_sources import DataOrigin
 from dlrun.data.split import RowCounts, Split
 from dlrun.data.text_files import RowNames
 from dlrun.errors import DlrunError
-from dlrun.experiments.experiment import Implementation, NetworkAssets
+from dlrun.experiments.experiment import Implementation
+from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.experiments.save_predictions import save_test_predictions
 from dlrun.networks.layer_summary import describe_layers
 from dlrun.runs.checkpoint import fingerprint_data
@@ -33,7 +34,7 @@ from dlrun.runs.run import ASSETS, Run
 from dlrun.runs.shown_results import too_good_by_test_rows
 from dlrun.system.console import Screen
 from dlrun.system.library_settings import temporary_library_settings
-from dlrun.training.array_batches import ArrayData, BatchDataset, limit_rows
+from dlrun.training.array_batches import ArrayData, BagBatches, BatchDataset, limit_rows
 from dlrun.training.objective import TrainingObjective, classification
 from dlrun.training.weights_files import load_weights, serialize_tensors
 
@@ -122,7 +123,9 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         """Load the data of the experiment."""
 
     def _array_data(self, config: N, loaded: LoadedData[A]) -> ArrayData:
-        size = self.eval_batch_size and max(config.batch_size, self.eval_batch_size)
+        size = None
+        if self.eval_batch_size is not None:
+            size = max(config.batch_size, self.eval_batch_size)
         return ArrayData(
             loaded.train,
             loaded.valid,
@@ -157,12 +160,10 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
                 run.keep(name, content)
             fingerprint = loaded.fingerprint()
         objective = self.objective(config, assets)
-        if config.validates_on_test and (config.early_stopping.monitor or config.best_epoch_metric):
-            what = "the test metric of an epoch that they choose"
-            run.screen.warn(too_good_by_test_rows(what))
+        _warn_if_test_rows_choose_epoch(config, run.screen)
         with temporary_library_settings(run.threads, self.torch_threads):
             build = partial(self.build, config, assets)
-            layers, parameters = describe_layers(build(), _first_input(data.train))
+            layers, parameters = describe_layers(build(), _example_input(data.train))
             run.write_summary("\n\n".join(filter(None, [layers, loaded.summary])))
             training = Training.of_network(config, run, build, data, objective, fingerprint)
             result, accelerator = training.run_on_accelerator()
@@ -205,8 +206,11 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         return partial(self.objective(config, self.assets(run)).infer, self.network(run, config))
 
     def test(self, run: Run, config: N, data_dir: Path, screen: Screen) -> Predictions:
-        """Test the run's network again on the CPU, in the run's precision."""
-        from dlrun.training.fit import predict_test_set  # slow, as Lightning is
+        """Predict the run's test set again on the CPU, in the run's precision.
+
+        Raises DlrunError if the data have changed, or the network has no prediction for each row.
+        """
+        from dlrun.training.predict_test_set import predict_test_set  # slow, as Lightning is
 
         assets = self.assets(run)
         with temporary_library_settings(run.record.threads or 1, self.torch_threads):
@@ -234,7 +238,15 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         return {"learning_curves.png": figure}
 
 
-def _first_input(rows: BatchDataset) -> Tensor:
-    """Make a batch of one row, from which the summary of a network's layers is made."""
+def _warn_if_test_rows_choose_epoch(config: NetworkConfig, screen: Screen) -> None:
+    chooses_epoch = config.early_stopping.monitor or config.best_epoch_metric
+    if config.validates_on_test and chooses_epoch:
+        screen.warn(too_good_by_test_rows("the test metric of an epoch that they choose"))
+
+
+def _example_input(rows: BatchDataset) -> Tensor:
+    """Make a batch of one row as a tensor, from which torchinfo finds the sizes of the layers."""
+    if isinstance(rows, BagBatches):
+        return torch.zeros(1, rows.bags.shape[1])
     inputs, _ = rows[np.arange(1)]
-    return inputs if isinstance(inputs, Tensor) else torch.zeros(1, inputs.matrix.shape[1])
+    return inputs

@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -23,7 +24,11 @@ from dlrun.data.photographs import Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.comparable_with_published import changes_that_affect_results
 from dlrun.experiments.experiment import Implementation
-from dlrun.experiments.photographs import BOOK_PHOTOGRAPHS, PhotographsConfig, PublishedLabels
+from dlrun.experiments.photographs import (
+    BOOK_PHOTOGRAPH_HASHES,
+    PhotographsConfig,
+    PublishedLabels,
+)
 from dlrun.experiments.predictors import ImagePredictor
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.layer_summary import describe_layers
@@ -51,7 +56,11 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
     """Finds the most probable labels of each photograph with a pretrained network."""
 
     def check(self, config: PhotographsConfig) -> None:
-        """Raise ConfigError if the model or its weights do not exist."""
+        """Raise ConfigError if the model or its weights do not exist.
+
+        Raises DataError if the weights have to be downloaded, but downloads are forbidden. Where
+        they are allowed, the run downloads the weights itself.
+        """
         pretrained.check_pretrained(config.model)
         if is_offline():
             pretrained.download_weights(config.model, Screen())
@@ -66,7 +75,8 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
                 layers, parameters = describe_layers(model.network, _example_input(model))
                 run.write_summary(layers)
             with run.phase("classify"):
-                classified, accelerator = _classify_on_accelerator(config, run, files, model)
+                classification = _Classification(config, run, files, model)
+                classified, accelerator = classification.run_on_accelerator()
         readable = [photo for photo in classified if photo.error is None]
         errors = {str(photo.file): photo.error for photo in classified if photo.error is not None}
         for file, why in list(errors.items())[:SHOWN]:
@@ -75,7 +85,7 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
             raise DataError("no file could be read as a photograph", "name others")
         run.keep(PREDICTIONS, to_csv(photographs.prediction_table(classified)))
         run.keep(THUMBNAILS, _pack_thumbnails(readable[:SHOWN]))
-        is_book = all(file_digest(photo.file) in BOOK_PHOTOGRAPHS for photo in readable)
+        is_book = all(file_digest(photo.file) in BOOK_PHOTOGRAPH_HASHES for photo in readable)
         return Results(
             metrics={"images": len(readable), "unreadable": len(errors)},
             accelerator=accelerator,
@@ -98,23 +108,24 @@ class PhotographsImplementation(Implementation[PhotographsConfig]):
     def _labels_table(self, config: PhotographsConfig, readable: Sequence[Photograph]) -> Table:
         """Show the first photographs' labels in a table, beside those in the book.
 
-        Without the book's, if the run has changed what its labels depend on.
+        The book's are left out if the run has changed what its labels depend on.
         """
-        reference = self.experiment.published
-        assert isinstance(reference, PublishedLabels)
+        published = self.experiment.published  # the config of a run may say anything
+        assert isinstance(published, PublishedLabels)
         changed = changes_that_affect_results(self.experiment, config)
-        published = {} if changed else reference.book
+        book_labels = {} if changed else published.book
         first = {
-            with_published_name(photo.file, reference.packaged): photo.labels
+            with_published_name(photo.file, config.reference.packaged): photo.labels
             for photo in readable[:SHOWN]
         }
-        show_book = any(file.name in published for file in first)
+        show_book = any(file.name in book_labels for file in first)
         table = Table("photograph", "label", box=None, pad_edge=False)
         table.add_column("probability", justify="right")
         if show_book:
             table.add_column("book")
         for file, labels in first.items():
-            book = [f"{label} {value:.4f}" for label, value in published.get(file.name, {}).items()]
+            in_book = book_labels.get(file.name, {})
+            book = [f"{label} {value:.4f}" for label, value in in_book.items()]
             for rank, (label, probability) in enumerate(labels):
                 name = "" if rank else file.name
                 row = [name, label, f"{probability:.4f}", *book[rank : rank + 1]]
@@ -167,74 +178,76 @@ def _example_input(model: PretrainedNetwork) -> Tensor:
     return torch.zeros(1, 3, side, side)
 
 
-def _classify_on_accelerator(
-    config: PhotographsConfig, run: LiveRun, files: Sequence[Path], model: PretrainedNetwork
-) -> tuple[list[Photograph], AcceleratorChoice]:
-    """Classify the photographs on the accelerator of the config, or on the CPU if it fails."""
+@dataclass(frozen=True)
+class _Classification:
+    """Finds the most probable labels of the photographs of a run."""
 
-    def classify_example(device: str) -> Tensor:
-        compute = pretrained.make_probability_function(model, device, config.precision)
-        return compute(_example_input(model))
+    config: PhotographsConfig
+    run: LiveRun
+    files: Sequence[Path]
+    model: PretrainedNetwork
 
-    def classify(device: str) -> list[Photograph]:
-        return _classify(config, run, files, model, device)
+    def run_on_accelerator(self) -> tuple[list[Photograph], AcceleratorChoice]:
+        """Classify on the accelerator of the config, or on the CPU if it fails; say which."""
+        return run_with_fallback(
+            self.config.accelerator,
+            self.run.screen.warn,
+            self._compute_example,
+            self._classify,
+            fallback=self.config.fallback,
+            undo=self.run.restart_steps,
+        )
 
-    return run_with_fallback(
-        config.accelerator,
-        run.screen.warn,
-        classify_example,
-        classify,
-        fallback=config.fallback,
-        undo=run.restart_steps,
-    )
+    def _compute_example(self, device: str) -> Tensor:
+        compute = pretrained.make_probability_function(self.model, device, self.config.precision)
+        return compute(_example_input(self.model))
 
+    def _classify(self, device: str) -> list[Photograph]:
+        """Classify the photographs batch by batch. A resumed run skips finished batches.
 
-def _classify(
-    config: PhotographsConfig,
-    run: LiveRun,
-    files: Sequence[Path],
-    model: PretrainedNetwork,
-    device: str,
-) -> list[Photograph]:
-    """Find the most probable labels of each photograph. A resumed run skips finished batches.
+        At least the first SHOWN photographs that can be read get a thumbnail.
+        """
+        size = self.config.batch_size
+        batches = [self.files[start : start + size] for start in range(0, len(self.files), size)]
+        steps = self.run.begin_steps(None, hash_contents(self.files, self.run.data_dir))
+        done: list[Photograph] = []
+        for batch, content in zip(batches, steps.saved_parts, strict=False):
+            done += photographs.unpack_photograph_predictions(content, batch)
+        predictor = _predictor(self.config, self.model, device)
+        threads = self.run.threads if device == "cpu" else 1
+        group_size = GROUP if device == "cpu" else size
 
-    At least the first SHOWN photographs that can be read get a thumbnail.
-    """
-    starts = range(0, len(files), config.batch_size)
-    steps = run.begin_steps(None, hash_contents(files, run.data_dir))
-    done: list[Photograph] = []
-    for start, content in zip(starts, steps.saved_parts, strict=False):
-        part = files[start : start + config.batch_size]
-        done += photographs.unpack_photograph_predictions(content, part)
-    threads = run.threads if device == "cpu" else 1
-    group_size = GROUP if device == "cpu" else config.batch_size
-    predictor = _predictor(config, model, device)
-
-    with (
-        steps.progress_bar("classifying", len(starts), "step"),
-        ThreadPoolExecutor(threads) as pool,
-    ):
-        for start in range(len(done), len(files), config.batch_size):
-            started = time.perf_counter()
-            part = files[start : start + config.batch_size]
-            lacks_thumbnails = sum(photo.error is None for photo in done) < SHOWN
-            batch = list(
-                photographs.iterate_photographs(
-                    part, predictor.to_input, thumbnails=lacks_thumbnails
+        with (
+            steps.progress_bar("classifying", len(batches), "step"),
+            ThreadPoolExecutor(threads) as pool,
+        ):
+            for batch in batches[len(steps.saved_parts) :]:
+                started = time.perf_counter()
+                lacks_thumbnails = _count_readable(done) < SHOWN
+                inputs = list(
+                    photographs.iterate_photographs(
+                        batch, predictor.to_input, thumbnails=lacks_thumbnails
+                    )
                 )
-            )
-            groups = [batch[i : i + group_size] for i in range(0, len(batch), group_size)]
-            labelled = list(chain.from_iterable(pool.map(predictor.label, groups)))
-            done += labelled
-            unreadable = sum(photo.error is not None for photo in done)
-            row = {"images": len(done) - unreadable, "unreadable": unreadable}  # so far
-            steps.finish(
-                row | {SECONDS: time.perf_counter() - started},
-                f"{len(done):,}/{len(files):,} photographs",
-                state=b"",  # the next batch needs nothing of this one
-                part=photographs.pack_photograph_predictions(labelled),
-            )
-    return done
+                groups = [inputs[i : i + group_size] for i in range(0, len(inputs), group_size)]
+                labelled = list(chain.from_iterable(pool.map(predictor.label, groups)))
+                done += labelled
+                readable = _count_readable(done)
+                steps.finish(
+                    {
+                        "images": readable,
+                        "unreadable": len(done) - readable,
+                        SECONDS: time.perf_counter() - started,
+                    },
+                    f"{len(done):,}/{len(self.files):,} photographs",
+                    state=b"",  # the next batch needs nothing of this one
+                    part=photographs.pack_photograph_predictions(labelled),
+                )
+        return done
+
+
+def _count_readable(photos: Sequence[Photograph]) -> int:
+    return sum(photo.error is None for photo in photos)
 
 
 def _pack_thumbnails(photos: Sequence[Photograph]) -> bytes:

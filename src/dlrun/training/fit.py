@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
-import torch
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from numpy.typing import NDArray
@@ -42,7 +41,7 @@ from dlrun.training.objective import TrainingObjective, apply_loss_options
 from dlrun.training.processes import FurtherProcesses
 from dlrun.training.run_callbacks import PredictionsOfTest, SeededEpochs, StopOnSignal
 from dlrun.training.seeded_loaders import SeededLoaders
-from dlrun.training.stage_metrics import epoch_columns, join_predictions, predict_rows
+from dlrun.training.stage_metrics import epoch_columns
 from dlrun.training.trainer import make_trainer
 from dlrun.training.user_module_outputs import logged_names_by_column, values_by_column
 
@@ -62,8 +61,7 @@ class TrainingResult(Generic[M]):
     metrics: dict[str, float]
     predictions: NDArray[np.float64] | None  # they are of the test, see `join_predictions`
     weights_epoch: int  # the epoch that was kept
-    # The epoch after which early stopping or a callback ended the training.
-    stopped_epoch: int | None
+    stopped_epoch: int | None  # the epoch after which early stopping or a callback ended all
 
 
 @dataclass(frozen=True)
@@ -80,29 +78,22 @@ class _Attempt(Generic[M]):
 
 @dataclass(frozen=True)
 class Training(Generic[M]):
-    """Trains and tests a module of Lightning; seeds the process and changes torch's settings.
-
-    make_module, make_data, make_callbacks: make the untrained module, its data module and the
-    callbacks, anew for every attempt.
-    trainer_arguments: the arguments of Lightning's Trainer that follow from the config.
-    columns: the columns of metrics.csv, if they are known before an epoch.
-    data_digest: the hash of the data.
-    not_compared: why a device is not compared with the CPU.
-    """
+    """Trains and tests a module of Lightning; seeds the process and changes torch's settings."""
 
     config: LightningConfig
     live_run: LiveRun
+    # Every attempt has its own untrained module, data module and callbacks.
     make_module: Callable[[], M]
     make_data: Callable[[], pl.LightningDataModule]
     make_callbacks: Callable[[], Sequence[pl.Callback]] = tuple
+    # The arguments of Lightning's Trainer that `make_trainer` does not take from the config.
     trainer_arguments: Mapping[str, Any] = field(default_factory=dict)
-    columns: Sequence[str] = ()
+    columns: Sequence[str] = ()  # those of metrics.csv, if they are known before an epoch
     data_digest: str = ""
-    not_compared: str = ""
+    not_compared: str = ""  # why a device is not compared with the CPU
 
-    @classmethod
+    @staticmethod
     def of_network(
-        cls,
         config: NetworkConfig,
         live_run: LiveRun,
         make_network: Callable[[], nn.Module],
@@ -134,9 +125,8 @@ class Training(Generic[M]):
             data_digest=data_digest,
         )
 
-    @classmethod
+    @staticmethod
     def of_user_module(
-        cls,
         config: LightningConfig,
         live_run: LiveRun,
         make_module: Callable[[], pl.LightningModule],
@@ -182,32 +172,24 @@ class Training(Generic[M]):
 
     def run(self, device: str) -> TrainingResult[M]:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
-        live_run = self.live_run
         self._check_monitored_metric(device)
         attempt = self._begin_attempt(device)
         epochs = self.config.trainer.max_epochs
         trainer = self._make_run_trainer(attempt, self.config.trainer.devices)
         with attempt.recorder.steps.progress_bar("training", epochs, "epoch"):
-            with live_run.phase("fit"), attempt.processes.joined(trainer):
+            with self.live_run.phase("fit"), attempt.processes.joined(trainer):
                 self._train_remaining_epochs(attempt, trainer)
             if trainer.world_size > 1:  # one process tests: with several, rows would count twice
                 trainer = self._make_run_trainer(attempt, devices=1)
-            with live_run.phase("test"):
-                test_metrics = self._test_and_predict(attempt, trainer)
-        check_metrics_finite(test_metrics, "test")
-        problem = divergence_warning(live_run.rows)
-        if problem is not None:
-            live_run.screen.warn(problem)
-        stopped_epoch = self._note_early_stop()
-        best_by = self.config.best_epoch_metric
-        weights_epoch = kept_epoch(live_run.rows, self.config.metrics, best_by)
-        metrics = newest_metrics(live_run.rows[:weights_epoch]) | test_metrics
-        predictions = attempt.predictions.join()
-        module = attempt.module.cpu()
-        return TrainingResult(module, metrics, predictions, weights_epoch, stopped_epoch)
+            with self.live_run.phase("test"):
+                test_metrics, predictions = self._test_and_predict(attempt, trainer)
+        return self._make_result(attempt, test_metrics, predictions)
 
     def _check_monitored_metric(self, device: str) -> None:
-        """Raise ConfigError if the metric that chooses an epoch is not logged or not ranked."""
+        """Raise ConfigError if the metric that chooses an epoch is not logged or not ranked.
+
+        What a user's module logs is not known before the module is trained on one batch.
+        """
         config = self.config
         metric = config.early_stopping.monitor or config.best_epoch_metric
         if metric is None:
@@ -282,23 +264,46 @@ class Training(Generic[M]):
         if recorder.best_weights is not None:
             module.load_state_dict(recorder.best_weights)
 
-    def _test_and_predict(self, attempt: _Attempt[M], trainer: pl.Trainer) -> dict[str, float]:
+    def _test_and_predict(
+        self, attempt: _Attempt[M], trainer: pl.Trainer
+    ) -> tuple[dict[str, float], NDArray[np.float64] | None]:
         """Test a module, and let the module predict the rows of the test, if it can.
 
-        The result is the metrics of the test.
+        Returns the metrics of the test, and the predictions in the form of `join_predictions`.
         """
         module = attempt.module
         data = attempt.data
         if not (is_overridden("test_step", module) and is_overridden("test_dataloader", data)):
-            return {}
+            return {}, None
         self._seed()  # a resumed run may have trained less before
         trainer.test(module, datamodule=data, verbose=False)
         metrics = values_by_column(trainer.callback_metrics)
-        if self.config.predictions is not False and is_overridden("predict_step", module):
+        predicts = self.config.predictions is not False and is_overridden("predict_step", module)
+        if predicts:
             trainer.predict(module, data.test_dataloader(), return_predictions=False)
-            if attempt.predictions.join() is None:
-                self.live_run.screen.warn(NO_PREDICTIONS)
-        return metrics
+        predictions = attempt.predictions.join()
+        if predicts and predictions is None:
+            self.live_run.screen.warn(NO_PREDICTIONS)
+        return metrics, predictions
+
+    def _make_result(
+        self,
+        attempt: _Attempt[M],
+        test_metrics: dict[str, float],
+        predictions: NDArray[np.float64] | None,
+    ) -> TrainingResult[M]:
+        """Choose the kept epoch; raise DlrunError for a metric that is not finite."""
+        check_metrics_finite(test_metrics, "test")
+        rows = self.live_run.rows
+        problem = divergence_warning(rows)
+        if problem is not None:
+            self.live_run.screen.warn(problem)
+        stopped_epoch = self._note_early_stop()
+        weights_epoch = kept_epoch(rows, self.config.metrics, self.config.best_epoch_metric)
+        metrics = newest_metrics(rows[:weights_epoch]) | test_metrics
+        return TrainingResult(
+            attempt.module.cpu(), metrics, predictions, weights_epoch, stopped_epoch
+        )
 
     def _note_early_stop(self) -> int | None:
         """Note and return after which epoch the training stopped early, if it did."""
@@ -332,30 +337,13 @@ class Training(Generic[M]):
         return trainer
 
     def _build_seeded(self, draw: int = 0) -> tuple[M, pl.LightningDataModule]:
-        """Build the module and its data. What `setup` draws does not depend on the module."""
         self._seed(draw)
         module = self.make_module()
         data = self.make_data()
+        # Whatever the two have drawn, Lightning calls the data's `setup` with the same numbers.
         self._seed(draw)
         return module, data
 
     def _seed(self, draw: int = 0) -> None:
         """Seed the process for one draw of the weights; a device check draws them several times."""
         pl.seed_everything(self.config.seed ^ draw, verbose=False)  # a sum may exceed 32 bits
-
-
-def predict_test_set(
-    network: nn.Module, objective: TrainingObjective, data: ArrayData, config: NetworkConfig
-) -> NDArray[np.float64] | None:
-    """Predict the test set by a trained network on the CPU, in the precision of its run.
-
-    The predictions have the form of `predict_rows`.
-    """
-    plugin = make_trainer(config, "cpu").precision_plugin
-    network = plugin.convert_module(network)
-    batches = []
-    with torch.inference_mode(), plugin.forward_context():
-        for batch in data.evaluation_batches(data.test):
-            inputs, targets = plugin.convert_input(batch)
-            batches.append(predict_rows(objective, network(inputs), targets))
-    return join_predictions(batches)

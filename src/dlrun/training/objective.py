@@ -50,9 +50,9 @@ class TrainingObjective:
 
 
 def apply_loss_options(
-    config: NetworkConfig, objective: TrainingObjective, targets: Tensor
+    config: NetworkConfig, objective: TrainingObjective, all_targets: Tensor
 ) -> Loss:
-    """Apply the config's section `loss` to the loss of an objective; `targets` train (n,).
+    """Apply the config's section `loss` to the loss of an objective; all_targets (n,) train.
 
     Raises ConfigError if the section has options, but the network does not classify.
     """
@@ -65,7 +65,7 @@ def apply_loss_options(
             f"{', '.join(keys)}: only for a network that classifies",
             "an objective of your own needs `make_training_loss`, as that of `classification` has",
         )
-    return objective.make_training_loss(options, targets)
+    return objective.make_training_loss(options, all_targets)
 
 
 def count_outputs(classes: int) -> int:
@@ -101,15 +101,9 @@ def classification(classes: int) -> TrainingObjective:
     )
 
 
-def _make_cross_entropy(classes: int, options: LossConfig, targets: Tensor) -> Loss:
-    """Make the cross-entropy with label smoothing, and with class weights from all targets (n,).
-
-    With weights, the rows of each class weigh the same together; the mean weight of a row is 1.
-    """
-    class_weights = None
-    if options.class_weights:
-        counts = torch.bincount(targets.long(), minlength=classes)
-        class_weights = (len(targets) / (counts.count_nonzero() * counts)).where(counts > 0, 0.0)
+def _make_cross_entropy(classes: int, options: LossConfig, all_targets: Tensor) -> Loss:
+    """Make the cross-entropy with label smoothing, and with class weights from all targets (n,)."""
+    class_weights = _balanced_weights(classes, all_targets) if options.class_weights else None
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         weight = None if class_weights is None else class_weights.to(logits)
@@ -119,8 +113,20 @@ def _make_cross_entropy(classes: int, options: LossConfig, targets: Tensor) -> L
     return loss
 
 
-def _make_cross_entropy_of_one_logit(options: LossConfig, targets: Tensor) -> Loss:
-    cross_entropy = _make_cross_entropy(2, options, targets)
+def _balanced_weights(classes: int, all_targets: Tensor) -> Tensor:
+    """Make the weight of each class (classes,), so that the rows of each weigh the same together.
+
+    The mean weight of a row is 1. A class without a row gets the weight 0.
+    """
+    counts = torch.bincount(all_targets.long(), minlength=classes)
+    classes_with_rows = counts.count_nonzero()
+    # The clamp keeps the division by the count of a class without rows finite.
+    weights = len(all_targets) / (classes_with_rows * counts.clamp(min=1))
+    return weights.where(counts > 0, 0.0)
+
+
+def _make_cross_entropy_of_one_logit(options: LossConfig, all_targets: Tensor) -> Loss:
+    cross_entropy = _make_cross_entropy(2, options, all_targets)
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         # The softmax of (0, logit) is the sigmoid.
@@ -137,6 +143,12 @@ def _cross_entropy_of_one_logit(logits: Tensor, targets: Tensor) -> Tensor:
 def _probabilities_of_one_logit(logits: Tensor) -> Tensor:
     # Each class's own sigmoid: 1 - sigmoid would round the smaller one to 0.
     return torch.stack([-logits, logits], -1).double().sigmoid()
+
+
+def accuracy(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
+    from torchmetrics.functional.classification import multiclass_accuracy  # slow
+
+    return multiclass_accuracy(predicted, targets, classes, average="micro", validate_args=False)
 
 
 def regression(
@@ -185,12 +197,6 @@ class _StandardisedTargets:
 def _at_least_float32(outputs: Tensor) -> Tensor:
     # Half precision would round values that are far from 0.
     return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-
-
-def accuracy(predicted: Tensor, targets: Tensor, classes: int) -> Tensor:
-    from torchmetrics.functional.classification import multiclass_accuracy  # slow
-
-    return multiclass_accuracy(predicted, targets, classes, average="micro", validate_args=False)
 
 
 def mean_absolute_error(predicted: Tensor, targets: Tensor) -> Tensor:
