@@ -142,14 +142,15 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.mark.slow
 def test_the_blocks_of_python_run_and_are_typed(tmp_path: Path) -> None:
-    block, arrays = blocks("python.md", "python")
+    readers_files(tmp_path)
+    block, frame, arrays = blocks("python.md", "python")
     tiny = ", ".join(repr(word) for word in smoke("imdb-dense")[2::2])
     code = block.replace('"imdb-dense",', f'"imdb-dense", config=[{tiny}],')
     assert code.count("config=[") == 2
     code = code.replace("seeds=5", "seeds=1")
-    code += arrays.replace("hitters()", "hitters(sample=True)")
+    code += frame + arrays.replace("hitters()", "hitters(sample=True)")
     python(tmp_path, "-c", f"{code}\nassert longer.record.seed == 3").is_told(0)
-    (tmp_path / "user.py").write_text(f"{block}{arrays}reveal_type(dlrun.list_runs)\n")
+    (tmp_path / "user.py").write_text(f"{block}{frame}{arrays}reveal_type(dlrun.list_runs)\n")
     told = python(
         tmp_path, "-m", "mypy", "--strict", "--cache-dir", ROOT / ".mypy_cache", "user.py"
     )
