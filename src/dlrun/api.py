@@ -105,12 +105,22 @@ class Run(SavedRun):
         one. The prediction of an image or a row may be an error. Raises DlrunError if the run
         cannot predict, or not this input.
         """
-        from dlrun.experiments.predictors import predict, predict_frame  # slow, as Pillow is
+        from dlrun.experiments.predictors import (  # slow, as Pillow is
+            describe_unknown_levels,
+            predict,
+            predict_frame,
+        )
 
         column = self.settings.get("data.text_column", "text")
+        predictor = self.predictor
+        predictions: list[Prediction] | pd.DataFrame
         if is_frame(inputs):
-            return predict_frame(self.predictor, inputs, column)
-        return predict(self.predictor, cast("Input | Iterable[Input]", inputs), column)
+            predictions = predict_frame(predictor, inputs, column)
+        else:
+            predictions = predict(predictor, cast("Input | Iterable[Input]", inputs), column)
+        for warning in describe_unknown_levels(predictor):
+            Screen().warn(warning)
+        return predictions
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""

@@ -12,7 +12,7 @@ import numpy as np
 from dlrun.cli import options as opt
 from dlrun.cli.prediction_inputs import PredictionInput, is_existing_path, read_inputs
 from dlrun.errors import ConfigError
-from dlrun.experiments.predictors import Prediction, Predictor
+from dlrun.experiments.predictors import Prediction, Predictor, describe_unknown_levels
 from dlrun.experiments.saved_runs import predictor_of, test_again
 from dlrun.metrics import format_metric
 from dlrun.runs.csv_tables import to_plain_csv
@@ -106,6 +106,8 @@ def _predict_and_show(
                 screen.print_lines(_to_lines(entry, prediction, predictor.reads))
             failed += prediction.error is not None
             total += 1
+    for warning in describe_unknown_levels(predictor):
+        screen.warn(warning)
     if out is not None:
         screen.note(f"table {out}: {pluralize(total - failed, predictor.reads)} predicted")
     if failed:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.spelling import did_you_mean
+from dlrun.system.text import shorten_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,12 +84,14 @@ class Predictor(ABC):
     reads: the kind of input: a text, an image file, or a row of a table (column -> text).
     columns: those that a row needs. labels: names of the classes; none for numbers.
     shown: how many labels a prediction lists; None: all.
+    unknown_levels: by column, the categories of predicted rows that no training row has.
     """
 
     reads: ClassVar[Literal["text", "image", "row"]]
     columns: Sequence[str]
     labels: Sequence[str]
     shown: int | None = None
+    unknown_levels: Mapping[str, set[str]] = MappingProxyType({})
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any]) -> list[Prediction]:
@@ -97,6 +101,15 @@ class Predictor(ABC):
         """Name the classes with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
         return [(self.labels[index], float(probabilities[index])) for index in order]
+
+
+def describe_unknown_levels(predictor: Predictor) -> list[str]:
+    """Return a warning for each column with categories that no training row has."""
+    warnings = []
+    for name, levels in predictor.unknown_levels.items():
+        shown = shorten_list([repr(level) for level in sorted(levels)])
+        warnings.append(f"column {name!r}: no training row has {shown}: read as an average level")
+    return warnings
 
 
 def predict(

@@ -33,7 +33,7 @@ from dlrun.tables.encoding import Matrix, TableEncoder, describe_columns
 from dlrun.tables.table import Table, TablePart
 
 STRAW_MAN = "straw_man_r2"
-PERFECT_R2 = 1 - 1e-9  # no model of what is measured predicts its test rows so
+PERFECT_R2 = 0.9999  # no model of what is measured predicts its test rows so
 
 TableParts = dict[str, TablePart]  # train, test, and valid if rows validate
 
@@ -67,6 +67,7 @@ class TablePredictor(Predictor):
     def __init__(self, assets: TableAssets, infer: Callable[[Matrix], Matrix]) -> None:
         self.columns = [column.name for column in assets.columns if not column.left_out]
         self.labels = assets.labels
+        self.unknown_levels: dict[str, set[str]] = {}
         self._assets = assets
         self._infer = infer
 
@@ -79,6 +80,8 @@ class TablePredictor(Predictor):
         errors = faults_of_rows(frame, self._assets.columns)
         is_right = np.array([error is None for error in errors], bool)
         rows = convert_columns(frame[is_right], self._assets.columns)
+        for name, levels in self._assets.encoder.unknown_levels(rows).items():
+            self.unknown_levels.setdefault(name, set()).update(levels)
         outputs = self._infer(self._assets.encoder.encode(rows)) if len(rows) else np.empty(0)
         predicted = iter(map(self._to_prediction, outputs))
         of_complete = iter(
@@ -257,8 +260,9 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
 def warn_of_perfect_fit(predictions: Predictions, screen: Screen) -> None:
     """Warn if values of the test are predicted without an error: columns may contain the target."""
     if isinstance(predictions, PredictedValues) and predictions.r2 > PERFECT_R2:
-        why = "the test rows are predicted without an error: do columns contain the target, as its "
-        screen.warn(f"{why}parts or another unit? `data.ignore` leaves them out")
+        why = "the test rows are predicted nearly without an error"
+        doubt = "do columns contain the target, as its parts or another unit?"
+        screen.warn(f"{why}: {doubt} `data.ignore` leaves them out")
 
 
 def draw_predicted_and_true(run: Run, *, title: str) -> DrawnFigures:

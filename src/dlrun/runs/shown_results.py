@@ -132,10 +132,12 @@ def print_files(record: RunRecord, folder: Path, screen: Screen) -> None:
 
 @contextlib.contextmanager
 def _shown_or_warned(screen: Screen) -> Iterator[None]:
+    """Warn if nobody reads the output of a `with` block, as after `| head`: the run goes on."""
     try:
         yield
-    except OSError as error:
-        screen.warn(f"the result is not shown ({error.strerror}): it is in {RESULTS}")
+    except (OSError, SystemExit) as error:  # rich ends the process if a pipe is closed
+        why = getattr(error, "strerror", None) or "nobody reads it"
+        screen.warn(f"the result is not shown ({why}): it is in {RESULTS}")
 
 
 def _remarks_on_rows(record: RunRecord) -> list[tuple[str, str]]:

@@ -14,6 +14,12 @@ GAPS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", ".", "-"))  # in 
 USUAL_GAPS = ("", "NA", "?", ".")  # found faster than all others
 LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 
+# A sum of money, whose thousands may be marked by commas, or a percentage.
+WITH_UNIT = (
+    r"(?P<sign>[-+]?)(?P<currency>[$€£]?) ?"
+    r"(?P<number>(\d{1,3}(,\d{3})+|\d+)(\.\d+)?) ?(?P<percent>%?)"
+)
+
 BOOLEANS = ({"true": 1.0, "false": 0.0}, {"yes": 1.0, "no": 0.0}, {"t": 1.0, "f": 0.0})
 BOOLEAN_VALUES = {"1": 1.0, "0": 0.0} | BOOLEANS[0] | BOOLEANS[1] | BOOLEANS[2]
 
@@ -110,7 +116,9 @@ class Cells:
                 numbers = np.full(len(texts), np.nan)
                 numbers[~is_gap] = texts[~is_gap].astype(np.float64)
                 return numbers
-        return self._of_cells([_read_number(word) for word in self.words])
+        return self._of_cells(
+            _read_units(self.words) or [_read_number(word) for word in self.words]
+        )
 
     @cached_property
     def booleans(self) -> NDArray[np.float64]:
@@ -173,6 +181,15 @@ def _read_number(word: str) -> float:
     except ValueError:
         return math.inf
     return number if abs(number) <= LARGEST and "_" not in word else math.inf
+
+
+def _read_units(words: Words) -> list[float]:
+    """Read numbers that all have one unit, as $1,234.50 or 12 %; return none if not all have."""
+    matches = [match for word in words if (match := re.fullmatch(WITH_UNIT, word))]
+    units = {match["currency"] + match["percent"] for match in matches}
+    if len(matches) < len(words) or len(units) != 1 or units == {""}:
+        return []
+    return [float((match["sign"] + match["number"]).replace(",", "")) for match in matches]
 
 
 def read_dates(words: Words, date_format: str) -> Dates:

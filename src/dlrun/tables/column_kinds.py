@@ -25,6 +25,8 @@ MOST_PROBLEMS = 10  # shown
 
 # A column of which so large a share of the words is different names the rows.
 NAMES_SHARE = 0.95
+# More categories than usual have so large a share of different words at most.
+MOST_SHARE = 0.25
 MOST_WORDS_OF_NAME = 3  # in the median of a column
 
 # A word of a text is read if so many rows have it.
@@ -178,7 +180,11 @@ def _kind_of_texts(name: str, cells: Cells, places: Sequence[str]) -> ColumnKind
             _raise_for(name, cells, is_word, WRITTEN_WITH_COMMA, places)
         if is_word.sum() < (cells.codes >= 0).sum() / 2:
             _raise_for(name, cells, is_word, NO_NUMBER, places)
-    return "category" if len(cells.words) <= MOST_CATEGORIES else "text"
+    if len(cells.words) <= MOST_CATEGORIES:
+        return "category"
+    # Many shops or towns have a few words each, and each is in several rows.
+    is_repeated = len(cells.words) <= MOST_SHARE * (cells.codes >= 0).sum()
+    return "category" if is_repeated and _are_short(pd.Series(cells.words)) else "text"
 
 
 def _convert(column: Column, cells: Cells, places: Sequence[str]) -> Series:
@@ -294,12 +300,17 @@ def _remark_on_texts(column: Column, present: Series) -> Remark | None:
     different = present.nunique()
     least = least_rows_of_text_word(len(present))
     instead: ColumnKind | None = "text" if _has_frequent_word(present, least) else None
-    is_short = present.str.count(r"\S+").median() <= MOST_WORDS_OF_NAME
+    is_short = _are_short(present)
     if not column.declared and is_short and different >= NAMES_SHARE * len(present):
         return Remark(column.name, "nearly every value is there only once", instead=instead)
     if not instead:
         return Remark(column.name, f"no word of its texts is in {least:,} rows")
     return None
+
+
+def _are_short(texts: Series) -> bool:
+    """Return whether texts have few words, as names do."""
+    return bool(texts.str.count(r"\S+").median() <= MOST_WORDS_OF_NAME)
 
 
 def least_rows_of_text_word(rows: int) -> int:

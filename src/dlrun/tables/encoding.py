@@ -104,27 +104,37 @@ class DateEncoding(ColumnEncoding, frozen=True):
     """Encodes dates as year, month, day of the week (Monday is 0) and days since the first.
 
     fill: the date for a gap; without it a gap is NaN.
+    has_hours: whether the hour of the day is a column too, as training rows have times.
     """
 
     kind: Literal["date"] = "date"
     first: datetime
     fill: datetime | None = None
+    has_hours: bool = False
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of the numbers that are made of a date."""
+        return [*DATE_PARTS, *(["hour"] if self.has_hours else [])]
 
     @property
     def matrix_columns(self) -> list[MatrixColumn]:
         """The columns of the matrix, without that of the gaps."""
-        return [MatrixColumn(f"{self.name}[{part}]", is_number=True) for part in DATE_PARTS]
+        return [MatrixColumn(f"{self.name}[{part}]", is_number=True) for part in self.parts]
 
     def encode(self, values: Series) -> Matrix:
         """Return the columns of the matrix, without that of the gaps."""
         dates = pd.DatetimeIndex(_fill(values, self.fill))
         days = (dates - pd.Timestamp(self.first)) / pd.Timedelta(days=1)
         parts = [dates.year, dates.month, dates.dayofweek, days]
+        if self.has_hours:
+            parts.append((dates - dates.normalize()) / pd.Timedelta(hours=1))
         return np.column_stack([np.asarray(part, np.float64) for part in parts])
 
     def describe(self) -> str:
         """Say what is made of the column."""
-        text = f"{', '.join(DATE_PARTS)} since {self.first:%Y-%m-%d}"
+        hours = ", hour" if self.has_hours else ""
+        text = f"{', '.join(DATE_PARTS)} since {self.first:%Y-%m-%d}{hours}"
         return f"{text}; for a gap those of {self.fill:%Y-%m-%d}" if self.marks_gaps else text
 
 
@@ -336,6 +346,7 @@ def _fit_column(column: Column, values: Series, *, for_trees: bool) -> Encoding:
                 marks_gaps=marks_gaps,
                 first=pd.Timestamp(values.min()).to_pydatetime(),
                 fill=None if for_trees else pd.Timestamp(values.median()).to_pydatetime(),
+                has_hours=bool((values.dropna() != values.dropna().dt.normalize()).any()),
             )
         case "category":
             rows_by_level = Counter(values.dropna())

@@ -1,6 +1,6 @@
 """Make a table of rows to train and to test: Hitters of the book ISLP, or a user's own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, overload
@@ -19,6 +19,7 @@ from dlrun.data.array_cache import Array, fingerprint_arrays
 from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
 from dlrun.data.split import RowCounts
 from dlrun.data.splits import (
+    Mask,
     RowContents,
     RowHashes,
     RowIndices,
@@ -37,7 +38,8 @@ from dlrun.tables.read_table import ReadTable, read_table
 
 TableDataConfig: TypeAlias = HittersDataConfig | UserTableDataConfig
 MOST_LEFT_OUT = 0.05  # a larger share of rows without a target is a warning
-GIVEAWAY = 0.999999  # a column with this correlation, in size, gives the target
+NO_CLASS = ("", "na", "n/a", "nan", "null")  # in small letters; `none` and `-` may be classes
+GIVEAWAY = 0.9999  # a column with this correlation, in size, gives the target
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,17 @@ class _FileRows:
         column = Column(name=name, kind=kind)
         return convert_columns(self.cells[[name]], [column], self.places)[name]
 
+    def names_of(self, name: str, kinds: Mapping[str, ColumnKind]) -> "pd.Series[Any]":
+        """Return the classes or groups that a column names; None for a row without one.
+
+        Of a column that the config calls a category every word is a name.
+        """
+        column = Column(name=name, kind="category", declared=True)
+        names = convert_columns(self.cells[[name]], [column])[name]
+        if kinds.get(name) == "category":
+            return names
+        return names.where(~names.str.lower().isin(NO_CLASS), None)
+
 
 def read_table_files(
     context: ReadContext[TableDataConfig | TradingDaysDataConfig],
@@ -294,7 +307,7 @@ def _leave_out_rows(
     for key, name in named.items():
         if name is None:
             continue
-        is_known = rows.values(name, "category").notna().to_numpy()
+        is_known = _find_known(rows, key, context.config)
         missing = int((~is_known).sum())
         if missing:
             left_out[f"no {key} ({name})"] = missing
@@ -306,6 +319,14 @@ def _leave_out_rows(
         problem = f"no row has a value of {config.target!r}"
         raise DataError(f"{context.origin.text}: {problem}", "data.target names another column")
     return rows, left_out
+
+
+def _find_known(rows: _FileRows, key: str, config: TableDataConfig) -> Mask:
+    """Return which rows have a target, a group or a time (n,); `key` says which of these."""
+    name = getattr(config, key)
+    is_name = key == "group" or (key == "target" and config.task == "classification")
+    values = rows.names_of(name, config.kinds) if is_name else rows.values(name, "category")
+    return values.notna().to_numpy(bool)
 
 
 def _tell_counts(
@@ -331,8 +352,12 @@ def _read_targets(
     """Return the values (n,), or the class indices (n,) and the names of the classes, sorted."""
     config = context.config
     if config.task == "regression":
-        return rows.values(config.target, "number").to_numpy(np.float64), None
-    names = rows.values(config.target, "category").str.split().str.join(" ")
+        try:
+            return rows.values(config.target, "number").to_numpy(np.float64), None
+        except DataError as error:
+            error.hint = "correct the cells; `data.task=classification` predicts words"
+            raise
+    names = rows.names_of(config.target, config.kinds).str.split().str.join(" ")
     codes, found = pd.factorize(names)  # in the order of their appearance
     check_number_of_classes(list(found), len(rows), rows.paths[0])
     in_first_file = codes[rows.files == 0]
