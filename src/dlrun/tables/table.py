@@ -331,7 +331,14 @@ def _read_targets(
     """Return the values (n,), or the class indices (n,) and the names of the classes, sorted."""
     config = context.config
     if config.task == "regression":
-        return rows.values(config.target, "number").to_numpy(np.float64), None
+        try:
+            return rows.values(config.target, "number").to_numpy(np.float64), None
+        except DataError as error:
+            if isinstance(config, UserTableDataConfig):
+                error.hint = (
+                    "correct the cells, or predict classes: `--set data.task=classification`"
+                )
+            raise
     names = rows.values(config.target, "category").str.split().str.join(" ")
     codes, found = pd.factorize(names)  # in the order of their appearance
     check_number_of_classes(list(found), len(rows), rows.paths[0])
