@@ -3,12 +3,15 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dlrun.api import Run
+from dlrun.experiments.table_common import TableParts, divide_rows, make_split_of_table
+from dlrun.system.console import Screen
 from tests.conftest import Dlrun, setting
 from tests.experiments.use import latest, results
 
@@ -39,6 +42,16 @@ def lines_of_test(run: Path) -> list[int]:
     """The places of the tested rows in the table."""
     with (run / "predictions.csv").open(newline="") as stream:
         return [int(row["line"]) - 2 for row in csv.DictReader(stream)]
+
+
+def parts_of(run: Run) -> TableParts:
+    """The rows that a run trained, validated and tested with, loaded again."""
+    config: Any = run.config
+    screen = Screen(quiet=True)
+    table = run.experiment.load_implementation().load_data(config, run.folder, screen)
+    parts = divide_rows(config, table, screen)
+    assert make_split_of_table(config, table, parts) == run.record.split
+    return parts
 
 
 def columns(run: Path) -> dict[str, dict[str, str]]:
@@ -114,8 +127,10 @@ def test_no_group_is_in_both_parts(forked: Dlrun, tmp_path: Path, name: str) -> 
     assert len(makers) == 3 and len(tested) == 15
     assert "maker" not in columns(run.folder)
     if name in VALIDATED:
-        sizes = run.results.get("valid_rows") or 65 - run.results["train_rows"]
-        assert sizes % 5 == 0 and sizes > 0  # whole groups of five cars validate
+        parts = parts_of(run)
+        of_parts = [set(parts[part].cells["maker"]) for part in ("train", "valid", "test")]
+        assert [len(makers) for makers in of_parts] == [10, 3, 3]
+        assert len(set.union(*of_parts)) == 16  # no maker is in two parts
 
 
 def test_each_group_is_tested_in_one_fold(forked: Dlrun, tmp_path: Path) -> None:
@@ -142,12 +157,11 @@ def test_the_last_rows_in_time_are_tested(forked: Dlrun, tmp_path: Path, name: s
     sold = pd.to_datetime(frame["sold"], format="%d.%m.%Y")
     tested = sold[lines_of_test(run.folder)].tolist()
     assert tested == sorted(sold)[-16:]
-    if name == "table-boosting":  # the last of the others validate: 13 of 64
-        fitted = run.results["train_rows"]
-        arrays = np.load(run.folder / "model.npz")["targets"][0]
-        in_time = frame["price"][sold.sort_values().index].to_numpy()
-        np.testing.assert_allclose(sorted(arrays), sorted(in_time[:fitted]))
-        assert fitted < 64
+    if name in VALIDATED:
+        parts = parts_of(run)
+        found = [row for part in ("train", "valid", "test") for row in parts[part].cells["sold"]]
+        assert pd.to_datetime(found, format="%d.%m.%Y").tolist() == sorted(sold)
+        assert len(parts["valid"]) > 0
 
 
 def test_the_two_ways_to_divide_exclude_each_other(cli: Dlrun, tmp_path: Path) -> None:

@@ -355,7 +355,10 @@ def _read_targets(
         try:
             return rows.values(config.target, "number").to_numpy(np.float64), None
         except DataError as error:
-            error.hint = "correct the cells; `data.task=classification` predicts words"
+            if isinstance(config, UserTableDataConfig):
+                error.hint = (
+                    "correct the cells, or predict classes: `--set data.task=classification`"
+                )
             raise
     names = rows.names_of(config.target, config.kinds).str.split().str.join(" ")
     codes, found = pd.factorize(names)  # in the order of their appearance
