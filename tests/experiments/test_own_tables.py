@@ -260,3 +260,18 @@ def test_kinds_may_be_declared(forked: Dlrun, tmp_path: Path) -> None:
         np.testing.assert_allclose(run.predict(rows)["predicted"].astype(float), kept, rtol=1e-5)
     forked("table-linear", *words, *setting("data.kinds={room: category}")).is_told(2, "'room'")
     forked("table-linear", *words, *setting("data.kinds={rooms: word}")).is_told(2, "rooms")
+
+
+def test_categories_that_no_training_row_has_are_told(forked: Dlrun, tmp_path: Path) -> None:
+    table = written(tmp_path, cars().drop(columns=["sold", "maker"]))
+    forked("table-linear", table, *setting(TARGET)).is_told(0)
+    (tmp_path / "new.csv").write_text("weight,fuel\n1200,steam\n1100,gas\n")
+    done = forked("predict", "latest", "--csv", "new.csv").is_told(0)
+    assert "'steam'" in done.stderr and "'gas'" not in done.stderr
+
+
+def test_no_figures_are_drawn_if_so_asked(forked: Dlrun, tmp_path: Path) -> None:
+    table = written(tmp_path, cars())
+    forked("table-linear", table, *setting(TARGET, "figures=false")).is_told(0)
+    run = latest(tmp_path, "table-linear")
+    assert results(run)["figures"] == [] and not [*run.glob("*.png")]

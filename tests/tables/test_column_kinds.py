@@ -267,3 +267,28 @@ def test_new_rows_that_do_not_fit_are_an_error() -> None:
             convert_columns(new.assign(**{name: ["", cell]}), columns)
     with pytest.raises(DataError, match=r"^b\.csv:3: column 'x'"):
         convert_columns(new.assign(x=["1", "big"]), columns, ["b.csv:2", "b.csv:3"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["$1,234.50", "-$2", "$ 30"], [1234.5, -2, 30]),
+        (["12%", "7.5 %", "NA"], [12, 7.5, np.nan]),
+        (["€1,000,000", "€5", "€6"], [1e6, 5, 6]),
+    ],
+)
+def test_sums_of_money_and_percentages_are_numbers(cells: list[str], numbers: list[float]) -> None:
+    inspected = inspect(x=cells)
+    assert column(inspected, "x").kind == "number"
+    np.testing.assert_array_equal(inspected.rows["x"], numbers)
+
+
+def test_words_with_two_units_are_no_numbers() -> None:
+    assert column(inspect(x=["$1", "2%", "3%", "$1", "2%", "3%"]), "x").kind == "category"
+
+
+def test_many_short_words_are_categories_if_they_are_repeated() -> None:
+    shops = [f"shop {row % 150}" for row in range(900)]
+    titles = [f"the name of book {row % 150}" for row in range(900)]
+    inspected = inspect(shop=shops, title=titles)
+    assert [each.kind for each in inspected.columns] == ["category", "text"]

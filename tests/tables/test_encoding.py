@@ -187,3 +187,9 @@ def test_an_encoder_with_given_moments_and_all_levels() -> None:
         [(0.2 - 0.1) / 0.3, 1, 0],
         [0, 0, 0],
     ]
+
+
+def test_times_of_day_are_hours() -> None:
+    columns = encode(t=["2003-01-31 06:30", "2003-01-31 18:00", *["2003-02-01 00:15"] * 6])
+    assert columns["t[hour]"][:3] == [6.5, 18, 0.25]
+    assert "d[hour]" not in encode(d=COLUMNS["d"])

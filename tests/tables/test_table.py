@@ -307,7 +307,7 @@ def test_a_column_that_alone_gives_the_target_is_a_warning(
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"x": random.normal(size=60).round(4)})
     frame["y"] = random.normal(size=60).round(4) if task == "regression" else frame.index % 3
-    frame["near"] = frame["y"] + random.normal(size=60) / 100
+    frame["near"] = frame["y"] + random.normal(size=60) / 10
     given = frame.assign(gives=frame["y"] * 100 + 1)
     for columns, warned in (frame, False), (given, True):
         load(tmp_path, as_text(columns), task=task)
@@ -390,3 +390,32 @@ def test_other_table_of_days_is_an_error(tmp_path: Path, text: str, problem: str
     (tmp_path / "NYSE.csv").write_text(text)
     with pytest.raises(DlrunError, match=problem):
         load_days(tmp_path, source="nyse", archive=tmp_path / "NYSE.csv", lags=1)
+
+
+def test_rows_of_one_time_are_not_divided(tmp_path: Path) -> None:
+    text = "t,x,y\n" + "".join(f"{row // 10},{row % 7},{row % 5}\n" for row in range(60))
+    table = load(tmp_path, text, time="t", test_share=0.25)
+    assert {*table.test.inputs["t"]} == {4, 5} and len(table.test) == 20
+    with pytest.raises(DlrunError, match="no rows to train with"):
+        load(tmp_path, "t,x,y\n1,2,3\n1,3,4\n1,4,6\n", time="t")
+
+
+@pytest.mark.parametrize("key", ["group", "time"])
+def test_the_target_divides_no_rows(key: str) -> None:
+    with pytest.raises(ValueError, match="'y' is the target"):
+        config(**{key: "y"})
+
+
+def test_groups_of_both_files_are_a_warning(tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "b.csv").write_text("x,colour,y\n9,red,1\n8,blue,2\n")
+    load(tmp_path, OWN, test=tmp_path / "b.csv", group="colour")
+    assert "groups of the test part are in the training part too" in capsys.readouterr().err
+
+
+def test_none_is_a_class_and_na_is_none(tmp_path: Path) -> None:
+    pains = ["none", "mild", "-", "NA", ""]
+    text = "x,pain\n" + "".join(f"{row},{pains[row % 5]}\n" for row in range(50))
+    about: dict[str, Any] = {"target": "pain", "task": "classification"}
+    assert load(tmp_path, text, **about).labels == ["-", "mild", "none"]
+    declared = load(tmp_path, text, kinds={"pain": "category"}, **about)
+    assert declared.labels == ["-", "NA", "mild", "none"]

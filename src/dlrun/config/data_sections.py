@@ -255,6 +255,9 @@ class UserTableDataConfig(UserDataConfig):
 
     @model_validator(mode="after")
     def _is_divided_in_one_way(self) -> "UserTableDataConfig":
+        for key in ("group", "time"):
+            if getattr(self, key) == self.target:
+                raise error_about_key(f"{self.target!r} is the target, which models predict", key)
         if self.group is not None and self.time is not None:
             raise error_about_key("a table is divided by groups or by time, not by both", "time")
         if self.folds is not None and self.time is not None:

@@ -50,8 +50,7 @@ def divide_into_train_and_test(
         train, test = np.flatnonzero(rows.files == 0), np.flatnonzero(rows.files)
         train, test = _in_order_of_time(rows, train), _in_order_of_time(rows, test)
     elif rows.times is not None:
-        in_order = _in_order_of_time(rows, np.arange(len(rows.targets)))
-        train, test = np.split(in_order, [len(in_order) - _count_test_rows(rows, config)])
+        train, test = _divide_by_time(rows, rows.times, config)
     elif rows.groups is not None and config.chosen_fold is None:
         train, test = hold_out_groups(
             rows.groups, config.test_share, context.seed, "data.test_share"
@@ -70,7 +69,21 @@ def divide_into_train_and_test(
         order = np.random.RandomState(context.seed).permutation(len(rows.targets))
         test, train = np.split(order, [_count_test_rows(rows, config)])
     _check_rows(rows, train, test, context)
+    if rows.groups is not None and np.isin(rows.groups[test], rows.groups[train]).any():
+        context.warnings.add(
+            "groups of the test part are in the training part too", context.paths[-1]
+        )
     return train, test
+
+
+def _divide_by_time(
+    rows: RowsToDivide, times: Array, config: HittersDataConfig | UserTableDataConfig
+) -> tuple[RowIndices, RowIndices]:
+    """Return the earlier rows and the last ones; rows of one time are not divided."""
+    in_order = _in_order_of_time(rows, np.arange(len(times)))
+    first = len(in_order) - _count_test_rows(rows, config)
+    first = int(np.searchsorted(times[in_order], times[in_order[first]]))
+    return in_order[:first], in_order[first:]
 
 
 def _in_order_of_time(rows: RowsToDivide, indices: RowIndices) -> RowIndices:
@@ -102,8 +115,9 @@ def _check_rows(
     """Raise DataError if there are no test rows, or nothing to learn from the training rows."""
     config = context.config
     place = context.origin.text
-    if not len(test):
-        raise DataError(f"{place}: no rows for the test", "give more rows, or a larger share")
+    if not len(test) or not len(train):
+        part = "train with" if len(test) else "test"
+        raise DataError(f"{place}: no rows to {part}", "give more rows, or another data.test_share")
     if rows.labels is not None:
         is_test = np.isin(np.arange(len(rows.targets)), test)
         warn_of_untested_classes(rows.targets, is_test, rows.labels, context.warnings)
