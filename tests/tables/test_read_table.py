@@ -153,6 +153,8 @@ def test_numbers_are_names_of_columns_where_one_is_wanted(write: Write) -> None:
     table = read(write("2009,2010\n1,2\n"), target="2010")
     assert list(table.frame.columns) == ["2009", "2010"] and rows_of(table) == [["1", "2"]]
     assert list(read(write("land,2010\nA,2\n"), target="2010").frame.columns) == ["land", "2010"]
+    with pytest.raises(DataError, match="own.csv:1: no header"):
+        read(write("-0.5,0.083\n0.7,0.087\n"), target="0.083")
 
 
 @pytest.mark.parametrize(

@@ -318,17 +318,21 @@ def _has_kind_of(name: str, cells: Sequence[str]) -> bool:
 
 def _check_is_header(path: Path, start: _Start, columns: Mapping[str, str]) -> None:
     """Raise DataError if the first line is a row: all numbers, or cells like those below it."""
-    if set(columns.values()) & set(start.names):
-        return
     names = [name for name in start.names if name]
     numbers = [name for name in names if _is_number(name)]
     is_row = bool(numbers) and len(numbers) == len(names)
+    # Columns may be called 2010, but hardly all of them by numbers such as 0.083.
+    has_decimals = is_row and not all(name.isdecimal() for name in names)
+    if set(columns.values()) & set(start.names) and not has_decimals:
+        return
     if numbers and columns and start.rows:
         columns_below = zip(*start.rows, strict=False)
         is_row = is_row or all(map(_has_kind_of, start.names, columns_below))
     if is_row:
         target = next(iter(columns.values()), "") or "y"
-        problem = f"no header: the line is like a row, and does not name a column {target!r}"
+        problem = "no header: the line is like a row"
+        if target not in start.names:
+            problem += f", and does not name a column {target!r}"
         examples = [f"x{number}" for number in range(1, len(start.names))][:5]
         more = ["..."] if len(start.names) > 6 else []
         example = start.separator.join([*examples, *more, target])
