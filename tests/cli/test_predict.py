@@ -167,8 +167,10 @@ def test_what_python_may_give(done: Done) -> None:
     assert len(run.predict("good film")) == 1
     good, bad = run.predict(iter(["good film", "bad"]))
     frame = pd.DataFrame({"text": ["good film", "bad"]})
-    assert run.predict(frame) == run.predict(frame["text"]) == [good, bad]
-    assert run.predict(pd.DataFrame({"text": [None]})) == run.predict([""])
+    assert run.predict(frame["text"]) == [good, bad]
+    assert run.predict(frame)["predicted"].tolist() == [good.label, bad.label]
+    (empty,) = run.predict([""])
+    assert run.predict(pd.DataFrame({"text": [None]}))["predicted"].tolist() == [empty.label]
     with pytest.raises(DataError, match="no column 'text'; did you mean 'texts'"):
         run.predict([{"texts": "good film"}])
     wrong: Any
