@@ -29,7 +29,7 @@ def main() -> None:
         except dlrun.DlrunError as problem:
             error = str(problem)
             break
-        except Exception as problem:  # a fault of dlrun, which is reported
+        except Exception as problem:  # dlrun has a bug: report it
             error = f"FAULT: {type(problem).__name__}: {problem}"
             break
         runs.append(

@@ -1,4 +1,4 @@
-"""Columns are numbers, categories, booleans, dates or texts, and what is odd is told."""
+"""Each column gets its kind, and odd columns cause warnings or errors."""
 
 import datetime as dt
 import decimal

@@ -1,4 +1,4 @@
-"""Tables are read as people have them; a fault is told with its file, line and column."""
+"""Tables in many formats are read; an error names the file, the line and the column."""
 
 import datetime
 import gzip

@@ -23,6 +23,11 @@ class RowCounts(BaseModel):
     used: int
     left_out: dict[str, int] = {}  # by the reason
 
+    @property
+    def reasons(self) -> str:
+        """The reasons why rows are left out, each with the number of rows."""
+        return ", ".join(f"{number:,} {reason}" for reason, number in self.left_out.items())
+
 
 class Split(BaseModel):
     """Says which rows a run tested, validated and trained with.

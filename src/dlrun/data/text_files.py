@@ -48,14 +48,7 @@ def names_of_places(places: Sequence[RowPlace | str], root: Path | None = None) 
     return {name: column for name, column in columns.items() if column}
 
 
-class Record(NamedTuple):
-    """Holds the cells of a table's row, by column, and its place; a generated row has words."""
-
-    cells: dict[str, str]
-    place: RowPlace | str
-
-
-CsvRow = tuple[dict[str, str], RowPlace]  # a Record whose place is in a file
+CsvRow = tuple[dict[str, str], RowPlace]  # the cells of a row, by column, and its place
 
 
 class DataWarnings:

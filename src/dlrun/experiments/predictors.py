@@ -141,13 +141,15 @@ def predict_frame(
     cells.columns = cells.columns.map(str)  # a column may be named 2010
     rows = cells.to_dict("records")
     predictions = predict(predictor, cast("list[Input]", rows), text_column)
-    columns: dict[str, list[object]] = {"predicted": [each.predicted for each in predictions]}
+    columns: dict[str, list[object]] = {
+        "predicted": [prediction.predicted for prediction in predictions]
+    }
     if predictor.labels:
         columns["probability"] = [
-            each.labels[0][1] if each.labels else math.nan for each in predictions
+            prediction.probability if prediction.labels else math.nan for prediction in predictions
         ]
-    if any(each.error for each in predictions):
-        columns["error"] = [each.error for each in predictions]
+    if any(prediction.error for prediction in predictions):
+        columns["error"] = [prediction.error for prediction in predictions]
     return pd.DataFrame(columns, index=frame.index)
 
 

@@ -77,9 +77,7 @@ class TablePredictor(Predictor):
         complete = [row for row, name in zip(inputs, missing, strict=True) if name is None]
         cells = {name: [row[name] for row in complete] for name in self.columns}
         frame = pd.DataFrame(cells, dtype=object)
-        errors = faults_of_rows(frame, self._assets.columns)
-        is_right = np.array([error is None for error in errors], bool)
-        rows = convert_columns(frame[is_right], self._assets.columns)
+        rows, errors = convert_rows(frame, self._assets.columns)
         for name, levels in self._assets.encoder.unknown_levels(rows).items():
             self.unknown_levels.setdefault(name, set()).update(levels)
         outputs = self._infer(self._assets.encoder.encode(rows)) if len(rows) else np.empty(0)
@@ -162,6 +160,18 @@ class EncodedTable:
 def encode_part(part: TablePart, encoder: TableEncoder) -> EncodedPart:
     """Encode the rows of a part of a table as a matrix."""
     return EncodedPart(encoder.encode(part.inputs), part.targets, part.row_names, part.groups)
+
+
+def convert_rows(
+    rows: pd.DataFrame, columns: Sequence[Column]
+) -> tuple[pd.DataFrame, list[str | None]]:
+    """Convert the rows without a fault, and return what is wrong with each row, or None."""
+    try:
+        return convert_columns(rows, columns), [None] * len(rows)
+    except DataError:
+        faults = faults_of_rows(rows, columns)
+        is_right = np.array([fault is None for fault in faults], bool)
+        return convert_columns(rows[is_right], columns), faults
 
 
 def faults_of_rows(rows: pd.DataFrame, columns: Sequence[Column]) -> list[str | None]:

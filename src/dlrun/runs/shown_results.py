@@ -145,8 +145,8 @@ def _remarks_on_rows(record: RunRecord) -> list[tuple[str, str]]:
     counts = record.rows
     if counts is None or not counts.left_out:
         return []
-    reasons = ", ".join(f"{number:,} {reason}" for reason, number in counts.left_out.items())
-    text = f"{counts.used:,} of {pluralize(counts.in_files, 'row')} used; left out: {reasons}"
+    used = f"{counts.used:,} of {pluralize(counts.in_files, 'row')} used"
+    text = f"{used}; left out: {counts.reasons}"
     return [("rows", text)]
 
 

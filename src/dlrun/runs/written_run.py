@@ -3,7 +3,7 @@
     with WrittenRun.begin(experiment, folder, record, config, options) as run:
         steps = run.begin_steps(columns, data_digest)
         steps.finish(row, line, state)  # each epoch, lasso penalty or batch of photographs
-        run.finish(results, published, draw)
+        run.finish(results, published, show, draw)
 
 Whatever else ends the block is recorded as well: an error, a signal, a full disk.
 """

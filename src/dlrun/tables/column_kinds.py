@@ -336,12 +336,12 @@ def _has_frequent_word(texts: Series, least: int) -> bool:
 
 def _remark_on_dates(column: Column, cells: Cells) -> Remark | None:
     """Find dates whose days and months could all be exchanged."""
-    taken = column.date_format or ""
-    exchanged = re.sub("^%m(.)%d", r"%d\1%m", taken)
-    if exchanged == taken:
+    month_first = column.date_format or ""
+    day_first = re.sub("^%m(.)%d", r"%d\1%m", month_first)
+    if day_first == month_first:
         return None
-    dates = read_dates(cells.words, taken)
-    other_dates = read_dates(cells.words, exchanged)
+    dates = read_dates(cells.words, month_first)
+    other_dates = read_dates(cells.words, day_first)
     is_other = dates != other_dates
     if np.isnat(other_dates).any() or not is_other.any():
         return None

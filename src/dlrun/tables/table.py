@@ -275,10 +275,13 @@ def make_table(context: ReadContext[TableDataConfig]) -> Table:
     learned = hash_rows(inputs.assign(**{"\0target": targets}))
     test_place = rows.paths[-1]
     warn_of_shared_rows(learned, test, test_place, context.warnings)
+    warnings = context.warnings.lines()
     if isinstance(config, UserTableDataConfig):
-        warnings = [*inspected.warnings, *_warn_of_giveaways(table), *_warn_of_dates(table, config)]
-        for warning in [*context.warnings.lines(), *warnings]:
-            context.screen.warn(warning)
+        warnings += inspected.warnings
+        warnings += _warn_of_giveaways(table)
+        warnings += _warn_of_dates(table, config)
+    for warning in warnings:
+        context.screen.warn(warning)
     return table
 
 
@@ -334,16 +337,16 @@ def _tell_counts(
 ) -> RowCounts:
     """Say how many rows are left out and why; raise DataError if no row is left."""
     config = context.config
+    counts = RowCounts(in_files=in_files, used=used, left_out=left_out)
     if left_out:
-        reasons = ", ".join(f"{number:,} {reason}" for reason, number in left_out.items())
-        text = f"{in_files - used:,} of {pluralize(in_files, 'row')} left out: {reasons}"
+        text = f"{in_files - used:,} of {pluralize(in_files, 'row')} left out: {counts.reasons}"
         if not used:
             remedy = "data.missing=keep keeps rows with gaps; data.ignore leaves columns out"
             raise DataError(f"{context.origin.text}: {text}", remedy)
         unasked = in_files - used if config.missing == "keep" else 0
         show = context.screen.warn if unasked > MOST_LEFT_OUT * in_files else context.screen.note
         show(text)
-    return RowCounts(in_files=in_files, used=used, left_out=left_out)
+    return counts
 
 
 def _read_targets(
