@@ -17,8 +17,13 @@ BETTER: dict[str, Better] = {
     "accuracy": "higher",
     "f1": "higher",
     "macro_f1": "higher",
+    "roc_auc": "higher",
+    "average_precision": "higher",
+    "log_loss": "lower",
+    "brier": "lower",
     "mae": "lower",
     "r2": "higher",
+    "rmse": "lower",
 }
 
 
@@ -39,7 +44,7 @@ def test_which_direction_of_each_metric_is_better() -> None:
         ("objective", {}, ""),
         ("test_brier_score", {"brier_score": "lower"}, "lower is better"),
         ("valid_auroc", {"auroc": "higher"}, "higher is better"),
-        ("valid_brier", {"auroc": "higher"}, ""),
+        ("valid_ece", {"auroc": "higher"}, ""),
         ("test_accuracy", {"accuracy": "lower"}, "higher is better"),
     ],
 )
@@ -52,9 +57,9 @@ def test_the_direction_of_a_metric_is_known_or_declared_never_guessed(
 
 
 def test_a_direction_that_two_configs_declare_differently_is_not_known() -> None:
-    brier: Directions = {"brier": "lower"}
-    assert agreed_directions([brier, {}, brier]) == brier
-    assert agreed_directions([brier, {"brier": "higher", "auroc": "higher"}]) == {"auroc": "higher"}
+    ece: Directions = {"ece": "lower"}
+    assert agreed_directions([ece, {}, ece]) == ece
+    assert agreed_directions([ece, {"ece": "higher", "auroc": "higher"}]) == {"auroc": "higher"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Define the metrics that dlrun knows, with their better directions and bounds, and format values.
 
-The metric of a user's own module has its direction in the config: `metrics: {brier: lower}`. A
+The metric of a user's own module has its direction in the config: `metrics: {ece: lower}`. A
 metric without a direction is shown, but no run is ranked, kept, stopped or called better by it.
 """
 
@@ -60,8 +60,13 @@ KNOWN = {
         Metric("accuracy", "higher", bounds=(0, 1)),
         Metric("f1", "higher", bounds=(0, 1)),
         Metric("macro_f1", "higher", bounds=(0, 1)),
+        Metric("roc_auc", "higher", bounds=(0, 1)),
+        Metric("average_precision", "higher", bounds=(0, 1)),
+        Metric("log_loss", "lower", bounds=(0, None)),
+        Metric("brier", "lower", bounds=(0, 2)),  # of two classes it is at most 1
         Metric("mae", "lower", bounds=(0, None)),
         Metric("r2", "higher", bounds=(None, 1)),
+        Metric("rmse", "lower", bounds=(0, None)),
     )
 }
 

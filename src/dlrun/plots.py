@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dlrun import stats
 from dlrun.system.library_imports import outside_working_folder
 from dlrun.system.text import cut
 
@@ -32,6 +33,7 @@ COMPRESSION = 2  # zlib's level: four times as fast as 6 for photographs, and 14
 LETTER_WIDTH = 0.085
 LINE_HEIGHT = 0.18
 EPOCH_SPLITS = ("train", "valid")  # they have a value for each epoch
+PROBABILITY_BINS = 10
 MOST_LABELLED = 8  # so many coefficients of a path are named
 # Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
 # for each takes far longer.
@@ -196,6 +198,81 @@ def draw_true_and_predicted(
     name = escape_figure_text(target_name, 40)
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     return figure
+
+
+@_matplotlib_defaults()
+def draw_probabilities(
+    is_of_class: NDArray[np.bool_],
+    probability: FloatArray,
+    class_name: str,
+    metrics: Mapping[str, float],
+    *,
+    title: str,
+) -> Figure:
+    """Draw how well the probabilities of a class (n_rows,) are calibrated and tell its rows.
+
+    On the left, the share of the class among the rows of similar probability, with its interval,
+    and below how many rows these are. On the right, the ROC curve; rows of both kinds are needed.
+    """
+    from sklearn.metrics import roc_curve  # slow
+
+    figure = Figure(figsize=(11, 4.9), layout="constrained")
+    panels = figure.subplot_mosaic("sr;nr", height_ratios=(5, 1))
+    shares, counts, roc = (panels[name] for name in "snr")
+    for axes in panels.values():
+        axes.grid(alpha=0.3)
+    _add_figure_title(figure, title)
+    name = escape_figure_text(class_name, 40)
+    _draw_reliability(shares, counts, is_of_class, probability, metrics["brier"])
+    shares.set(ylabel=f"share of {name}")
+    counts.set(xlabel=f"predicted probability of {name}", ylabel="rows")
+    false_positives, true_positives, _ = roc_curve(is_of_class, probability)
+    _draw_diagonal(roc, "by chance (area 0.5)")
+    label = f"test rows (area {metrics['roc_auc']:.3f})"
+    roc.plot(false_positives, true_positives, color=COLOURS["train"], label=label)
+    roc.set(xlabel=f"share of other rows taken for {name}", ylabel=f"share of {name} found")
+    roc.legend(loc="lower right")
+    return figure
+
+
+def _draw_reliability(
+    shares: Axes,
+    counts: Axes,
+    is_of_class: NDArray[np.bool_],
+    probability: FloatArray,
+    brier: float,
+) -> None:
+    """Draw the share of the class in each bin of probabilities that has rows, and their count."""
+    bins = np.minimum(probability * PROBABILITY_BINS, PROBABILITY_BINS - 1).astype(int)
+    rows = np.bincount(bins, minlength=PROBABILITY_BINS)
+    of_class = np.bincount(bins[is_of_class], minlength=PROBABILITY_BINS)
+    (filled,) = rows.nonzero()
+    share = of_class[filled] / rows[filled]
+    mean = np.bincount(bins, probability)[filled] / rows[filled]
+    pairs = zip(of_class[filled].tolist(), rows[filled].tolist(), strict=True)
+    low, high = np.array([stats.wilson_interval(*pair) for pair in pairs]).T
+    _draw_diagonal(shares, "calibrated")
+    shares.errorbar(
+        mean,
+        share,
+        (share - low, high - share),
+        marker="o",
+        markersize=4,
+        capsize=2,
+        color=COLOURS["train"],
+        label=f"test rows (Brier score {brier:.3f})",
+    )
+    shares.legend(loc="upper left")
+    width = 1 / PROBABILITY_BINS
+    counts.bar((np.arange(PROBABILITY_BINS) + 0.5) * width, rows, width, edgecolor="white")
+    shares.sharex(counts)
+    shares.tick_params(labelbottom=False)
+
+
+def _draw_diagonal(axes: Axes, label: str) -> None:
+    """Draw the diagonal of the unit square, of which a curve may follow the edges."""
+    axes.plot((0, 1), (0, 1), linestyle="--", color="grey", linewidth=1, label=label)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 
 @_matplotlib_defaults()

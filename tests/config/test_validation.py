@@ -158,7 +158,7 @@ def test_a_key_that_is_null_has_the_default_of_torch() -> None:
         ("scheduler={name: plateau, step_size: 3}", "step_size", "only step"),
         ("scheduler={name: cosine, patience: 3}", "patience", "only plateau"),
         ("metrics={mae: higher}", "", "mae"),  # it is dlrun's own
-        ("metrics={test_brier: higher}", "", "brier"),  # it is of every stage
+        ("metrics={test_ece: higher}", "", "ece"),  # it is of every stage
     ],
 )
 def test_a_value_that_does_not_fit_is_named(override: str, key: str, said: str) -> None:

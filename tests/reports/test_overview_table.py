@@ -45,7 +45,7 @@ OTHERS = {"reference_differs": "not the book's data"}
         ),
         (warning_tags.FAILED, {"status": "failed"}, {}),
         (warning_tags.UNFINISHED, {"status": "interrupted"}, {}),
-        (warning_tags.NOT_RANKED, {"metrics": {"test_brier": 0.5}}, {}),
+        (warning_tags.NOT_RANKED, {"metrics": {"test_ece": 0.5}}, {}),
     ],
 )
 def test_a_weakness_is_a_tag(

@@ -129,7 +129,7 @@ def test_intervals_end_where_possible_values_end() -> None:
     assert low.interval_of_mean and low.interval_of_mean[0] == 0
     r2 = spread("test_r2", 0.01, 0.5, 0.99).range_of_runs
     assert r2 and r2[0] < 0 and r2[1] == 1
-    free = spread("test_brier", 1.0, 20, 40).range_of_runs
+    free = spread("test_ece", 1.0, 20, 40).range_of_runs
     assert free and free[0] < 0
 
 

@@ -38,10 +38,10 @@ def test_the_metric_that_a_run_is_judged_by() -> None:
     }.items():
         metric = selection_metric(a_record(metrics=dict.fromkeys(names.split(), 1)))
         assert (metric and metric.name) == selection
-    metrics = {"valid_loss": 1, "valid_brier": 1}
-    of_users = a_record(metrics=metrics, config={"metrics": {"brier": "lower"}})
+    metrics = {"valid_loss": 1, "valid_ece": 1}
+    of_users = a_record(metrics=metrics, config={"metrics": {"ece": "lower"}})
     metric = selection_metric(of_users)
-    assert metric and (metric.name, metric.sign) == ("valid_brier", -1)
+    assert metric and (metric.name, metric.sign) == ("valid_ece", -1)
 
 
 def test_the_best_epoch_is_the_first_of_the_best() -> None:

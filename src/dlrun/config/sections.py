@@ -164,10 +164,11 @@ class ExperimentConfig(Section, defer_build=False):  # the import itself shows a
 
     @field_validator("metrics")
     @classmethod
-    def _are_not_known(cls, metrics: dict[str, Better]) -> dict[str, Better]:
-        for name in metrics:
-            if metric := KNOWN.get(without_stage(name)):
-                raise ValueError(f"{name}: leave it out: dlrun knows that {metric.direction}")
+    def _agree_with_known(cls, metrics: dict[str, Better]) -> dict[str, Better]:
+        for name, better in metrics.items():
+            known = KNOWN.get(without_stage(name))
+            if known and known.better != better:
+                raise ValueError(f"{name}: leave it out: dlrun knows that {known.direction}")
             if without_stage(name) != name:
                 raise ValueError(f"{name}: leave out the stage: {without_stage(name)}")
         return metrics

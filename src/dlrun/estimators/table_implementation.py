@@ -164,13 +164,17 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         return FittedModel(self.make_model(config), TableAssets.of_run(run), arrays)
 
     def draw(self, run: Run, config: F) -> DrawnFigures:
-        """Draw errors and coefficients by penalty, or of one fit the predicted and true values."""
+        """Draw errors and coefficients by penalty, or of one fit the predicted and true values.
+
+        The probabilities of two classes are drawn of any fit.
+        """
         from dlrun.plots import draw_penalty_path  # slow: matplotlib
 
         assets = TableAssets.of_run(run)
         title = self.title(run)
+        figures = super().draw(run, config) if assets.labels else {}
         if len(run.rows) == 1:
-            return {} if assets.labels else draw_predicted_and_true(run, title=title)
+            return figures if assets.labels else draw_predicted_and_true(run, title=title)
         columns = assets.encoder.names
         metric, _ = metric_names_of_table(config, assets.labels)
         # (fits, lines): a line for each output and column; two classes have one output.
@@ -179,7 +183,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         names = [f"{column} {output}".strip() for output in outputs for column in columns]
         best = run.results["best_index"]
         figure = draw_penalty_path(run.table, metric, coefficients, names, best, title=title)
-        return {"lasso_path.png": figure}
+        return {"lasso_path.png": figure} | figures
 
 
 def _row_of_fit(
@@ -189,7 +193,7 @@ def _row_of_fit(
     row: dict[str, float] = {fit.model.step_name: number}
     row |= {name: fit.arrays[name].item() for name in fit.model.recorded_numbers}
     for part_name, part in parts.items():
-        metrics = fit.predict(part).metrics
+        metrics = fit.predict(part).main_metrics
         row |= {f"{part_name}_{name}": metrics.get(name, math.nan) for name in metric_names}
     return row
 

@@ -59,4 +59,6 @@ class FittedModel:
         if not labels:
             return PredictedValues(part.targets, outputs, row_names=names)
         classes = outputs.argmax(1)
-        return PredictedClasses(part.targets, classes, outputs.max(1), labels, row_names=names)
+        return PredictedClasses.of_probabilities(
+            part.targets, classes, outputs, labels, row_names=names
+        )

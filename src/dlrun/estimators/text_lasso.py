@@ -156,11 +156,11 @@ class TextLassoImplementation(Implementation[TextLassoConfig]):
         )
 
     def draw(self, run: Run, config: TextLassoConfig) -> DrawnFigures:
-        """Plot the accuracy along the lasso path."""
+        """Draw the accuracy along the lasso path, and the probabilities of two classes."""
         figure = draw_accuracy_along_lasso_path(
             run.table, run.results["train_rows"], _best_step(run.rows), title=self.title(run)
         )
-        return {"lasso_path.png": figure}
+        return {"lasso_path.png": figure} | super().draw(run, config)
 
 
 def _divide_reviews(
@@ -187,10 +187,10 @@ def _divide_reviews(
 def _classify(fit: Fit, reviews: Reviews) -> PredictedClasses:
     """Predict the classes of the test reviews."""
     logits = one_vs_rest.compute_logits(fit, reviews.test.bags)
-    return PredictedClasses(
+    return PredictedClasses.of_probabilities(
         reviews.test.labels.astype(np.int64),
         one_vs_rest.predict_classes(logits),
-        one_vs_rest.class_probabilities(logits).max(axis=1),
+        one_vs_rest.class_probabilities(logits),
         reviews.labels,
         row_names=reviews.test_names,
     )

@@ -175,8 +175,13 @@ class Implementation(ABC, Generic[C]):
         return f"{self.name}, seed {run.record.seed}, run {run.name}\n{data}"
 
     def draw(self, run: Run, config: C) -> DrawnFigures:
-        """Return a run's figures by their file names, drawn only from the files of the run."""
-        return {}
+        """Return a run's figures by their file names, drawn only from the files of the run.
+
+        By default the probabilities of two classes are drawn, if the run kept its predictions.
+        """
+        from dlrun.experiments.draw_probabilities import draw_probabilities_of_two_classes  # slow: matplotlib
+
+        return draw_probabilities_of_two_classes(run, title=self.title(run))
 
     def network(self, run: Run, config: C) -> Network:
         """Return a run's trained network, in eval mode, on the CPU."""

@@ -74,8 +74,10 @@ class LightningImplementation(Implementation[L], Generic[L]):
         run.keep(WEIGHTS, serialize_tensors(trained.module.state_dict()))
         rows = trained.predictions
         labels = list(self.labels)
-        if rows is not None and len(rows) == 3 and not labels:
-            labels = [str(number) for number in range(int(rows[:2].max()) + 1)]
+        if rows is not None and len(rows) >= 3 and not labels:
+            # Of few classes, the rows have the probabilities of each.
+            classes = max(len(rows) - 3, int(rows[:2].max()) + 1)
+            labels = [str(number) for number in range(classes)]
         predictions = predictions_from_rows(rows, labels, {})
         tested = predictions.test_metrics if predictions else {}
         check_metrics_finite(tested, "test")
@@ -98,11 +100,15 @@ class LightningImplementation(Implementation[L], Generic[L]):
         return module.eval()
 
     def draw(self, run: Run, config: L) -> DrawnFigures:
-        """Draw the curves of everything that the module logged for each epoch, if anything."""
+        """Draw the curves of everything that the module logged, and probabilities of two classes.
+
+        A module that logs nothing for an epoch has no curves.
+        """
+        probabilities = super().draw(run, config)
         if run.table.keys() <= {*NO_METRICS}:
-            return {}
+            return probabilities
         kept_epoch = run.record.earlier_epoch
         figure = draw_learning_curves(
             run.table, run.record.metrics, title=self.title(run), kept_epoch=kept_epoch
         )
-        return {"learning_curves.png": figure}
+        return {"learning_curves.png": figure} | probabilities

@@ -225,7 +225,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         return predictions
 
     def draw(self, run: Run, config: N) -> DrawnFigures:
-        """Draw the learning curves of a run."""
+        """Draw the learning curves of a run, and its probabilities of two classes."""
         from dlrun.plots import draw_learning_curves  # slow, as matplotlib is
 
         figure = draw_learning_curves(
@@ -235,7 +235,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             kept_epoch=run.record.earlier_epoch,
             valid_is_test=config.validates_on_test,
         )
-        return {"learning_curves.png": figure}
+        return {"learning_curves.png": figure} | super().draw(run, config)
 
 
 def _warn_if_test_rows_choose_epoch(config: NetworkConfig, screen: Screen) -> None:

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ MOST_MISTAKES = 20
 NEAR = 1e-5
 VALUES = ["target", "predicted"]  # columns of predictions.csv, after `row` and the rows' names
 CLASSES = ["label", "predicted", "probability"]
+OF_CLASS = "probability of "  # begins the name of the column of a class, after those of CLASSES
+MOST_CLASSES = 20  # of more classes only the probability of the predicted one is kept
+SMALLEST = np.finfo(np.float64).eps  # the log loss takes it for a probability of 0, which is none
 
 DescribeRow = Callable[[int], dict[str, str]]
 """Returns a row for a reader: {"text": its words} or {"image": a PNG in base64}."""
@@ -43,7 +47,7 @@ class Predictions(ABC):
     row_names: RowNames = field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
-        metrics = (f"{name} {format_metric(value)}" for name, value in self.metrics.items())
+        metrics = (f"{name} {format_metric(value)}" for name, value in self.main_metrics.items())
         return f"<test {', '.join(metrics)} of {len(self):,} rows>"
 
     def __len__(self) -> int:
@@ -55,9 +59,19 @@ class Predictions(ABC):
         return NEAR
 
     @property
-    @abstractmethod
     def metrics(self) -> dict[str, float]:
-        """The metrics have their names without the prefix `test_`."""
+        """The metrics have their names without the prefix `test_`; the main ones come first."""
+        return self.main_metrics | self.further_metrics
+
+    @property
+    @abstractmethod
+    def main_metrics(self) -> dict[str, float]:
+        """A run is judged by the first of these metrics, which take no time to compute."""
+
+    @property
+    @abstractmethod
+    def further_metrics(self) -> dict[str, float]:
+        """A metric that is not defined for the rows is left out."""
 
     @property
     def test_metrics(self) -> dict[str, float]:
@@ -134,17 +148,21 @@ class PredictedValues(Predictions):
         """A row adds its absolute error to `mae`, and 1 - n error² / (sum of squares) to `r2`."""
         if metric == "mae":
             return self.scores
-        if metric != "r2" or "r2" not in self.metrics:
+        if metric != "r2" or "r2" not in self.main_metrics:
             return None
         squares = float(np.square(self.true - self.true.mean()).sum())
         parts: NDArray[np.float64] = 1 - len(self) * np.square(self.scores) / squares
         return parts
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def main_metrics(self) -> dict[str, float]:
         """R² is left out if it is not defined."""
         r2 = self.r2
         return {"mae": float(self.scores.mean())} | ({} if math.isnan(r2) else {"r2": r2})
+
+    @property
+    def further_metrics(self) -> dict[str, float]:
+        return {"rmse": math.sqrt(np.square(self.scores).mean())}
 
     def _columns(self) -> dict[str, list[str]]:
         """A number has as many digits as identify it."""
@@ -162,10 +180,30 @@ class PredictedClasses(Predictions):
     """Holds the true and the predicted classes of a test set, as indices of their names.
 
     probability: of the predicted class (n_rows,).
+    probabilities: of every class (n_rows, n_classes); None if they are not known, or of more than
+    MOST_CLASSES classes.
     """
 
     probability: NDArray[np.float64]
     names: Sequence[str]
+    probabilities: NDArray[np.float64] | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def of_probabilities(
+        cls,
+        true: Array,
+        predicted: Array,
+        probabilities: NDArray[np.float64],
+        names: Sequence[str],
+        *,
+        row_names: RowNames,
+    ) -> Self:
+        """Keep what is kept of the probabilities of every class (n_rows, n_classes)."""
+        of_few_classes = probabilities if len(names) <= MOST_CLASSES else None
+        largest = probabilities.max(axis=1)
+        return cls(
+            true, predicted, largest, names, row_names=row_names, probabilities=of_few_classes
+        )
 
     @property
     def scores(self) -> NDArray[np.bool_]:
@@ -174,12 +212,55 @@ class PredictedClasses(Predictions):
         return is_right
 
     def contributions(self, metric: str) -> NDArray[np.float64] | None:
-        """A right row adds 1 to the accuracy, another 0; macro-F1 is no mean over rows."""
-        return self.scores.astype(np.float64) if metric == "accuracy" else None
+        """A right row adds 1 to the accuracy, another 0; of the other metrics two are means."""
+        if metric == "accuracy":
+            return self.scores.astype(np.float64)
+        if self.probabilities is None:
+            return None
+        if metric == "log_loss":
+            of_true_class = self.probabilities[np.arange(len(self)), self.true]
+            return -np.log(of_true_class.clip(SMALLEST, 1))
+        if metric == "brier":
+            squares = np.square(self.probabilities - np.eye(len(self.names))[self.true])
+            # Of two classes, the second counts alone: the first one's error is the same.
+            return squares[:, 1] if len(self.names) == 2 else squares.sum(axis=1)
+        return None
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def main_metrics(self) -> dict[str, float]:
         return {"accuracy": float(self.scores.mean()), "macro_f1": self.macro_f1}
+
+    @property
+    def further_metrics(self) -> dict[str, float]:
+        """The metrics are those of the probabilities: of two classes, of that of the second."""
+        if self.probabilities is None or not np.isfinite(self.probabilities).all():
+            return {}
+        metrics = self._metrics_of_order()
+        for name in ("log_loss", "brier"):
+            by_row = self.contributions(name)
+            assert by_row is not None
+            metrics[name] = float(by_row.mean())
+        return metrics
+
+    def _metrics_of_order(self) -> dict[str, float]:
+        """Each depends only on the order of the rows by a probability; every class needs a row.
+
+        Of more than two classes, the area is the mean of those of each class against the rest.
+        """
+        from sklearn.metrics import average_precision_score, roc_auc_score  # slow
+
+        is_of_class = np.eye(len(self.names), dtype=bool)[self.true]
+        if self.probabilities is None or not is_of_class.any(axis=0).all():
+            return {}
+        if len(self.names) == 2:
+            is_second = is_of_class[:, 1]
+            probability = self.probabilities[:, 1]
+            return {
+                "roc_auc": float(roc_auc_score(is_second, probability)),
+                "average_precision": float(average_precision_score(is_second, probability)),
+            }
+        areas = map(roc_auc_score, is_of_class.T, self.probabilities.T)
+        return {"roc_auc": float(np.mean(list(areas)))}
 
     @property
     def macro_f1(self) -> float:
@@ -213,8 +294,12 @@ class PredictedClasses(Predictions):
     def _columns(self) -> dict[str, list[str]]:
         """The classes have their exact names."""
         columns = [[self.names[index] for index in part] for part in (self.true, self.predicted)]
-        columns.append([f"{value:.9g}" for value in self.probability.tolist()])
-        return dict(zip(CLASSES, columns, strict=True))
+        columns.append(_probability_texts(self.probability))
+        named = dict(zip(CLASSES, columns, strict=True))
+        if self.probabilities is not None:
+            by_class = zip(self.names, self.probabilities.T, strict=True)
+            named |= {f"{OF_CLASS}{name}": _probability_texts(values) for name, values in by_class}
+        return named
 
     def _worst(self) -> NDArray[np.int64]:
         (wrong,) = np.nonzero(~self.scores)  # those with high probabilities first
@@ -231,27 +316,43 @@ class PredictedClasses(Predictions):
 def parse_predictions(table: bytes, names: Sequence[str] = ()) -> Predictions | None:
     """Read the text of a predictions.csv; None if it has other columns, or no rows.
 
-    names: of the classes, in their order; others that the table names follow. Raises ValueError or
-    csv.Error if the table is not what a run writes.
+    names: of the classes, in their order; others that the table names follow. A table with the
+    probabilities of every class names all of them itself. Raises ValueError or csv.Error if the
+    table is not what a run writes.
     """
     head, rows = parse_csv(table)
     named = [name for name in head if name in NAME_COLUMNS]
     own = head[1 + len(named) :]
-    if own not in (VALUES, CLASSES) or head != ["row", *named, *own] or not rows:
+    of_classes = [name for name in own if name.startswith(OF_CLASS)]
+    if own not in (VALUES, [*CLASSES, *of_classes]) or head != ["row", *named, *own] or not rows:
         return None
     columns = dict(zip(head, map(list, zip(*rows, strict=True)), strict=True))
     row_names = {name: columns[name] for name in named}
-    true, predicted, *more = (columns[name] for name in own)
     if own == VALUES:
-        values = np.array([true, predicted], np.float64)
+        values = np.array([columns[name] for name in VALUES], np.float64)
         if not (np.abs(values) <= MAX_PLOTTABLE).all():
             raise ValueError(f"a value is not a number, or beyond {MAX_PLOTTABLE:g}")
         return PredictedValues(*values, row_names=row_names)
-    every = list(dict.fromkeys([*names, *sorted({*true, *predicted})]))
+    true, predicted, probability = (columns[name] for name in CLASSES)
+    occurring = {*true, *predicted}
+    every = [name.removeprefix(OF_CLASS) for name in of_classes]
+    if not every:
+        every = list(dict.fromkeys([*names, *sorted(occurring)]))
+    elif not occurring.issubset(every):
+        raise ValueError("a class has no column of its probabilities")
     places = {name: place for place, name in enumerate(every)}
     labels, guesses = (np.array([places[name] for name in part]) for part in (true, predicted))
-    probability = np.array(more[0], np.float64)
-    return PredictedClasses(labels, guesses, probability, every, row_names=row_names)
+    probabilities = None
+    if of_classes:
+        probabilities = np.array([columns[name] for name in of_classes], np.float64).T
+    return PredictedClasses(
+        labels,
+        guesses,
+        np.array(probability, np.float64),
+        every,
+        row_names=row_names,
+        probabilities=probabilities,
+    )
 
 
 def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:
@@ -269,13 +370,23 @@ def read_predictions(run: Run, names: Sequence[str] = ()) -> Predictions | None:
 def predictions_from_rows(
     rows: NDArray[np.float64] | None, labels: Sequence[str] | None, row_names: RowNames
 ) -> Predictions | None:
-    """Rows of another kind, as photographs without labels, are no predictions."""
-    if rows is not None and len(rows) == 3 and labels:
+    """Rows of another kind, as photographs without labels, are no predictions.
+
+    rows: of classes as `stack_classes` gives them, or true and predicted values (2, n_rows).
+    """
+    if rows is not None and len(rows) >= 3 and labels:
         true, predicted = rows[:2].astype(int)
-        return PredictedClasses(true, predicted, rows[2], labels, row_names=row_names)
+        of_every_class = rows[3:].T if len(rows) == 3 + len(labels) else None
+        return PredictedClasses(
+            true, predicted, rows[2], labels, row_names=row_names, probabilities=of_every_class
+        )
     if rows is None or len(rows) != 2:
         return None
     return PredictedValues(*rows, row_names=row_names)
+
+
+def _probability_texts(values: NDArray[np.float64]) -> list[str]:
+    return [f"{value:.9g}" for value in values.tolist()]
 
 
 def _shortest_texts(values: NDArray[np.float64]) -> list[str]:

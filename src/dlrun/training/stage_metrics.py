@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.runs.metrics_csv import LR, SECONDS, STEP
+from dlrun.runs.predictions_csv import MOST_CLASSES
 from dlrun.training.objective import Loss, TrainingObjective
 
 # The key under which a test_step of dlrun returns what `predict_rows` gives.
@@ -62,7 +63,7 @@ class StageMetrics:
 
 
 def predict_rows(objective: TrainingObjective, outputs: Tensor, targets: Tensor) -> Tensor | None:
-    """Stack true and predicted classes and probabilities (3, rows), or values (2, rows).
+    """Stack true and predicted classes by `stack_classes`, or true and predicted values (2, rows).
 
     The outputs are (batch, ...); the targets are classes or values (batch, ...). Without one class
     or value for each row there is nothing to stack, and the result is None.
@@ -71,10 +72,20 @@ def predict_rows(objective: TrainingObjective, outputs: Tensor, targets: Tensor)
     predicted = objective.predict(outputs)
     if not predicted.numel() == targets.numel() == len(targets):
         return None
-    columns = [targets.cpu().flatten(), predicted.flatten()]
+    true = targets.cpu().flatten()
     if objective.probabilities is not None:
-        probabilities = objective.probabilities(outputs)
-        columns.append(probabilities.gather(-1, predicted[:, None])[:, 0])
+        return stack_classes(true, predicted, objective.probabilities(outputs))
+    return torch.stack([true.double(), predicted.flatten().double()])
+
+
+def stack_classes(true: Tensor, predicted: Tensor, probabilities: Tensor) -> Tensor:
+    """Stack true and predicted classes, and the probability of the predicted one (3, rows).
+
+    probabilities: of every class (rows, classes). Of few classes they follow, (3 + classes, rows).
+    """
+    columns = [true, predicted, probabilities.gather(-1, predicted[:, None])[:, 0]]
+    if probabilities.shape[1] <= MOST_CLASSES:
+        columns += probabilities.T
     return torch.stack([column.double() for column in columns])
 
 

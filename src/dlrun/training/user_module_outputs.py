@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dlrun.errors import DlrunError
 from dlrun.runs.metrics_csv import SECONDS, STEP
+from dlrun.training.stage_metrics import stack_classes
 
 LOGGED_STAGE = re.compile(r"(train|val|test)(?:ing|id|idation)?[_/](.+)")
 
@@ -44,7 +45,7 @@ def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:
     values (rows,) or (rows, 1).
     batch: a pair of inputs and targets.
 
-    Returns true and predicted classes and probabilities (3, rows), or true and predicted values
+    Returns true and predicted classes as `stack_classes` does, or true and predicted values
     (2, rows); None if the batch or the outputs are of another kind.
     """
     targets = batch[1] if isinstance(batch, list | tuple) and len(batch) == 2 else None
@@ -62,5 +63,4 @@ def predictions_of_batch(outputs: object, batch: object) -> Tensor | None:
     sums = values.sum(-1)
     if not ((values >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-3)):
         values = values.softmax(-1)
-    probability, predicted = values.max(-1)
-    return torch.stack([true.double(), predicted.double(), probability])
+    return stack_classes(true, values.argmax(-1), values)
