@@ -230,7 +230,7 @@ def draw_probabilities(
     _draw_diagonal(roc, "by chance (area 0.5)")
     label = f"test rows (area {metrics['roc_auc']:.3f})"
     roc.plot(false_positives, true_positives, color=COLOURS["train"], label=label)
-    roc.set(xlabel=f"share of other rows taken for {name}", ylabel=f"share of {name} found")
+    roc.set(xlabel="false positive rate", ylabel=f"true positive rate of {name}")
     roc.legend(loc="lower right")
     return figure
 
@@ -262,7 +262,7 @@ def _draw_reliability(
         color=COLOURS["train"],
         label=f"test rows (Brier score {brier:.3f})",
     )
-    shares.legend(loc="upper left")
+    shares.legend()
     width = 1 / PROBABILITY_BINS
     counts.bar((np.arange(PROBABILITY_BINS) + 0.5) * width, rows, width, edgecolor="white")
     shares.sharex(counts)

@@ -203,8 +203,10 @@ def _predict_test_set(
         screen.print_lines(to_json(values).splitlines())
     else:
         rows = pluralize(len(tested), "row")
-        numbers = [f"{name} {format_metric(value)}" for name, value in tested.metrics.items()]
-        screen.print_lines([f"test {', '.join(numbers)} ({rows})", _describe(comparison, run)])
+        lines = [f"test {_describe_metrics(tested.main_metrics)} ({rows})"]
+        if tested.further_metrics:
+            lines.append(f"test {_describe_metrics(tested.further_metrics)}")
+        screen.print_lines([*lines, _describe(comparison, run)])
     return 1 if comparison is not None and comparison.different_rows else 0
 
 
@@ -227,6 +229,8 @@ class _TestComparison:
             is_different |= saved.predicted != repeated.predicted
             different_classes = int(is_different.sum())
             gaps = np.abs(saved.probability - repeated.probability)
+            if saved.probabilities is not None and repeated.probabilities is not None:
+                gaps = np.abs(saved.probabilities - repeated.probabilities).max(axis=1)
         else:
             gaps = np.abs(saved.predicted - repeated.predicted)
         different_rows = int((is_different | (gaps > repeated.near)).sum())
@@ -235,6 +239,10 @@ class _TestComparison:
     def as_object(self) -> dict[str, object]:
         """The object is a part of the JSON output."""
         return {key: value for key, value in vars(self).items() if value is not None}
+
+
+def _describe_metrics(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {format_metric(value)}" for name, value in metrics.items())
 
 
 def _describe(comparison: _TestComparison | None, run: Run) -> str:

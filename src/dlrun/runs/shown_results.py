@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.metrics import TESTED, VALID, format_interval, format_metric
+from dlrun.metrics import VALID, format_interval, format_metric
 from dlrun.runs.descriptions import describe_data, describe_device
 from dlrun.runs.folder import RESULTS
 from dlrun.runs.published import published_metrics
@@ -41,12 +41,13 @@ def interval_of_test_accuracy(record: RunRecord) -> tuple[float, float] | None:
 def add_accuracy_of_largest_class(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
-    """The accuracy of always predicting the largest class follows the test metrics."""
+    """The accuracy of always predicting the largest class follows the test accuracy."""
     if ACCURACY not in metrics or not record.classes:
         return dict(metrics)
-    *_, last = (number for number, name in enumerate(metrics, 1) if name.startswith(TESTED))
+    place = list(metrics).index(ACCURACY) + 1
     items = list(metrics.items())
-    return dict([*items[:last], ("always the largest class", record.classes.share), *items[last:]])
+    share = ("always the largest class", record.classes.share)
+    return dict([*items[:place], share, *items[place:]])
 
 
 def metrics_table(record: RunRecord) -> Table:
