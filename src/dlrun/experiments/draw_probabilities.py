@@ -6,7 +6,7 @@ from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 
 
-def draw_probabilities_of_two_classes(run: Run, *, title: str) -> DrawnFigures:
+def of_two_classes(run: Run, *, title: str) -> DrawnFigures:
     """Draw those of the second class on the test rows, if the run kept them and has both kinds."""
     predictions = read_predictions(run)
     if not isinstance(predictions, PredictedClasses) or len(predictions.names) != 2:
@@ -18,6 +18,7 @@ def draw_probabilities_of_two_classes(run: Run, *, title: str) -> DrawnFigures:
         predictions.true == 1,
         predictions.probabilities[:, 1],
         predictions.names[1],
+        predictions.roc_curve(1).rates,
         metrics,
         title=title,
     )

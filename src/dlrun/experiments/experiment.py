@@ -179,9 +179,9 @@ class Implementation(ABC, Generic[C]):
 
         By default the probabilities of two classes are drawn, if the run kept its predictions.
         """
-        from dlrun.experiments.draw_probabilities import draw_probabilities_of_two_classes  # slow: matplotlib
+        from dlrun.experiments import draw_probabilities  # slow: matplotlib
 
-        return draw_probabilities_of_two_classes(run, title=self.title(run))
+        return draw_probabilities.of_two_classes(run, title=self.title(run))
 
     def network(self, run: Run, config: C) -> Network:
         """Return a run's trained network, in eval mode, on the CPU."""

@@ -21,6 +21,7 @@ from dlrun.metrics import MAX_PLOTTABLE, TESTED, format_metric
 from dlrun.runs.csv_tables import parse_csv, to_plain_csv
 from dlrun.runs.folder import PREDICTIONS
 from dlrun.runs.record import ClassSummary
+from dlrun.runs.roc_curve import RocCurve
 from dlrun.runs.run import Run
 
 MOST_MISTAKES = 20
@@ -29,7 +30,7 @@ VALUES = ["target", "predicted"]  # columns of predictions.csv, after `row` and 
 CLASSES = ["label", "predicted", "probability"]
 OF_CLASS = "probability of "  # begins the name of the column of a class, after those of CLASSES
 MOST_CLASSES = 20  # of more classes only the probability of the predicted one is kept
-SMALLEST = np.finfo(np.float64).eps  # the log loss takes it for a probability of 0, which is none
+SMALLEST = np.finfo(np.float64).eps  # the log loss takes a smaller probability for this one
 
 DescribeRow = Callable[[int], dict[str, str]]
 """Returns a row for a reader: {"text": its words} or {"image": a PNG in base64}."""
@@ -212,19 +213,27 @@ class PredictedClasses(Predictions):
         return is_right
 
     def contributions(self, metric: str) -> NDArray[np.float64] | None:
-        """A right row adds 1 to the accuracy, another 0; of the other metrics two are means."""
+        """A right row adds 1 to the accuracy, another 0; macro-F1 and areas are no means."""
         if metric == "accuracy":
             return self.scores.astype(np.float64)
+        if metric == "log_loss":
+            return self._log_losses()
+        return self._squared_errors() if metric == "brier" else None
+
+    def _log_losses(self) -> NDArray[np.float64] | None:
         if self.probabilities is None:
             return None
-        if metric == "log_loss":
-            of_true_class = self.probabilities[np.arange(len(self)), self.true]
-            return -np.log(of_true_class.clip(SMALLEST, 1))
-        if metric == "brier":
-            squares = np.square(self.probabilities - np.eye(len(self.names))[self.true])
-            # Of two classes, the second counts alone: the first one's error is the same.
-            return squares[:, 1] if len(self.names) == 2 else squares.sum(axis=1)
-        return None
+        of_true_class = self.probabilities[np.arange(len(self)), self.true]
+        losses: NDArray[np.float64] = -np.log(of_true_class.clip(SMALLEST, 1))
+        return losses
+
+    def _squared_errors(self) -> NDArray[np.float64] | None:
+        """A row has the sum over all classes, or of two classes the error of the second alone."""
+        if self.probabilities is None:
+            return None
+        squares = np.square(self.probabilities - np.eye(len(self.names))[self.true])
+        errors: NDArray[np.float64] = squares.sum(axis=1)
+        return errors if len(self.names) > 2 else squares[:, -1]
 
     @property
     def main_metrics(self) -> dict[str, float]:
@@ -247,20 +256,18 @@ class PredictedClasses(Predictions):
 
         Of more than two classes, the area is the mean of those of each class against the rest.
         """
-        from sklearn.metrics import average_precision_score, roc_auc_score  # slow
-
-        is_of_class = np.eye(len(self.names), dtype=bool)[self.true]
-        if self.probabilities is None or not is_of_class.any(axis=0).all():
+        if len(np.unique(self.true)) < max(2, len(self.names)):
             return {}
         if len(self.names) == 2:
-            is_second = is_of_class[:, 1]
-            probability = self.probabilities[:, 1]
-            return {
-                "roc_auc": float(roc_auc_score(is_second, probability)),
-                "average_precision": float(average_precision_score(is_second, probability)),
-            }
-        areas = map(roc_auc_score, is_of_class.T, self.probabilities.T)
-        return {"roc_auc": float(np.mean(list(areas)))}
+            curve = self.roc_curve(1)
+            return {"roc_auc": curve.area, "average_precision": curve.average_precision}
+        areas = [self.roc_curve(index).area for index in range(len(self.names))]
+        return {"roc_auc": float(np.mean(areas))}
+
+    def roc_curve(self, index: int) -> RocCurve:
+        """The curve is that of a class against the rest, by the probability of the class."""
+        assert self.probabilities is not None
+        return RocCurve.of_scores(self.true == index, self.probabilities[:, index])
 
     @property
     def macro_f1(self) -> float:
