@@ -17,6 +17,7 @@ from dlrun.runs.options import RunOptions
 from dlrun.sweeps import processes
 from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
 from dlrun.sweeps.processes import choose_jobs_and_threads
+from dlrun.sweeps.sweep_plan import ExperimentAndConfig
 from tests.conftest import Patch
 
 
@@ -24,7 +25,7 @@ def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None
     experiment = find_experiment(name)
     options = RunOptions(values=parse_set_overrides(["accelerator=cpu", *overrides]))
     config = load_experiment_config(experiment, options)
-    return choose_jobs_and_threads(experiment, [config], jobs)
+    return choose_jobs_and_threads([ExperimentAndConfig(experiment, config)], jobs)
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,12 @@ import typer
 from dlrun.cli import options as opt
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
-from dlrun.experiments.registry import find_experiment
+from dlrun.experiments.registry import find_experiments
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.place import Place, Slurm, ThisMachine
+from dlrun.sweeps.planner import ChosenExperiment
 from dlrun.sweeps.search_space import Sampler, parse_search_space, separate_fixed_and_swept
 from dlrun.sweeps.sweep import continue_sweep, start_sweep
 
@@ -86,12 +87,15 @@ def sweep(
         return code
     if experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    declaration = find_experiment(experiment)
-    named, layer = divide_arguments(declaration, words)
+    named: list[str] = []
+    chosen: list[ChosenExperiment] = []
+    for declaration in find_experiments(experiment.split(",")):
+        named, arguments = divide_arguments(declaration, words)  # all divide the words alike
+        chosen.append(ChosenExperiment(declaration, arguments))
     fixed, swept = separate_fixed_and_swept(named)
     options = RunOptions(
         config=config or (),
-        values=[*opt.parse_values(fixed, overrides, accelerator, no_fallback=no_fallback), layer],
+        values=opt.parse_values(fixed, overrides, accelerator, no_fallback=no_fallback),
         runs_dir=runs_dir,
         data_dir=data_dir,
         name=name,
@@ -102,7 +106,7 @@ def sweep(
         quiet=quiet,
     )
     search = parse_search_space(seeds, swept, space or (), trials, sampler, folds)
-    code, _ = start_sweep(declaration, options, search, place)
+    code, _ = start_sweep(chosen, options, search, place)
     return code
 
 

@@ -18,8 +18,11 @@ from dlrun.system.text import LINE_WIDTH, printable
 
 TABLE = "table.csv"
 PAGE = "report.html"
-# Columns of table.csv after those of the keys that vary.
-RESULT_COLUMNS = "metric count mean sd min max interval_of_mean range_of_runs book is_best".split()
+# Columns of table.csv after the experiment and the keys that vary.
+RESULT_COLUMNS = (
+    *("metric", "count", "mean", "sd", "min", "max", "interval_of_mean", "range_of_runs", "book"),
+    *("seconds", "difference", "interval_of_difference", "is_best"),
+)
 
 
 def write_results(results: SweepResults, screen: Screen) -> dict[str, str]:
@@ -30,7 +33,8 @@ def write_results(results: SweepResults, screen: Screen) -> dict[str, str]:
     folder = OutputFolder(results.sweep.folder)
     files: dict[str, str] = {}
     try:
-        folder.write(TABLE, table_csv([*results.plan.keys, *RESULT_COLUMNS], results.rows))
+        columns = ["experiment", *results.plan.keys, *RESULT_COLUMNS]
+        folder.write(TABLE, table_csv(columns, results.rows))
         files["table"] = str(folder.path / TABLE)
         if not results.state.runs:
             return files
@@ -48,12 +52,12 @@ def show_sweep_results(results: SweepResults, files: Mapping[str, str], screen: 
     screen.show("\n".join(results_table_lines(results.ranking, screen)))
     failed = results.state.failed
     for point, why in sorted(failed.items()):
-        label = results.plan.points[point - 1].label
+        label = results.plan.label(results.plan.points[point - 1])
         screen.show(Text(f"failed point {point} ({label}): {printable(why)}"))
     labelled = {"again": results.sweep.resume_command} if failed or "table" not in files else {}
     labelled |= files
     if results.best is not None:
-        label = "best" if results.best.settings else "mean"
+        label = "best" if results.best.label else "mean"
         labelled[label] = describe_config_result(results.best)
     screen.show_labelled(*((label, printable(text)) for label, text in labelled.items()))
     if comparison := results.describe_comparison():
@@ -74,6 +78,7 @@ def print_results_as_json(
         points.append(
             {
                 "point": point.number,
+                "experiment": point.experiment.name,
                 "settings": point.settings,
                 "state": run and run.state,
                 "run": run and str(run.folder),
@@ -83,6 +88,7 @@ def print_results_as_json(
         )
     second = results.ranking.second
     best = results.best and {
+        "experiment": results.best.record.experiment,
         "settings": results.best.settings,
         "folds": results.best.fold_count or None,
         "runs": [str(run.folder) for run in results.best.counted.values()],
@@ -95,7 +101,8 @@ def print_results_as_json(
             "points": points,
             "rows": results.rows,
             "best": best,
-            "second": second and second.settings,
+            "second": second
+            and {"experiment": second.record.experiment, "settings": second.settings},
             "comparison": results.comparison and results.comparison.as_object(),
             "warnings": results.warnings,
             "files": files,
