@@ -9,6 +9,7 @@ from dlrun.errors import os_error_remedy
 from dlrun.reports.page import write_report_page
 from dlrun.runs.folder import OutputFolder
 from dlrun.runs.run_tables import table_csv
+from dlrun.sweeps.comparison_figure import draw_comparison
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.results_page import make_page_content
 from dlrun.sweeps.results_table import results_table_lines
@@ -18,6 +19,7 @@ from dlrun.system.text import LINE_WIDTH, printable
 
 TABLE = "table.csv"
 PAGE = "report.html"
+FIGURE = "comparison.png"
 # Columns of table.csv after the experiment and the keys that vary.
 RESULT_COLUMNS = (
     *("metric", "count", "mean", "sd", "min", "max", "interval_of_mean", "range_of_runs", "book"),
@@ -38,6 +40,9 @@ def write_results(results: SweepResults, screen: Screen) -> dict[str, str]:
         files["table"] = str(folder.path / TABLE)
         if not results.state.runs:
             return files
+        if figure := draw_comparison(results):
+            folder.write(FIGURE, figure)
+            files["figure"] = str(folder.path / FIGURE)
         _, problems = write_report_page(make_page_content(results), folder.path / PAGE)
         files["report"] = str(folder.path / PAGE)
         for problem in problems:

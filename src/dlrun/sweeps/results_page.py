@@ -5,10 +5,13 @@ from pathlib import Path
 
 from dlrun.errors import ConfigError
 from dlrun.reports.page import PageContent
-from dlrun.reports.svg_charts import Chart
+from dlrun.reports.page_table import PageRow, PageTable
+from dlrun.reports.svg_charts import PARTS, Chart, DotPlot, label_of_data_part
+from dlrun.sweeps.comparison_figure import comparison_rows
 from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.results import SweepResults
-from dlrun.sweeps.selection import describe_config_result
+from dlrun.sweeps.results_table import results_columns, results_rows
+from dlrun.sweeps.selection import Ranking, describe_config_result
 from dlrun.sweeps.sweep_plan import read_sweep_plan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
 
@@ -49,4 +52,28 @@ def make_page_content(results: SweepResults) -> PageContent:
             title = f"{name}: " if plan.has_several_experiments else ""
             charts = [chart_of_key(groups, best, key, title) for key in plan.keys]
             drawn += [chart for chart in charts if chart is not None]
-    return PageContent(results.runs, note, results.warnings, shown, drawn, f"Sweep {plan.name}")
+    return PageContent(
+        results.runs,
+        note,
+        results.warnings,
+        shown,
+        configs=_table_of_configs(results.ranking) if plan.has_several_experiments else None,
+        dots=_dot_plot(results.ranking),
+        charts=drawn,
+        title=f"Sweep {plan.name}",
+    )
+
+
+def _table_of_configs(ranking: Ranking) -> PageTable:
+    rows = [PageRow(row, is_quiet=False) for row in results_rows(ranking)]
+    return PageTable.with_used_columns(results_columns(ranking), rows)
+
+
+def _dot_plot(ranking: Ranking) -> DotPlot | None:
+    metric, rows = comparison_rows(ranking)
+    if not rows:
+        return None
+    record = ranking.groups[-1].record
+    parts = [part for part in PARTS if any(part in values for _, values in rows)]
+    labels = {part: label_of_data_part(part, record) for part in parts}
+    return DotPlot(f"{metric} by config", metric, rows, labels)
