@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
+from PIL import Image
 
 import dlrun
 from dlrun.errors import ConfigError
@@ -60,10 +62,18 @@ def test_models_of_a_table_are_compared_in_pairs_on_the_same_folds(table: Path) 
     with (folder / "table.csv").open() as stream:
         written = [row for row in csv.DictReader(stream) if row["metric"] == "valid_mae"]
     assert [row["experiment"] for row in written] == [other, best], "the best is last"
+    assert float(written[0]["seconds"]) > 0
     assert float(written[0]["difference"]) == pytest.approx(rows[other]["difference"])
     shown = harness.run(table, "sweep", "--resume", "s").is_told(0).stdout.splitlines()
     assert shown[1].split()[0] == other and shown[2].split()[0] == best
     assert "best" in shown[2].split()
+    with Image.open(folder / "comparison.png") as image:
+        assert image.format == "PNG"
+    page = (folder / "report.html").read_text()
+    (plot,) = re.findall(r'<figure class="dots">.*?</svg>', page, re.DOTALL)
+    assert plot.count("<circle") == 20, "of 5 folds and 2 models, validation and test"
+    harness.run(table, "report", "s", "--out", "again.html").is_told(0)
+    assert plot in (table / "again.html").read_text()
 
 
 def test_texts_validate_on_the_same_rows(tmp_path: Path) -> None:

@@ -70,10 +70,11 @@ class SweepResults:
 
     @property
     def compare_command(self) -> str:
-        """The command compares each config with the first one."""
-        names = [
-            run_name_without_time(run.folder) for group in self.ranking.groups for run in group.runs
-        ]
+        """The command compares each config with the best one; without a best, with the first."""
+        groups = list(self.ranking.groups)
+        if self.best is not None:
+            groups.reverse()
+        names = [run_name_without_time(run.folder) for group in groups for run in group.runs]
         words = ["dlrun", "runs", "compare", *names, "--runs-dir", str(self.sweep.runs_dir)]
         return shlex.join(words)
 

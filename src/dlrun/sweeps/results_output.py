@@ -68,6 +68,9 @@ def show_sweep_results(results: SweepResults, files: Mapping[str, str], screen: 
     if comparison := results.describe_comparison():
         lines = textwrap.wrap(printable(comparison), LINE_WIDTH - LABEL_WIDTH)
         screen.show_labelled(("second", f"\n{' ' * LABEL_WIDTH}".join(lines)))
+    if results.best is not None and results.plan.has_several_experiments:
+        command = f"`{results.compare_command}` compares them on the test rows"
+        screen.note(f"chosen by {results.best.chosen_by} alone; {command}")
     for warning in results.warnings:
         screen.warn(warning)
 
