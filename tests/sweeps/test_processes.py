@@ -21,11 +21,13 @@ from dlrun.sweeps.sweep_plan import ExperimentAndConfig
 from tests.conftest import Patch
 
 
-def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
-    experiment = find_experiment(name)
+def share(names: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
     options = RunOptions(values=parse_set_overrides(["accelerator=cpu", *overrides]))
-    config = load_experiment_config(experiment, options)
-    return choose_jobs_and_threads([ExperimentAndConfig(experiment, config)], jobs)
+    planned = [
+        ExperimentAndConfig(experiment, load_experiment_config(experiment, options))
+        for experiment in map(find_experiment, names.split(","))
+    ]
+    return choose_jobs_and_threads(planned, jobs)
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,7 @@ def _four_cores(monkeypatch: Patch) -> None:
 def test_cores_are_shared_where_no_bit_depends_on_it() -> None:
     assert share("imdb-dense", None) == share("imdb-lasso", None) == (4, None)
     assert share("imdb-lstm", None) == (4, 1)
+    assert share("imdb-lstm,imdb-dense", None) == (4, None), "only if all experiments allow it"
     assert share("imdb-lstm", 2) == (2, 2)
     assert share("imdb-lstm", 8) == (8, 1)
 
