@@ -41,14 +41,15 @@ def _four_cores(monkeypatch: Patch) -> None:
 def test_cores_are_shared_where_no_bit_depends_on_it() -> None:
     assert share("imdb-dense", None) == share("imdb-lasso", None) == (4, None)
     assert share("imdb-lstm", None) == (4, 1)
-    assert share("imdb-lstm,imdb-dense", None) == (4, None), "only if all experiments allow it"
+    assert share("imdb-lstm,imdb-dense", None) == (4, 1), "the latter takes one"
+    assert share("imdb-lstm,cifar100", None) == (1, 4)
     assert share("imdb-lstm", 2) == (2, 2)
     assert share("imdb-lstm", 8) == (8, 1)
 
 
 def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
     assert share("cifar100", None) == (1, None)
-    assert share("cifar100", 2) == (2, None)
+    assert share("cifar100", 2) == share("cifar100,imdb-lstm", 2) == (2, None)
     assert share("cifar100", None, "threads=2") == (2, None)
 
 

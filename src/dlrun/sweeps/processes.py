@@ -28,23 +28,24 @@ RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less
 def choose_jobs_and_threads(
     planned: Sequence[ExperimentAndConfig], jobs: int | None
 ) -> tuple[int, int | None]:
-    """Choose how many runs execute in parallel, and the number of CPU threads of each run.
+    """Choose how many runs execute in parallel, and the most CPU threads of a run (None: any).
 
     `jobs` is the user's number; None: as many as the cores and the free memory allow. A run has
-    fewer threads than it would take alone (None) only if that changes none of its bits.
+    fewer threads than it would take alone only if that changes none of its bits.
     """
     cores = usable_cores()
-    share_cores = all(
-        experiment.thread_invariant and config.threads == "auto" for experiment, config in planned
-    )
+    # The threads of runs whose bits may depend on them.
+    fixed = [
+        choose_thread_count(config.threads, experiment.max_threads)
+        for experiment, config in planned
+        if not experiment.thread_invariant or config.threads != "auto"
+    ]
+    most_fixed = max(fixed, default=1)
     if jobs is None:
-        counts = (
-            choose_thread_count(config.threads, experiment.max_threads)
-            for experiment, config in planned
-        )
-        jobs = cores // (1 if share_cores else max(counts))
-        jobs = max(1, min(jobs, int(available_memory() / RUN_MEMORY)))
-    return jobs, max(1, cores // jobs) if share_cores else None
+        jobs = max(1, min(cores // most_fixed, int(available_memory() / RUN_MEMORY)))
+    threads = max(1, cores // jobs)
+    is_limited = len(fixed) < len(planned) and threads >= most_fixed
+    return jobs, threads if is_limited else None
 
 
 def _train_on_accelerator(planned: Sequence[ExperimentAndConfig]) -> bool:
