@@ -12,6 +12,7 @@ from PIL import Image
 
 from dlrun import plots
 from dlrun.plots import draw_learning_curves, escape_figure_text, figure_to_png
+from dlrun.runs.roc_curve import RocCurve
 
 VALUES = {"epoch": [1, 2], "train_loss": [0.6, 0.4], "train_accuracy": [0.7, 0.8]}
 VALUES |= {"valid_loss": [0.65, 0.5], "valid_accuracy": [0.6, 0.7], "seconds": [1.0, 1.0]}
@@ -53,6 +54,29 @@ def test_lasso_path() -> None:
     assert [list(line.get_ydata()) for line in curves] == [[0.5, 0.8]] * 3
     assert list(curves[0].get_xdata()) == [-math.log(0.09), -math.log(0.03)]
     assert list(chosen.get_xdata()) == [-math.log(0.03)] * 2
+
+
+@pytest.mark.parametrize("kind", ["few", "many", "perfect", "equal"])
+def test_probabilities_of_two_classes(kind: str) -> None:
+    random = np.random.default_rng(0)
+    probability = random.random(25_000 if kind == "many" else 20)
+    is_of_class = random.random(len(probability)) < probability
+    if kind == "perfect":
+        probability = is_of_class.astype(float)
+    elif kind == "equal":
+        probability = np.full(len(probability), 0.37)
+    rates = RocCurve.of_scores(is_of_class, probability).rates
+    metrics = {"brier": 0.1234, "roc_auc": 0.9}
+    figure = plots.draw_probabilities(
+        is_of_class, probability, "a $class$", rates, metrics, title="x"
+    )
+    assert is_drawn(figure)
+    panels = {axes.get_ylabel(): axes for axes in figure.axes}
+    counted = sum(bar.get_height() for bar in panels["rows"].patches)
+    assert counted == len(probability)
+    legends = [axes.get_legend() for axes in figure.axes]
+    labels = [text.get_text() for legend in legends if legend for text in legend.texts]
+    assert any("0.123" in label for label in labels) and any("0.900" in label for label in labels)
 
 
 @pytest.mark.parametrize("shape", [(400, 20, 3), (20, 400, 3), (1, 1, 3), (30, 40, 3)])
