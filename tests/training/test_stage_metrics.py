@@ -36,11 +36,20 @@ def test_two_classes_to_their_last_digit() -> None:
         predict_rows(objective, logits[:3], torch.tensor([1, 1, 0])),
         predict_rows(objective, logits[3:], torch.tensor([0])),
     ]
-    labels, predicted, probability = join_predictions(batches)  # type: ignore[misc]
+    labels, predicted, probability, *of_each = join_predictions(batches)  # type: ignore[misc]
     assert labels.tolist() == [1, 1, 0, 0]
     assert predicted.tolist() == [1, 0, 0, 0]  # 0 is no more than 0, as for the accuracy
     assert probability == pytest.approx(1 / (1 + np.exp([-30.0, -30.0, 0.0, -1.5])), rel=1e-15)
     assert probability[0] < 1  # in single precision it would be 1
+    assert np.choose(predicted.astype(int), of_each).tolist() == probability.tolist()
+    assert np.sum(of_each, axis=0) == pytest.approx(np.ones(4), rel=1e-15)
+
+
+def test_of_many_classes_only_the_probability_of_the_predicted_one_is_kept() -> None:
+    targets = torch.arange(4)
+    for classes, kept in ((20, 23), (21, 3)):
+        rows = predict_rows(classification(classes), torch.randn(4, classes), targets)
+        assert rows is not None and rows.shape == (kept, 4)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
@@ -58,7 +67,8 @@ def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int,
     rows = join_predictions([predict_rows(objective, outputs, targets)])
     values = PredictedValues(*rows)  # type: ignore[misc]
     assert values.predicted.tolist() == [10, 12, 8, 16]
-    assert found == pytest.approx({"test_loss": found["test_loss"]} | values.test_metrics)
+    main_metrics = {f"test_{name}": value for name, value in values.main_metrics.items()}
+    assert found == pytest.approx({"test_loss": found["test_loss"]} | main_metrics)
     assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
 
 
