@@ -38,10 +38,10 @@ def test_its_own_test_set_in_the_runs_precision(tmp_path: Path, name: str, preci
 def test_differences_from_its_own_test_set_are_measured(tmp_path: Path, done: Done) -> None:
     run = moved(done("imdb-dense"), tmp_path)
     head, first, second, *rest = (run / "predictions.csv").read_text().splitlines()
-    row, label, predicted, value = first.split(",")
+    row, label, predicted, *numbers = first.split(",")
     swapped = "negative" if predicted == "positive" else "positive"
     names, _, close = second.rpartition(",")
-    changed = [f"{row},{label},{swapped},{value}", f"{names},{float(close) - 0.25}"]
+    changed = [",".join([row, label, swapped, *numbers]), f"{names},{float(close) - 0.25}"]
     put(run, "predictions.csv", "\n".join([head, *changed, *rest, ""]).encode())
     ended = harness.run(tmp_path, "predict", run, "--test", "--json").is_told(1)
     found = json.loads(ended.stdout)
