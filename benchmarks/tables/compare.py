@@ -134,12 +134,8 @@ class Comparison:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dlrun", required=True, help="the Python of the dlrun to compare")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", default="", help="a part of the names of the tables to run")
+    parser = make_parser(__doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, help="a folder for the results of a trial")
     arguments = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
@@ -159,13 +155,21 @@ def main() -> None:
         "",
         *rows_of_tables(table),
     ]
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
     write_csv(table, (arguments.out or HERE) / "results.csv")
     page = (arguments.out or PAGE.parent) / PAGE.name
     before = PAGE.read_text(encoding="utf-8").partition(RESULTS)[0]
     page.write_text("\n".join([before + RESULTS, *lines, ""]), encoding="utf-8")
     print("\n".join(lines[: len(VERDICTS) + 4]))
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser of the options that this script and models.py share."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--dlrun", required=True, help="the Python of the dlrun to compare")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", default="", help="a part of the names of the tables to run")
+    parser.add_argument("--out", type=Path, help="a folder for the results of a trial")
+    return parser
 
 
 def read_tasks(work: Path, python: str, seeds: int, only: str) -> list[Task]:
@@ -358,6 +362,7 @@ def shorten(text: str) -> str:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False, float_format="%.6g")
 
 

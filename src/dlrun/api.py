@@ -293,8 +293,10 @@ def sweep(
         options = _settings(None, (), config, tags, values, runs_dir, data_dir, quiet)
         options = replace(options, name=name, notes=options.notes.changed(note))
         chosen = [
-            ChosenExperiment(one, config_layer_of_arguments(one, list(map(str, paths))))
-            for one in declarations
+            ChosenExperiment(
+                declaration, config_layer_of_arguments(declaration, list(map(str, paths)))
+            )
+            for declaration in declarations
         ]
         with _RUNNING:
             _, results = start_sweep(chosen, options, search, ThisMachine(jobs))

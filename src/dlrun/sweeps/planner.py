@@ -68,7 +68,7 @@ def make_sweep_plan(
     base_seed = flatten_keys(bases[0].values).get(SEED)
     # The draws and the folds of all experiments are the same.
     seed = base_seed if isinstance(base_seed, int) else 0
-    experiments = [one.experiment for one in chosen]
+    experiments = [experiment for experiment, _ in chosen]
     layers, searched_keys = _planned_layers(experiments, bases, search_space, seed, run_options)
     configs = _validate_points(layers, run_options, place)
     adaptive = search_space.adaptive_search(seed)
@@ -102,13 +102,13 @@ def make_sweep_plan(
     )
     for experiment, settings, config in planned:
         plan.keep_config(experiment, settings, config)
-    return plan.with_points((one.experiment, one.settings) for one in planned)
+    return plan.with_points((experiment, settings) for experiment, settings, _ in planned)
 
 
 def _configs_of(
     experiment: AnyExperiment, configs: Iterable[ExperimentAndConfig]
 ) -> list[ExperimentConfig]:
-    return [one.config for one in configs if one.experiment is experiment]
+    return [config for owner, config in configs if owner is experiment]
 
 
 def _merge_configs(
@@ -140,13 +140,18 @@ def _planned_layers(
         hint = "--seeds 5, --folds 5, KEY=A,B, --space KEY=..., several experiments A,B"
         raise ConfigError("nothing varies", hint)
     folds = search_space.folds
-    _refuse_values_of([*searched_keys, *([FOLDS] if folds else [])], run_options)
+    keys_not_to_override = list(searched_keys)
+    if folds is not None:
+        keys_not_to_override.append(FOLDS)
+    _refuse_values_of(keys_not_to_override, run_options)
     layers: list[tuple[AnyExperiment, ConfigLayer]] = []
     collector = ErrorCollector()
     for experiment, base in zip(experiments, bases, strict=True):
         with collector.collected():
-            whole = base if folds is None else _with_folds(experiment, base, folds, seed)
-            layers += [(experiment, add_settings(whole, one)) for one in point_settings]
+            whole = base
+            if folds is not None:
+                whole = _with_folds(experiment, base, folds, seed)
+            layers += [(experiment, add_settings(whole, settings)) for settings in point_settings]
     collector.raise_all(IN_SWEEP)
     return layers, searched_keys
 
@@ -232,7 +237,7 @@ def _keys_and_points(
     """The keys vary or are searched; each distinct point has its settings and its config."""
     all_keys: dict[str, None] = {}
     distinct: dict[tuple[str, str], _Planned] = {}
-    for experiment in dict.fromkeys(one.experiment for one in configs):
+    for experiment in dict.fromkeys(experiment for experiment, _ in configs):
         of_experiment = _configs_of(experiment, configs)
         # The valid configs have absolute paths, and their numbers have the types of their keys.
         flat_configs = [flatten_keys(config.model_dump(mode="json")) for config in of_experiment]

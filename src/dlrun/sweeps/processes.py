@@ -113,14 +113,15 @@ class Processes:
         self._options = RunOptions(
             runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=self.force, max_threads=threads
         )
+        data_dir = resolve_data_dir(sweep.data_dir)
         downloaded = set[tuple[str, str]]()
         for experiment, config in planned:
             if experiment.data is None:
                 continue
             section = experiment.data_section(config)
-            if (experiment.name, repr(section)) not in downloaded:  # nearly always one for each
-                downloaded.add((experiment.name, repr(section)))
-                data_dir = resolve_data_dir(sweep.data_dir)
+            key = experiment.name, repr(section)
+            if key not in downloaded:  # nearly always one for each experiment
+                downloaded.add(key)
                 experiment.data.download(section, data_dir, self.screen)
         left = pluralize(progress.total - progress.ended, "run")
         before = f", {progress.ended} done before" if progress.ended else ""

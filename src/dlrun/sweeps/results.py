@@ -10,7 +10,7 @@ from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.run import Run
-from dlrun.sweeps.results_table import difference_fields, results_table_lines
+from dlrun.sweeps.results_table import results_table_lines
 from dlrun.sweeps.selection import Ranking, RunsOfConfig, rank_configs
 from dlrun.sweeps.sweep_plan import SweepPlan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
@@ -55,12 +55,14 @@ class SweepResults:
         for group in self.ranking.groups:
             compared = self.ranking.compare_with_best(group)
             for name, spread in group.spreads.items():
-                is_compared = compared is not None and name == compared.metric.name
                 row: Values = dict(group.settings)
                 row |= MetricComparisonRow.of_group(group, spread).as_object()
                 row["planned"] = group.planned
                 row["seconds"] = group.seconds
-                row |= difference_fields(compared if is_compared else None)
+                row |= {"difference": None, "interval_of_difference": None}
+                if compared is not None and name == compared.metric.name:
+                    row["difference"] = compared.difference
+                    row["interval_of_difference"] = compared.interval_of_difference
                 row["is_best"] = group is self.best
                 rows.append(row)
         return rows

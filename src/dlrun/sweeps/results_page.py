@@ -48,7 +48,7 @@ def make_page_content(results: SweepResults) -> PageContent:
     drawn: list[Chart] = []
     if results.ranking.are_on_same_rows:  # a chart would compare what was computed on others
         for name in plan.experiment_names:
-            groups = [one for one in results.ranking.groups if one.record.experiment == name]
+            groups = [group for group in results.ranking.groups if group.record.experiment == name]
             title = f"{name}: " if plan.has_several_experiments else ""
             charts = [chart_of_key(groups, best, key, title) for key in plan.keys]
             drawn += [chart for chart in charts if chart is not None]

@@ -43,16 +43,6 @@ def results_rows(ranking: Ranking) -> list[Values]:
     return [_row(group, ranking) for group in ranking.groups]
 
 
-def difference_fields(comparison: Comparison | None) -> Values:
-    """The fields say how a config differs from the best one; None: there is no comparison."""
-    if comparison is None:
-        return {"difference": None, "interval_of_difference": None}
-    return {
-        "difference": comparison.difference,
-        "interval_of_difference": comparison.interval_of_difference,
-    }
-
-
 def _judging_spread(group: RunsOfConfig) -> Spread | None:
     """A config is judged by its test metric, or else by its validation metric."""
     return group.main_spread or group.validation_spread
