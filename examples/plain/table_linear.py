@@ -1,0 +1,214 @@
+"""The user's own table by least squares, or its classes by a logistic regression.
+
+`dlrun table-linear` divides the rows in the same way, and predicts the same. The constants of the
+file are what dlrun finds in it: which columns are numbers, and which words are gaps.
+"""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, r2_score
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    StratifiedKFold,
+    train_test_split,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+PATH = "examples/own/cars.csv"  # data.path
+TEST = None  # data.test
+TARGET = "price"  # data.target
+ID = None  # data.id
+GROUP = None  # data.group
+TIME = None  # data.time
+TEST_SHARE = 0.2  # data.test_share
+FOLDS = None  # data.folds
+FOLD = None  # data.fold
+SPLIT_SEED = 0  # data.split_seed
+
+FORMAT = "csv"  # file.format
+READING = {"sep": ","}  # file.reading
+GAPS = {}  # file.gaps
+NEEDED = []  # file.needed
+WITH_BLANKS = []  # file.with_blanks
+WITH_UNITS = []  # file.with_units
+WITH_ZONES = []  # file.with_zones
+NUMBERS = ["power", "weight", "year"]  # file.numbers
+CATEGORIES = ["maker"]  # file.categories
+BOOLEANS = {}  # file.booleans
+DATES = {}  # file.dates
+TEXTS = []  # file.texts
+WITH_GAPS = []  # file.with_gaps
+TIME_FORMAT = None  # file.time_format
+CLASSES = []  # file.classes
+
+
+def read(path):
+    """Return the rows that have a target; their cells have the kinds of the columns."""
+    if FORMAT == "parquet":
+        table = pd.read_parquet(path).reset_index()
+    elif FORMAT == "excel":
+        table = pd.read_excel(path, dtype=str, na_filter=False, **READING)
+    else:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, **READING)
+    for name, words in GAPS.items():
+        table[name] = table[name].mask(table[name].isin(words))
+    if NEEDED:
+        table = table.dropna(subset=NEEDED).reset_index(drop=True)
+    for name in WITH_BLANKS:
+        table[name] = table[name].str.strip()
+    for name in WITH_UNITS:  # such as $1,234.50 or 12 %
+        table[name] = table[name].str.replace(r"[^-+.\d]", "", regex=True)
+    for name in WITH_ZONES:  # the time is that of the clock there
+        zone = r"(:\d\d([.,]\d+)?) ?(Z|[+-]\d\d(:?\d\d)?)$"
+        table[name] = table[name].str.replace(zone, r"\1", regex=True)
+    table[NUMBERS] = table[NUMBERS].astype(float)
+    for name, words in BOOLEANS.items():
+        table[name] = table[name].map(words)
+    for name, date_format in DATES.items():
+        table[name] = pd.to_datetime(table[name], format=date_format).astype("datetime64[us]")
+    if TIME_FORMAT == "number":
+        table[TIME] = table[TIME].astype(float)
+    elif TIME_FORMAT:
+        table[TIME] = pd.to_datetime(table[TIME], format=TIME_FORMAT)
+    if CLASSES:
+        table[TARGET] = table[TARGET].astype(str).map(CLASSES.index)
+    else:
+        table[TARGET] = table[TARGET].astype(float)
+    if TIME:
+        table = table.sort_values(TIME, kind="stable")
+    return table
+
+
+def divide(table):
+    """Return the training rows and the test rows."""
+    if GROUP:
+        groups, names = pd.factorize(table[GROUP])
+    if TIME:  # rows of one time are not divided
+        first = table[TIME].iloc[len(table) - int(np.ceil(TEST_SHARE * len(table)))]
+        return table[table[TIME] < first], table[table[TIME] >= first]
+    elif FOLDS and GROUP:
+        folds = GroupKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
+        train, test = list(folds.split(table, groups=groups))[FOLD - 1]
+    elif GROUP:
+        held_out = max(1, round(TEST_SHARE * len(names)))
+        divider = GroupShuffleSplit(1, test_size=held_out, random_state=SPLIT_SEED)
+        train, test = map(np.sort, next(divider.split(table, groups=groups)))
+    elif FOLDS and CLASSES:
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
+        train, test = list(folds.split(table, table[TARGET]))[FOLD - 1]
+    elif FOLDS:
+        folds = KFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
+        train, test = list(folds.split(table))[FOLD - 1]
+    elif CLASSES:  # a share of each class
+        random, test = np.random.default_rng(SPLIT_SEED), []
+        for label in table[TARGET].unique():
+            rows = np.flatnonzero(table[TARGET] == label)
+            held_out = min(max(1, round(TEST_SHARE * len(rows))), len(rows) - 1)
+            test = np.sort([*test, *random.permutation(rows)[:held_out]])
+        train = np.delete(np.arange(len(table)), test)
+    else:
+        return train_test_split(table, test_size=TEST_SHARE, random_state=SPLIT_SEED)
+    return table.iloc[train], table.iloc[test]
+
+
+def load():
+    """Return the training rows and the test rows of the file, or of two files."""
+    if TEST:
+        return read(PATH), read(TEST)
+    return divide(read(PATH))
+
+
+def encode(train, rows):
+    """Return columns of numbers; the levels, and what fills gaps, are those of training rows."""
+    parts = {}
+    for name in NUMBERS:
+        parts[name] = rows[[name]]
+        if WITH_GAPS:
+            parts[name] = rows[[name]].fillna(train[name].median())
+    for name in BOOLEANS:
+        parts[name] = rows[[name]]
+        if WITH_GAPS:
+            fill = 0 if train[name].isna().any() else train[name].mean()
+            parts[name] = rows[[name]].fillna(fill)
+    for name in DATES:
+        dates = rows[name].fillna(train[name].median())
+        days = (dates - train[name].min()) / pd.Timedelta(days=1)
+        columns = {"year": dates.dt.year, "month": dates.dt.month}
+        columns |= {"day of week": dates.dt.dayofweek, "days": days}
+        known = train[name].dropna()
+        if (known != known.dt.normalize()).any():
+            columns["hour"] = (dates - dates.dt.normalize()) / pd.Timedelta(hours=1)
+        parts[name] = pd.DataFrame({f"{name}[{part}]": columns[part] for part in columns})
+    for name in CATEGORIES:
+        counts = train[name].value_counts().sort_index().nlargest(255).sort_index()
+        levels = counts.index
+        codes = levels.get_indexer(rows[name])
+        is_level = np.eye(len(levels))[codes]
+        is_level[codes < 0] = counts / len(train)  # no training row has the level: an average row
+        if WITH_GAPS:
+            if train[name].isna().any():
+                is_level[rows[name].isna()] = 0
+        columns = [f"{name}[{level}]" for level in levels]
+        parts[name] = pd.DataFrame(is_level, rows.index, columns).drop(columns=columns[0])
+    for name in TEXTS:
+        texts = train[name].dropna()
+        least = max(5, int(np.ceil(0.01 * len(texts))))
+        counter = CountVectorizer(
+            binary=True, token_pattern=r"\w+", min_df=least, max_df=len(texts) - 1
+        )
+        counts = np.asarray(counter.fit_transform(texts).sum(0)).ravel()
+        words = pd.Series(counts, counter.get_feature_names_out()).nlargest(100).index
+        counter = CountVectorizer(vocabulary=sorted(words), binary=True, token_pattern=r"\w+")
+        has_word = counter.transform(rows[name].fillna("")).toarray()
+        columns = [f"{name}[{word}]" for word in sorted(words)]
+        parts[name] = pd.DataFrame(has_word, rows.index, columns)
+    if WITH_GAPS:
+        for name in parts:
+            if train[name].isna().any():
+                parts[name] = parts[name].assign(**{f"{name}[missing]": rows[name].isna()})
+    columns = [parts[name] for name in rows if name in parts and train[name].notna().any()]
+    return pd.concat(columns, axis=1).astype(float)
+
+
+def fit(X, y):
+    """Return the model of standardised columns."""
+    if CLASSES:
+        model = LogisticRegression(max_iter=10_000)
+    else:
+        model = LinearRegression()
+    return make_pipeline(StandardScaler(), model).fit(X, y)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--predictions", metavar="FILE", help="write those of the test rows")
+    options = parser.parse_args()
+
+    train, test = load()
+    X, X_test = encode(train, train), encode(train, test)
+    model = fit(X, train[TARGET])
+    y, predicted = test[TARGET], model.predict(X_test)
+    columns = {"target": y, "predicted": predicted}
+    if CLASSES:
+        print(f"test accuracy {accuracy_score(y, predicted):.4f}")
+        print(f"test macro_f1 {f1_score(y, predicted, average='macro'):.4f}")
+        columns = {name: [CLASSES[index] for index in columns[name]] for name in columns}
+        columns["probability"] = model.predict_proba(X_test).max(1)
+    else:
+        print(f"test mae {mean_absolute_error(y, predicted):.4f}")
+        print(f"test r2 {r2_score(y, predicted):.4f}")
+    if ID:
+        columns = {"id": test[ID], **columns}
+    if options.predictions:
+        pd.DataFrame(columns).to_csv(options.predictions, index=False)
+
+
+if __name__ == "__main__":
+    main()
