@@ -37,7 +37,10 @@ from tests.reproduction import lab
 PLAIN = ROOT / "examples" / "plain"
 # By `--sample`; the others have a small data folder.
 SAMPLED = ("hitters", "mnist", "nyse", "cifar100")
-SCRIPTS = sorted(file.stem for file in PLAIN.glob("*.py"))
+OWN = sorted(
+    file.stem for kind in ("table", "text", "image") for file in PLAIN.glob(f"{kind}_*.py")
+)
+SCRIPTS = sorted({file.stem for file in PLAIN.glob("*.py")} - {*OWN})
 NETWORKS = [name for name in SCRIPTS if name.endswith(("dense", "logistic", "lstm", "rnn", "100"))]
 FITS = {
     "hitters_linear": ["test_mae", "test_r2"],  # what `fit` returns

@@ -32,6 +32,7 @@ FOLDS = None  # data.folds
 FOLD = None  # data.fold
 SPLIT_SEED = 0  # data.split_seed
 
+# What dlrun finds in the file:
 FORMAT = "csv"  # file.format
 READING = {"sep": ","}  # file.reading
 GAPS = {}  # file.gaps
@@ -50,17 +51,22 @@ CLASSES = []  # file.classes
 
 
 def read(path):
-    """Return the rows that have a target; their cells have the kinds of the columns."""
+    """Return the rows that have a target, as the file has them; a gap is NaN."""
     if FORMAT == "parquet":
         table = pd.read_parquet(path).reset_index()
     elif FORMAT == "excel":
-        table = pd.read_excel(path, dtype=str, na_filter=False, **READING)
+        table = pd.read_excel(path, dtype=str, keep_default_na=False, **READING)
     else:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, **READING)
     for name, words in GAPS.items():
         table[name] = table[name].mask(table[name].isin(words))
     if NEEDED:
         table = table.dropna(subset=NEEDED).reset_index(drop=True)
+    return table
+
+
+def convert(table):
+    """Return the rows with numbers, booleans and dates in place of their words."""
     for name in WITH_BLANKS:
         table[name] = table[name].str.strip()
     for name in WITH_UNITS:  # such as $1,234.50 or 12 %
@@ -73,17 +79,20 @@ def read(path):
         table[name] = table[name].map(words)
     for name, date_format in DATES.items():
         table[name] = pd.to_datetime(table[name], format=date_format).astype("datetime64[us]")
-    if TIME_FORMAT == "number":
-        table[TIME] = table[TIME].astype(float)
-    elif TIME_FORMAT:
-        table[TIME] = pd.to_datetime(table[TIME], format=TIME_FORMAT)
     if CLASSES:
         table[TARGET] = table[TARGET].astype(str).map(CLASSES.index)
     else:
         table[TARGET] = table[TARGET].astype(float)
-    if TIME:
-        table = table.sort_values(TIME, kind="stable")
     return table
+
+
+def sort_by_time(table):
+    """Return the rows in the order of time."""
+    if TIME_FORMAT == "number":
+        table[TIME] = table[TIME].astype(float)
+    elif TIME_FORMAT:
+        table[TIME] = pd.to_datetime(table[TIME], format=TIME_FORMAT)
+    return table.sort_values(TIME, kind="stable")
 
 
 def divide(table):
@@ -91,8 +100,8 @@ def divide(table):
     if GROUP:
         groups, names = pd.factorize(table[GROUP])
     if TIME:  # rows of one time are not divided
-        first = table[TIME].iloc[len(table) - int(np.ceil(TEST_SHARE * len(table)))]
-        return table[table[TIME] < first], table[table[TIME] >= first]
+        first = table[TIME].iloc[-int(np.ceil(TEST_SHARE * len(table)))]
+        train, test = np.flatnonzero(table[TIME] < first), np.flatnonzero(table[TIME] >= first)
     elif FOLDS and GROUP:
         folds = GroupKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
         train, test = list(folds.split(table, groups=groups))[FOLD - 1]
@@ -114,65 +123,92 @@ def divide(table):
             test = np.sort([*test, *random.permutation(rows)[:held_out]])
         train = np.delete(np.arange(len(table)), test)
     else:
-        return train_test_split(table, test_size=TEST_SHARE, random_state=SPLIT_SEED)
+        every = np.arange(len(table))
+        train, test = train_test_split(every, test_size=TEST_SHARE, random_state=SPLIT_SEED)
     return table.iloc[train], table.iloc[test]
 
 
 def load():
-    """Return the training rows and the test rows of the file, or of two files."""
+    """Return the training rows and the test rows."""
+    table = convert(read(PATH))
+    if TIME:
+        table = sort_by_time(table)
     if TEST:
-        return read(PATH), read(TEST)
-    return divide(read(PATH))
+        train, test = table, convert(read(TEST))
+        if TIME:
+            test = sort_by_time(test)
+    else:
+        train, test = divide(table)
+    return train, test
+
+
+def fill_gaps(train, rows):
+    """Return the rows with the usual value of the training rows in place of a gap."""
+    filled = rows.copy()
+    for name in WITH_GAPS:
+        if name in BOOLEANS:
+            fill = 0 if train[name].isna().any() else train[name].mean()
+        else:
+            fill = "" if name in [*CATEGORIES, *TEXTS] else train[name].median()
+        filled[name] = rows[name].fillna(fill)
+    return filled
+
+
+def date_columns(train, dates):
+    """Return the parts of dates."""
+    days = (dates - train.min()) / pd.Timedelta(days=1)
+    columns = {"year": dates.dt.year, "month": dates.dt.month}
+    columns |= {"day of week": dates.dt.dayofweek, "days": days}
+    known = train.dropna()
+    if (known != known.dt.normalize()).any():
+        columns["hour"] = (dates - dates.dt.normalize()) / pd.Timedelta(hours=1)
+    return pd.DataFrame({f"{dates.name}[{part}]": columns[part] for part in columns})
+
+
+def category_columns(train, words):
+    """Return a column of 0 and 1 for each level but the first."""
+    counts = train.value_counts().sort_index().nlargest(255).sort_index()
+    codes = counts.index.get_indexer(words)
+    is_level = np.eye(len(counts))[codes]
+    is_level[codes < 0] = counts / len(train)  # no training row has the level: an average row
+    names = [f"{words.name}[{level}]" for level in counts.index]
+    return pd.DataFrame(is_level, words.index, names).drop(columns=names[0])
+
+
+def text_columns(train, texts):
+    """Return a column of 0 and 1 for each of the words that are frequent, but not in all texts."""
+    known = train.dropna()
+    least = max(5, int(np.ceil(0.01 * len(known))))
+    counter = CountVectorizer(binary=True, token_pattern=r"\w+")
+    counts = np.asarray(counter.fit_transform(known).sum(0)).ravel()
+    counts = pd.Series(counts, counter.get_feature_names_out())
+    words = sorted(counts[(counts >= least) & (counts < len(known))].nlargest(100).index)
+    has_word = counter.transform(texts)[:, [counter.vocabulary_[word] for word in words]]
+    names = [f"{texts.name}[{word}]" for word in words]
+    return pd.DataFrame(has_word.toarray(), texts.index, names)
 
 
 def encode(train, rows):
-    """Return columns of numbers; the levels, and what fills gaps, are those of training rows."""
-    parts = {}
-    for name in NUMBERS:
-        parts[name] = rows[[name]]
-        if WITH_GAPS:
-            parts[name] = rows[[name]].fillna(train[name].median())
-    for name in BOOLEANS:
-        parts[name] = rows[[name]]
-        if WITH_GAPS:
-            fill = 0 if train[name].isna().any() else train[name].mean()
-            parts[name] = rows[[name]].fillna(fill)
-    for name in DATES:
-        dates = rows[name].fillna(train[name].median())
-        days = (dates - train[name].min()) / pd.Timedelta(days=1)
-        columns = {"year": dates.dt.year, "month": dates.dt.month}
-        columns |= {"day of week": dates.dt.dayofweek, "days": days}
-        known = train[name].dropna()
-        if (known != known.dt.normalize()).any():
-            columns["hour"] = (dates - dates.dt.normalize()) / pd.Timedelta(hours=1)
-        parts[name] = pd.DataFrame({f"{name}[{part}]": columns[part] for part in columns})
-    for name in CATEGORIES:
-        counts = train[name].value_counts().sort_index().nlargest(255).sort_index()
-        levels = counts.index
-        codes = levels.get_indexer(rows[name])
-        is_level = np.eye(len(levels))[codes]
-        is_level[codes < 0] = counts / len(train)  # no training row has the level: an average row
-        if WITH_GAPS:
-            if train[name].isna().any():
-                is_level[rows[name].isna()] = 0
-        columns = [f"{name}[{level}]" for level in levels]
-        parts[name] = pd.DataFrame(is_level, rows.index, columns).drop(columns=columns[0])
-    for name in TEXTS:
-        texts = train[name].dropna()
-        least = max(5, int(np.ceil(0.01 * len(texts))))
-        counter = CountVectorizer(
-            binary=True, token_pattern=r"\w+", min_df=least, max_df=len(texts) - 1
-        )
-        counts = np.asarray(counter.fit_transform(texts).sum(0)).ravel()
-        words = pd.Series(counts, counter.get_feature_names_out()).nlargest(100).index
-        counter = CountVectorizer(vocabulary=sorted(words), binary=True, token_pattern=r"\w+")
-        has_word = counter.transform(rows[name].fillna("")).toarray()
-        columns = [f"{name}[{word}]" for word in sorted(words)]
-        parts[name] = pd.DataFrame(has_word, rows.index, columns)
+    """Return columns of numbers, made of rows by what the training rows have."""
     if WITH_GAPS:
-        for name in parts:
-            if train[name].isna().any():
-                parts[name] = parts[name].assign(**{f"{name}[missing]": rows[name].isna()})
+        filled = fill_gaps(train, rows)
+    else:
+        filled = rows
+    parts = {}
+    for name in [*NUMBERS, *BOOLEANS]:
+        parts[name] = filled[[name]]
+    for name in DATES:
+        parts[name] = date_columns(train[name], filled[name])
+    for name in CATEGORIES:
+        parts[name] = category_columns(train[name], filled[name])
+    for name in TEXTS:
+        parts[name] = text_columns(train[name], filled[name])
+    for name in WITH_GAPS:  # those of training rows are marked
+        is_gap = rows[name].isna()
+        if train[name].isna().any():
+            if name in CATEGORIES:
+                parts[name][is_gap] = 0
+            parts[name] = parts[name].assign(**{f"{name}[missing]": is_gap})
     columns = [parts[name] for name in rows if name in parts and train[name].notna().any()]
     return pd.concat(columns, axis=1).astype(float)
 
@@ -195,15 +231,16 @@ def main():
     X, X_test = encode(train, train), encode(train, test)
     model = fit(X, train[TARGET])
     y, predicted = test[TARGET], model.predict(X_test)
-    columns = {"target": y, "predicted": predicted}
     if CLASSES:
         print(f"test accuracy {accuracy_score(y, predicted):.4f}")
         print(f"test macro_f1 {f1_score(y, predicted, average='macro'):.4f}")
-        columns = {name: [CLASSES[index] for index in columns[name]] for name in columns}
+        names = np.array(CLASSES)
+        columns = {"label": names[y], "predicted": names[predicted]}
         columns["probability"] = model.predict_proba(X_test).max(1)
     else:
         print(f"test mae {mean_absolute_error(y, predicted):.4f}")
         print(f"test r2 {r2_score(y, predicted):.4f}")
+        columns = {"target": y, "predicted": predicted}
     if ID:
         columns = {"id": test[ID], **columns}
     if options.predictions:

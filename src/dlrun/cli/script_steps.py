@@ -29,9 +29,8 @@ def _leave_out_statement(script: str, tree: ast.Module) -> str | None:
         if isinstance(node, ast.If) and _has_only_constants(node.test, constants):
             chosen = node.body if _evaluate(node.test, constants) else node.orelse
             return _replace(script, node, _unindented(script, node, chosen))
-        if isinstance(node, ast.For) and _has_only_constants(node.iter, constants):
-            if not _evaluate(node.iter, constants):
-                return _replace(script, node, [])
+        if isinstance(node, ast.For) and _is_nothing(node.iter, constants):
+            return _replace(script, node, [])
     return None
 
 
@@ -69,6 +68,10 @@ def _read_constants(tree: ast.Module) -> dict[str, object]:
 def _has_only_constants(expression: ast.expr, constants: Constants) -> bool:
     names = [node.id for node in ast.walk(expression) if isinstance(node, ast.Name)]
     return bool(names) and all(name in constants for name in names)
+
+
+def _is_nothing(items: ast.expr, constants: Constants) -> bool:
+    return _has_only_constants(items, constants) and not _evaluate(items, constants)
 
 
 def _evaluate(expression: ast.expr, constants: Constants) -> object:
