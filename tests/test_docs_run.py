@@ -28,7 +28,7 @@ REASONS = {
     r"^dlrun (sweep )?(autoencoder|diabetes|(config )?my-experiment)": "tests/test_examples.py",
     r"^dlrun demo": "takes minutes: tests/cli/test_demo.py",
     r"^dlrun reproduce": "takes minutes: tests/reproduction",
-    r"benchmarks/tables/compare": "takes minutes, and needs five packages that dlrun does not",
+    r"benchmarks/tables/(compare|models)": "takes minutes, needs packages that dlrun does not",
     r"data fetch": "reads the published files: tests/data, tests/test_realdata.py",
     r"--install-completion": "changes the user's shell: tests/cli/test_completion.py",
 }

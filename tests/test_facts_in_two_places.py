@@ -221,7 +221,8 @@ def test_each_column_of_a_table_has_cells(tmp_path: Path) -> None:
     (group,) = group_runs([run])
     cells = MetricComparisonRow.of_group(group, group.spreads["test_loss"]).as_object().keys()
     assert {column.name for column in GROUP_COLUMNS} <= cells
-    assert {*RESULT_COLUMNS} - {"is_best"} <= cells
+    of_config = {"seconds", "difference", "interval_of_difference", "is_best"}  # of a sweep's
+    assert {*RESULT_COLUMNS} - of_config <= cells
 
 
 def test_each_logger_has_an_extra_that_installs_it() -> None:

@@ -107,3 +107,19 @@ def test_no_word_of_a_title_stands_alone() -> None:
         "a title of which the", "last word is one alone",
     ]  # fmt: skip
     assert plots.wrap_without_lone_words("x" * 50, 40) == ["x" * 40, "x" * 10]
+
+
+def test_configs_have_a_row_each_the_first_above() -> None:
+    values = {"valid": [0.7, 0.8, 0.9], "test": [0.6, 0.7, 0.8]}
+    rows = [("a $long$ name " * 9, values), ("b", {"test": [0.5]}), ("c", {})]
+    figure = plots.draw_configs(rows, "accuracy", title="x")
+    assert is_drawn(figure)
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "accuracy" and axes.yaxis_inverted()
+    assert [label.get_text() for label in axes.get_yticklabels()][1:] == ["b", "c"]
+    drawn = [list(map(float, line.get_xdata())) for line in axes.lines]
+    assert [one for one in drawn if one] == [values["valid"], values["test"], [0.5]]
+    means = [path.get_segments()[0][0][0] for path in axes.collections]
+    assert means == pytest.approx([0.8, 0.7]), "a single run has no mean"
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["validation", "test", "mean"]

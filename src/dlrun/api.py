@@ -19,7 +19,7 @@ from dlrun.errors import ConfigError, DataError, DlrunError, with_short_errors  
 from dlrun.experiments import saved_runs
 from dlrun.experiments.arguments import config_layer_of_arguments
 from dlrun.experiments.experiment import AnyExperiment
-from dlrun.experiments.registry import find_experiment, shipped_config
+from dlrun.experiments.registry import find_experiment, find_experiments, shipped_config
 from dlrun.experiments.resuming import resume_command, resume_run
 from dlrun.experiments.running import run_experiment
 from dlrun.runs.notes import RunNotes
@@ -28,6 +28,7 @@ from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run as SavedRun
 from dlrun.runs.run import ScannedRun, UnreadableRun, scan_runs
 from dlrun.sweeps.place import ThisMachine
+from dlrun.sweeps.planner import ChosenExperiment
 from dlrun.sweeps.results import SweepResults as ResultsOfSweep
 from dlrun.sweeps.search_space import Sampler, SearchSpace, parse_seeds, parse_space
 from dlrun.sweeps.sweep import start_sweep
@@ -231,7 +232,7 @@ def resume(
 
 @with_short_errors
 def sweep(
-    experiment: str,
+    experiment: str | Sequence[str],
     *inputs: "PathLike | pd.DataFrame",
     target: str | None = None,
     keep_data: bool = True,
@@ -251,7 +252,7 @@ def sweep(
     quiet: bool = False,
     **values: object,
 ) -> SweepResults:
-    """Run an experiment for several seeds and config values in parallel; return its results.
+    """Run experiments for several seeds and config values in parallel; return their results.
 
     Example: `dlrun.sweep("imdb-dense", grid={"optimizer.lr": [0.001, 0.002]}, seeds=5).best`
 
@@ -264,8 +265,9 @@ def sweep(
         sampler: "random" or "tpe" (Optuna).
         jobs: how many runs at once; by default as many as cores and memory allow.
         name: the sweep's name.
-        values: keys of the config that all runs share.
-        experiment, inputs, target, keep_data: as of `dlrun.run`.
+        values: keys of the config that all runs share; each experiment must have them.
+        experiment: a name, or several names, as in `["table-linear", "table-boosting"]`.
+        inputs, target, keep_data: as of `dlrun.run`.
         config, runs_dir, data_dir, note, tags, quiet: as of `dlrun.run`.
 
     A run that fails ends no other: it is in `failed` of the results. Raises the same as `dlrun.run`
@@ -281,13 +283,21 @@ def sweep(
         sampler=sampler,
         folds=folds,
     )
-    declaration = find_experiment(experiment)
-    values = _kinds_of_frames(declaration, inputs) | values | _target_key(target)
+    names = [experiment] if isinstance(experiment, str) else list(experiment)
+    declarations = find_experiments(names)
+    kinds: dict[str, object] = {}
+    for declaration in declarations:
+        kinds |= _kinds_of_frames(declaration, inputs)
+    values = kinds | values | _target_key(target)
     with _frames_as_files(inputs, runs_dir, keep=keep_data) as paths:
-        options = _settings(declaration, paths, config, tags, values, runs_dir, data_dir, quiet)
+        options = _settings(None, (), config, tags, values, runs_dir, data_dir, quiet)
         options = replace(options, name=name, notes=options.notes.changed(note))
+        chosen = [
+            ChosenExperiment(one, config_layer_of_arguments(one, list(map(str, paths))))
+            for one in declarations
+        ]
         with _RUNNING:
-            _, results = start_sweep(declaration, options, search, ThisMachine(jobs))
+            _, results = start_sweep(chosen, options, search, ThisMachine(jobs))
     assert results is not None  # no dry run, no jobs of SLURM
     state = results.state
     opened = {number: Run.of(run) for number, run in state.runs.items()}

@@ -21,6 +21,7 @@ with outside_working_folder():
 
 ColumnsByName = Mapping[str, Sequence[float]]  # as a CSV file has them
 FloatArray = NDArray[np.float64]
+ConfigRow = tuple[str, Mapping[str, Sequence[float]]]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
 COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
@@ -33,6 +34,11 @@ LETTER_WIDTH = 0.085
 LINE_HEIGHT = 0.18
 EPOCH_SPLITS = ("train", "valid")  # they have a value for each epoch
 MOST_LABELLED = 8  # so many coefficients of a path are named
+# Sizes of a row of a config, and of all below the rows, in inches; of a split's lane in a row.
+ROW_HEIGHT = 0.42
+AXIS_HEIGHT = 0.5
+LANE = 0.34
+LONGEST_NAME = 36  # characters in a line
 # Sizes of the photographs' cards in inches. All cards are drawn in one pair of axes, because a pair
 # for each takes far longer.
 CARDS_PER_ROW = 3
@@ -240,6 +246,46 @@ def draw_penalty_path(
         axes.set(xlabel=r"$-\log(\lambda)$")
         axes.legend(fontsize=8)
     return figure
+
+
+@_matplotlib_defaults()
+def draw_configs(
+    rows: Sequence[ConfigRow], metric: str, *, title: str, valid_is_test: bool = False
+) -> Figure:
+    """Draw a metric of several configs: a row for each, a dot for each run, a line at the mean.
+
+    rows: for each config its name, and its values by the split of the data (valid, test).
+    """
+    height = ROW_HEIGHT * (len(rows) + 1) + AXIS_HEIGHT
+    figure, (axes,) = _create_panel_grid(1, 8.5, height, title=title)
+    splits = [split for split in SPLIT_NAMES if any(values.get(split) for _, values in rows)]
+    for place, (_, values_by_split) in enumerate(rows):
+        for lane, split in enumerate(splits):
+            values = values_by_split.get(split, ())
+            if not values:
+                continue
+            y = place + LANE * (lane - (len(splits) - 1) / 2)
+            colour = COLOURS[split]
+            axes.plot(values, [y] * len(values), "o", markersize=5, alpha=0.6, color=colour)
+            if len(values) > 1:
+                mean = float(np.mean(values))
+                axes.vlines(mean, y - LANE / 2, y + LANE / 2, color=colour, linewidth=2.5)
+    for split in splits:
+        is_both = split == "valid" and valid_is_test
+        label = f"{SPLIT_NAMES[split]} = test" if is_both else SPLIT_NAMES[split]
+        axes.plot([], [], "o", markersize=5, color=COLOURS[split], label=label)
+    if axes.collections:
+        axes.plot([], [], "|", markersize=11, markeredgewidth=2.5, color="grey", label="mean")
+    axes.set_yticks(range(len(rows)), [_name_in_two_lines(name) for name, _ in rows], fontsize=9)
+    axes.set(xlabel=metric, ylim=(len(rows) - 0.5, -0.5))  # the first row is above
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+    return figure
+
+
+def _name_in_two_lines(name: str) -> str:
+    first, *others = textwrap.wrap(name, LONGEST_NAME, break_on_hyphens=False) or [""]
+    lines = [first, *([" ".join(others)] if others else [])]
+    return "\n".join(escape_figure_text(line, LONGEST_NAME) for line in lines)
 
 
 @_matplotlib_defaults()

@@ -55,6 +55,7 @@ def offered(tmp_path: Path) -> Offered:
         ("runs co", ["compare"]),
         (f"runs list {EXPERIMENT[:3]}", [EXPERIMENT]),
         (f"sweep {EXPERIMENT[:3]}", [EXPERIMENT]),
+        ("sweep imdb-dense,cif", ["imdb-dense,cifar100"]),
         ("script cif", ["cifar100"]),
         ("script text", []),  # of the user's own data
     ],

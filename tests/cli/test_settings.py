@@ -38,7 +38,10 @@ def test_the_last_setting_wins_and_an_option_before_an_argument(cli: Dlrun, word
     command = [*words.split(), "data.source=sample"]
     for settings in ("seed=1 seed=2", "--set seed=1 --set seed=2", "--set seed=2 seed=1"):
         values = yaml.safe_load(cli(*command, *settings.split()).is_told(0).stdout)  # or JSON
-        assert values.get("base", values)["seed"] == 2
+        if "experiments" in values:
+            (swept,) = values["experiments"]
+            values = swept["base"]
+        assert values["seed"] == 2
 
 
 def test_a_photograph_named_with_an_equals_sign_is_no_setting(cli: Dlrun, tmp_path: Path) -> None:

@@ -4,15 +4,13 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dlrun.api import Run
-from dlrun.errors import DataError, DlrunError
-from dlrun.estimators.tables import BoostingImplementation
+from dlrun.errors import DlrunError
 from dlrun.experiments.table_common import TableAssets
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, results, rows_of_test
@@ -163,20 +161,9 @@ def test_own_classes_are_learnt(forked: Dlrun, tmp_path: Path, name: str, target
         assert header == f"column,{','.join(labels if len(labels) > 2 else labels[1:])}"
 
 
-def test_trees_are_grown_again_and_not_from_other_rows(done: Done) -> None:
-    run = Run.open(done("table-boosting"))
+def test_trees_have_no_network(done: Done) -> None:
     with pytest.raises(DlrunError, match="no network"):
-        run.network()
-    implementation = run.experiment.load_implementation()
-    assert isinstance(implementation, BoostingImplementation)
-    config: Any = run.config
-    with np.load(run.folder / "model.npz") as arrays:
-        fit = {name: values[0] for name, values in arrays.items()}
-    assert np.isfinite(implementation.make_model(config).predict(fit, fit["rows"])).all()
-    with pytest.raises(DataError, match="grown again"):
-        implementation.make_model(config).predict(
-            fit | {"targets": fit["targets"] + 1}, fit["rows"]
-        )
+        Run.open(done("table-boosting")).network()
 
 
 def test_columns_of_small_and_large_numbers_are_fitted(forked: Dlrun, tmp_path: Path) -> None:

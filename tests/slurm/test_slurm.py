@@ -197,3 +197,12 @@ def test_a_sweep_is_an_array(cluster: Cluster) -> None:
     assert tables[0].count("\n") == tables[1].count("\n")
     last = cluster.dlrun("sweep", "--resume", "there", "--slurm", "time=5")  # nothing is missing
     assert "table" in last.stdout
+
+
+def test_a_sweep_of_two_experiments_is_one_array(cluster: Cluster) -> None:
+    words = ["sweep", "hitters-linear,hitters-lasso", "data.source=sample", "--name", "two"]
+    cluster.dlrun(*words, "--slurm", "time=5", "--wait")
+    runs = sorted(cluster.folder.glob("runs/*/*-two-?"))
+    assert [run.parent.name for run in runs] == ["hitters-lasso", "hitters-linear"]
+    arrays = {(run / "slurm" / "job").read_text().partition("_")[0] for run in runs}
+    assert len(arrays) == 1 and [state(run) for run in runs] == ["finished"] * 2

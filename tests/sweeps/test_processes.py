@@ -17,14 +17,17 @@ from dlrun.runs.options import RunOptions
 from dlrun.sweeps import processes
 from dlrun.sweeps.child_processes import CONTEXT, preload_fork_server
 from dlrun.sweeps.processes import choose_jobs_and_threads
+from dlrun.sweeps.sweep_plan import ExperimentAndConfig
 from tests.conftest import Patch
 
 
-def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
-    experiment = find_experiment(name)
+def share(names: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
     options = RunOptions(values=parse_set_overrides(["accelerator=cpu", *overrides]))
-    config = load_experiment_config(experiment, options)
-    return choose_jobs_and_threads(experiment, [config], jobs)
+    planned = [
+        ExperimentAndConfig(experiment, load_experiment_config(experiment, options))
+        for experiment in map(find_experiment, names.split(","))
+    ]
+    return choose_jobs_and_threads(planned, jobs)
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +41,15 @@ def _four_cores(monkeypatch: Patch) -> None:
 def test_cores_are_shared_where_no_bit_depends_on_it() -> None:
     assert share("imdb-dense", None) == share("imdb-lasso", None) == (4, None)
     assert share("imdb-lstm", None) == (4, 1)
+    assert share("imdb-lstm,imdb-dense", None) == (4, 1), "the latter takes one"
+    assert share("imdb-lstm,cifar100", None) == (1, 4)
     assert share("imdb-lstm", 2) == (2, 2)
     assert share("imdb-lstm", 8) == (8, 1)
 
 
 def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
     assert share("cifar100", None) == (1, None)
-    assert share("cifar100", 2) == (2, None)
+    assert share("cifar100", 2) == share("cifar100,imdb-lstm", 2) == (2, None)
     assert share("cifar100", None, "threads=2") == (2, None)
 
 

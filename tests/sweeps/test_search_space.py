@@ -64,7 +64,6 @@ def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({}, "nothing varies"),
         ({"seeds": "2", "grid": ["seed=1,2"]}, "seed: varied twice"),
         ({"grid": ["a={b: 1},{b: 2}", "a.b=2,3"]}, "a: varied twice"),
         ({"grid": ["a="]}, "a=: no value"),

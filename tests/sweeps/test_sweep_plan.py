@@ -64,11 +64,11 @@ def test_a_plan_read_back_gives_the_same_configs(tmp_path: Path, monkeypatch: Pa
     again = read_sweep_plan(folder)
     assert Sweep(again, folder, Path("d")).resume_command.endswith(" --data-dir d")
     assert again.all_configs() == plan.all_configs()
-    paths = {str(config.data.path) for config in again.all_configs()}
+    paths = {str(config.data.path) for _, config in again.all_configs()}
     assert paths == {str(tmp_path / "a.csv")}
     assert [len(config) for config in again.points_by_config] == [2, 2]
     again = read_sweep_plan(folder)
-    again.base["threads"] = "many"  # as of a version with other keys
+    again.experiments[0].base["threads"] = "many"  # as of a version with other keys
     with pytest.raises(ConfigError, match=r"sweep\.json: threads: expected"):
         again.all_configs()
     path = folder / "sweep.json"
@@ -108,7 +108,7 @@ def test_a_fold_has_the_same_rows_for_all_seeds(tmp_path: Path) -> None:
     def splits(*overrides: str, **search: Any) -> set[tuple[int, int]]:
         place = Slurm(SlurmOptions())
         plan = planned(*own, *overrides, experiment="text-dense", folds=2, place=place, **search)
-        return {(config.seed, config.split_seed) for config in plan.all_configs()}
+        return {(config.seed, config.split_seed) for _, config in plan.all_configs()}
 
     assert splits("seed=3") == {(3, 3)}
     assert splits(seeds="2") == {(0, 0), (1, 0)}

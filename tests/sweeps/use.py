@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.config.yaml_loader import parse_set_overrides
-from dlrun.experiments.registry import find_experiment
+from dlrun.experiments.registry import find_experiments
 from dlrun.runs.options import RunOptions
 from dlrun.runs.run import Run
 from dlrun.sweeps.place import Place, ThisMachine
-from dlrun.sweeps.planner import make_sweep_plan
+from dlrun.sweeps.planner import ChosenExperiment, make_sweep_plan
 from dlrun.sweeps.search_space import parse_search_space
 from dlrun.sweeps.sweep_plan import SweepPlan
 from dlrun.sweeps.sweep_runs import Sweep
@@ -42,11 +42,15 @@ def planned(
     place: Place = HERE,
     **search: Any,
 ) -> SweepPlan:
-    """The plan of a sweep called s; of a search space by its fields."""
+    """The plan of a sweep called s; of a search space by its fields.
+
+    experiment: its name, or several with commas.
+    """
     options = RunOptions(values=parse_set_overrides(overrides), runs_dir=runs_dir)
     screen = Screen(quiet=True)
     space = parse_search_space(**search)
-    return make_sweep_plan("s", find_experiment(experiment), options, space, screen, place)
+    chosen = [ChosenExperiment(one) for one in find_experiments(experiment.split(","))]
+    return make_sweep_plan("s", chosen, options, space, screen, place)
 
 
 def plan_of_rates(rates: int = 3, seeds: int = 3) -> SweepPlan:

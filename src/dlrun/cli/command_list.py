@@ -37,7 +37,7 @@ COMMANDS = {
         ),
         "sweep": ListedCommand(
             "sweep:sweep",
-            "Run an experiment for several seeds and config values in parallel, and name the "
+            "Run experiments for several seeds and config values in parallel, and name the "
             "best config.",
         ),
         "resume": ListedCommand(

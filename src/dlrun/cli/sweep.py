@@ -7,11 +7,12 @@ import typer
 from dlrun.cli import options as opt
 from dlrun.errors import UsageError
 from dlrun.experiments.arguments import divide_arguments
-from dlrun.experiments.registry import find_experiment
+from dlrun.experiments.registry import experiment_names, find_experiments
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.options import RunOptions
 from dlrun.slurm.submit import parse_slurm_options
 from dlrun.sweeps.place import Place, Slurm, ThisMachine
+from dlrun.sweeps.planner import ChosenExperiment
 from dlrun.sweeps.search_space import Sampler, parse_search_space, separate_fixed_and_swept
 from dlrun.sweeps.sweep import continue_sweep, start_sweep
 
@@ -25,11 +26,20 @@ SPACE_HELP = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
 FOLDS_HELP = "Cross-validation: each of N parts of the rows is the test once."
 SAMPLER_HELP = "How to take points from the spaces (default: random)."
 TRIALS_HELP = "How many points to take from the spaces."
+EXPERIMENTS_HELP = f"{opt.EXPERIMENT_HELP[:-1]}; or several, with commas."
+
+
+def _complete_experiments(incomplete: str) -> list[str]:
+    """A shell offers the experiments that may follow those before the last comma."""
+    before, comma, _ = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in experiment_names()]
 
 
 def sweep(
     context: typer.Context,
-    experiment: Annotated[str | None, opt.EXPERIMENT_ARGUMENT] = None,
+    experiment: Annotated[
+        str | None, opt.argument(EXPERIMENTS_HELP, "EXPERIMENT", _complete_experiments)
+    ] = None,
     words: opt.SettingWords = None,
     seeds: Annotated[str | None, opt.option(SEEDS_HELP, "SEEDS")] = None,
     folds: Annotated[int | None, opt.option(FOLDS_HELP, "N", min=2, max=1000)] = None,
@@ -56,14 +66,16 @@ def sweep(
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> int:
-    """Run an experiment for several seeds and config values in parallel, and name the best config.
+    """Run experiments for several seeds and config values in parallel, and name the best config.
 
-    KEY=A,B runs each of these values, KEY=A is the same in all runs.
+    KEY=A,B runs each of these values, KEY=A is the same in all runs. Experiments A,B are compared
+    by their validation metric; each must have the keys that are given.
 
     Examples:
     dlrun sweep imdb-dense optimizer.lr=0.001,0.002 --seeds 5
     dlrun sweep imdb-lstm --trials 20 --space optimizer.lr=log:1e-4..1e-2
     dlrun sweep hitters-lasso --folds 10
+    dlrun sweep table-boosting,table-dense cars.csv data.target=price --folds 5
     dlrun sweep --resume latest
     """
     named_options = {
@@ -86,12 +98,15 @@ def sweep(
         return code
     if experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
-    declaration = find_experiment(experiment)
-    named, layer = divide_arguments(declaration, words)
+    named: list[str] = []
+    chosen: list[ChosenExperiment] = []
+    for declaration in find_experiments(experiment.split(",")):
+        named, arguments = divide_arguments(declaration, words)  # all divide the words alike
+        chosen.append(ChosenExperiment(declaration, arguments))
     fixed, swept = separate_fixed_and_swept(named)
     options = RunOptions(
         config=config or (),
-        values=[*opt.parse_values(fixed, overrides, accelerator, no_fallback=no_fallback), layer],
+        values=opt.parse_values(fixed, overrides, accelerator, no_fallback=no_fallback),
         runs_dir=runs_dir,
         data_dir=data_dir,
         name=name,
@@ -102,7 +117,7 @@ def sweep(
         quiet=quiet,
     )
     search = parse_search_space(seeds, swept, space or (), trials, sampler, folds)
-    code, _ = start_sweep(declaration, options, search, place)
+    code, _ = start_sweep(chosen, options, search, place)
     return code
 
 

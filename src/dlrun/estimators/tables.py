@@ -1,6 +1,5 @@
 """Define the fits of tables without a network: linear models and boosted trees."""
 
-import hashlib
 import math
 from typing import Any
 
@@ -11,9 +10,9 @@ from dlrun.config.data_sections import UserTableDataConfig
 from dlrun.data.array_cache import Array
 from dlrun.data.scaling import mean_and_scale
 from dlrun.data.splits import divide_in_order_of_time, divide_into_folds
-from dlrun.errors import DataError
 from dlrun.estimators.table_implementation import TableFitImplementation
 from dlrun.estimators.table_model import FitArrays, FitIterator, TableModel
+from dlrun.estimators.trees import Trees
 from dlrun.experiments.table_common import EncodedTable
 from dlrun.experiments.tables import BoostingConfig, TableFitConfig, TableLassoConfig
 from dlrun.system.console import Screen
@@ -30,14 +29,7 @@ class LinearModel(TableModel):
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes); two classes have one logit."""
         outputs: Matrix = arrays["intercept"] + rows @ arrays["coefficients"].T
-        if outputs.ndim == 1:
-            return outputs
-        if outputs.shape[1] == 1:
-            outputs = np.hstack([np.zeros_like(outputs), outputs])
-        from scipy.special import softmax  # slow: a tenth of a least-squares run
-
-        probabilities: Matrix = softmax(outputs, axis=1)
-        return probabilities
+        return outputs if outputs.ndim == 1 else _probabilities(outputs)
 
 
 class LeastSquares(LinearModel):
@@ -177,37 +169,26 @@ class Lasso(LinearModel):
 class Boosting(TableModel):
     """Predicts values or classes by scikit-learn's gradient-boosted trees.
 
-    Trees take gaps and categories as they are. Only a pickle holds the trees, and it could run
-    code. So a fit is the rows and targets of which the trees are grown again, which columns are
-    categories, and a digest of what the trees predict for the rows.
+    The trees take gaps and categories as they are. A fit holds them as plain arrays, see `Trees`.
     """
 
     step_name = "fit"
 
     def __init__(self, config: BoostingConfig) -> None:
         self.config = config
-        self.trees = None
 
     def iterate_fits(
         self, table: EncodedTable, targets: Array, done: int, screen: Screen
     ) -> FitIterator:
         """Yield one fit of boosted trees."""
-        rows = table.parts["train"].X
         is_category = np.array(table.assets.encoder.categorical, bool)
-        self.trees = self._grow(rows, targets, is_category)
-        digest = _digest(self.trees, rows)
-        yield {"rows": rows, "targets": targets, "is_category": is_category, "digest": digest}
+        estimator = self._grow(table.parts["train"].X, targets, is_category)
+        yield Trees.of_estimator(estimator, is_category).arrays
 
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
-        """Return values (n,) or probabilities (n, classes). Raises DataError if trees differ."""
-        if self.trees is None:
-            trees = self._grow(arrays["rows"], arrays["targets"], arrays["is_category"])
-            if not np.array_equal(_digest(trees, arrays["rows"]), arrays["digest"]):
-                problem = "the trees, grown again, predict other values than those of the run"
-                remedy = "use the scikit-learn of its environment.json, or run it again"
-                raise DataError(problem, remedy)
-            self.trees = trees
-        return _predict_by_trees(self.trees, rows)
+        """Return values (n,), or probabilities (n, classes). Raises DataError for damaged trees."""
+        outputs = Trees.of_arrays(arrays).predict(rows)
+        return _probabilities(outputs) if _is_classification(self.config) else outputs[:, 0]
 
     def _grow(self, rows: Matrix, targets: Array, is_category: Array) -> Any:
         """Return scikit-learn's estimator, fitted to rows and targets.
@@ -227,17 +208,14 @@ class Boosting(TableModel):
             return estimator(**arguments, early_stopping=False).fit(rows, targets)
 
 
-def _predict_by_trees(trees: Any, rows: Matrix) -> Matrix:
-    """Return the values (n,), or the class probabilities (n, classes), that trees predict."""
-    with threadpool_limits(1):
-        predicted: Matrix = getattr(trees, "predict_proba", trees.predict)(rows)
-    return predicted
+def _probabilities(logits: Matrix) -> Matrix:
+    """Return probabilities (n, classes) of logits; two classes have one logit (n, 1)."""
+    if logits.shape[1] == 1:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    from scipy.special import softmax  # slow: a tenth of a least-squares run
 
-
-def _digest(trees: Any, rows: Matrix) -> Array:
-    """Return the SHA-256 of the predictions for rows, without the digits that machines round."""
-    predicted = _predict_by_trees(trees, rows).astype(np.float32)
-    return np.frombuffer(hashlib.sha256(predicted.tobytes()).digest(), np.uint8)
+    probabilities: Matrix = softmax(logits, axis=1)
+    return probabilities
 
 
 def _is_classification(config: TableFitConfig) -> bool:

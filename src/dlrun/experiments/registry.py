@@ -6,10 +6,11 @@ such a package has. An experiment is found once, where a name comes in; then the
 
 import functools
 import pkgutil
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
-from dlrun.errors import ConfigError, first_line
+from dlrun.errors import ConfigError, ErrorCollector, first_line
 from dlrun.experiments.shipped_config import ShippedConfig
 from dlrun.system.spelling import did_you_mean
 
@@ -116,3 +117,20 @@ def find_experiment(name: str) -> "AnyExperiment":
         if not (isinstance(loaded.config, type) and issubclass(loaded.config, ExperimentConfig)):
             raise TypeError(f"the config of {location} is no ExperimentConfig")
     return loaded
+
+
+def find_experiments(names: Sequence[str]) -> "list[AnyExperiment]":
+    """Import several declarations.
+
+    Raises ConfigError for a name that is given twice, or with every unknown name.
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{name}: named twice", "name each experiment once")
+    found: list[AnyExperiment] = []
+    collector = ErrorCollector()
+    for name in names:
+        with collector.collected():
+            found.append(find_experiment(name))
+    collector.raise_all()
+    return found

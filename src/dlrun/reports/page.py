@@ -22,7 +22,7 @@ from dlrun.reports.overview_table import make_overview_table, sections_by_experi
 from dlrun.reports.page_table import PageRow, PageTable
 from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.reports.run_section import RunSection
-from dlrun.reports.svg_charts import Chart
+from dlrun.reports.svg_charts import Chart, DotPlot
 from dlrun.reports.warning_tags import warning_tags_as_html
 from dlrun.runs.descriptions import describe_data
 from dlrun.runs.groups import group_runs
@@ -51,11 +51,12 @@ OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that ma
 
 
 class PageContent(NamedTuple):
-    """Holds the runs of an HTML report, and its title, warnings and charts of a sweep.
+    """Holds the runs of an HTML report, and its title, warnings, tables and charts of a sweep.
 
     title: the number of runs, if it is empty. note: what the runs are. warnings: what the reader
     must know of the runs, with commands in backticks. best: the best config of a sweep and how it
-    compares, by label. charts: the metric of a sweep by each key. with_published: whether published
+    compares, by label. configs: the table of a sweep of several experiments. dots: the metric of
+    each config by run. charts: the metric of a sweep by each key. with_published: whether published
     numbers are shown that do not judge the runs.
     """
 
@@ -63,6 +64,8 @@ class PageContent(NamedTuple):
     note: str = ""
     warnings: Sequence[str] = ()
     best: Mapping[str, str] = {}
+    configs: PageTable | None = None
+    dots: DotPlot | None = None
     charts: Sequence[Chart] = ()
     title: str = ""
     with_published: bool = False

@@ -27,6 +27,13 @@ TICKS = 5
 STRIP_LEFT = 6.0
 STRIP_RIGHT = 214.0
 LEAST_WIDTH = 0.005  # share of the mean that the axis of a picture spans: rounding must not fill it
+# The edges of the panel of a dot plot, in SVG units; the height of a row, and of what is below all.
+DOTS_WIDTH = 640
+DOTS_LEFT = 236
+DOTS_RIGHT = 628
+DOTS_ROW = 34
+DOTS_BOTTOM = 44
+DOTS_LANE = 10
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 ColumnsByName = Mapping[str, Sequence[float]]  # metrics.csv, whose first column counts steps
@@ -165,6 +172,37 @@ class Strip:
         values = [(1 + sign * LEAST_WIDTH / 2) * self.mean for sign in (-1, 1)]
         values += [*self.dots, *(self.bar or ()), *self.ticks.values()]
         return Axis(*padded_range(values, 0.2), STRIP_LEFT, STRIP_RIGHT)
+
+
+@dataclass(frozen=True)
+class DotPlot:
+    """Holds a dot plot: a row for each config, with a dot for each run and part of the data.
+
+    rows: for each config its name, and its values by part of the data. labels: the names of the
+    parts.
+    """
+
+    title: str
+    x_name: str
+    rows: Sequence[tuple[str, Mapping[str, Sequence[float]]]]
+    labels: Mapping[str, str]
+
+    @cached_property
+    def x(self) -> Axis:
+        values = [value for _, parts in self.rows for dots in parts.values() for value in dots]
+        return Axis(*padded_range(values, 0.04), DOTS_LEFT, DOTS_RIGHT)
+
+    @property
+    def bottom(self) -> int:
+        return TOP + DOTS_ROW * len(self.rows)
+
+    def y(self, row: int, part: str) -> float:
+        """The parts of the data have a lane each, the first one above."""
+        lane = list(self.labels).index(part) - (len(self.labels) - 1) / 2
+        return TOP + DOTS_ROW * (row + 0.5) + DOTS_LANE * lane
+
+    def mean_at(self, dots: Sequence[float]) -> float:
+        return self.x.at(fmean(dots))
 
 
 def points_as_svg(places: Sequence[tuple[float, float]]) -> str:

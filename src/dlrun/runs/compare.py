@@ -206,10 +206,12 @@ def _differences_by_row(run: Run, other: Run, metric: str) -> Differences | None
     A run may have kept no predictions, and some metrics are no means over rows. Raises DataError if
     a predictions.csv is damaged.
     """
+    if _kind_of_rows(metric) != "test":
+        return None
     parts = []
     for each in (run, other):
         predictions = read_predictions(each)
-        if predictions is None or _kind_of_rows(metric) != "test":
+        if predictions is None:
             return None
         part = predictions.contributions(without_stage(metric))
         if part is None:

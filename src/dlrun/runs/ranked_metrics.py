@@ -8,9 +8,13 @@ from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.record import BestEpoch, RunRecord
 
 
-def main_metric(record: RunRecord) -> str | None:
-    """The main metric is the first test metric that is no loss."""
-    tested = (name for name in record.metrics if name.startswith(TESTED))
+def main_metric(record: RunRecord, among: Iterable[str] | None = None) -> str | None:
+    """The main metric is the first test metric that is no loss.
+
+    among: the names to choose from; None: those of the record's metrics.
+    """
+    names = record.metrics if among is None else among
+    tested = (name for name in names if name.startswith(TESTED))
     return min(tested, key=lambda name: record.metric(name).is_loss, default=None)
 
 

@@ -7,15 +7,18 @@ from dlrun.reports import svg_charts
 from dlrun.runs.groups import Group
 
 
-def chart_of_key(groups: Sequence[Group], best: Group | None, key: str) -> svg_charts.Chart | None:
+def chart_of_key(
+    groups: Sequence[Group], best: Group | None, key: str, title: str = ""
+) -> svg_charts.Chart | None:
     """The chart has a metric of the sweep by the values of a key; None: these are no numbers.
 
-    groups: the configs, the best last. best: the chosen one, which a vertical line marks.
+    groups: the configs of an experiment, the best last. best: the chosen one, which a vertical line
+    marks if it is among them. title: what comes before the metric in the title.
     """
     spreads = (group.main_spread or group.validation_spread for group in reversed(groups))
     # The configs without a value, such as those that diverged, come first.
     spread = next(filter(None, spreads), None)
-    are_numbers = all(type(group.settings[key]) in (int, float) for group in groups)
+    are_numbers = all(type(group.settings.get(key)) in (int, float) for group in groups)
     if spread is None or not are_numbers:
         return None
     metric = without_stage(spread.metric.name)
@@ -29,8 +32,10 @@ def chart_of_key(groups: Sequence[Group], best: Group | None, key: str) -> svg_c
     if not curves:
         return None
     levels = svg_charts.published_value_lines(record, metric)
-    chosen = svg_charts.ReferenceLine("chosen", best.settings[key], "mark") if best else None
-    return svg_charts.Chart(f"{metric} by {key}", key, metric, curves, levels, chosen)
+    chosen = None
+    if best is not None and best in groups:
+        chosen = svg_charts.ReferenceLine("chosen", best.settings[key], "mark")
+    return svg_charts.Chart(f"{title}{metric} by {key}", key, metric, curves, levels, chosen)
 
 
 def _metric_by_value(groups: Sequence[Group], metric: str, key: str) -> dict[float, list[float]]:

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from dlrun.config.network_sections import LightningConfig
-from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, Stopped
-from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.new_run import remove_unless_begun
 from dlrun.runs.options import RunOptions, resolve_data_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.child_processes import LOG, ChildProcess, ProcessMessage
 from dlrun.sweeps.execute import EndedRun, SweepRun
 from dlrun.sweeps.progress import SweepProgress
-from dlrun.sweeps.sweep_plan import SweepPoint
+from dlrun.sweeps.sweep_plan import ExperimentAndConfig, SweepPoint
 from dlrun.sweeps.sweep_runs import Sweep
 from dlrun.system.accelerator import choose_available_device
 from dlrun.system.console import Screen
@@ -28,26 +26,30 @@ RUN_MEMORY = 1_300_000_000  # bytes; the lab's runs need less
 
 
 def choose_jobs_and_threads(
-    experiment: AnyExperiment, configs: Sequence[ExperimentConfig], jobs: int | None
+    planned: Sequence[ExperimentAndConfig], jobs: int | None
 ) -> tuple[int, int | None]:
-    """Choose how many runs execute in parallel, and the number of CPU threads of each run.
+    """Choose how many runs execute in parallel, and the most CPU threads of a run (None: any).
 
     `jobs` is the user's number; None: as many as the cores and the free memory allow. A run has
-    fewer threads than it would take alone (None) only if that changes none of its bits.
+    fewer threads than it would take alone only if that changes none of its bits.
     """
     cores = usable_cores()
-    share_cores = experiment.thread_invariant and all(
-        config.threads == "auto" for config in configs
-    )
+    # The threads of runs whose bits may depend on them.
+    fixed = [
+        choose_thread_count(config.threads, experiment.max_threads)
+        for experiment, config in planned
+        if not experiment.thread_invariant or config.threads != "auto"
+    ]
+    most_fixed = max(fixed, default=1)
     if jobs is None:
-        counts = (choose_thread_count(config.threads, experiment.max_threads) for config in configs)
-        jobs = cores // (1 if share_cores else max(counts))
-        jobs = max(1, min(jobs, int(available_memory() / RUN_MEMORY)))
-    return jobs, max(1, cores // jobs) if share_cores else None
+        jobs = max(1, min(cores // most_fixed, int(available_memory() / RUN_MEMORY)))
+    threads = max(1, cores // jobs)
+    is_limited = len(fixed) < len(planned) and threads >= most_fixed
+    return jobs, threads if is_limited else None
 
 
-def _train_on_accelerator(configs: Sequence[ExperimentConfig]) -> bool:
-    names = {config.accelerator for config in configs if isinstance(config, LightningConfig)}
+def _train_on_accelerator(planned: Sequence[ExperimentAndConfig]) -> bool:
+    names = {config.accelerator for _, config in planned if isinstance(config, LightningConfig)}
     return any(choose_available_device(name)[0] != "cpu" for name in names)
 
 
@@ -101,21 +103,25 @@ class Processes:
         """Choose how many runs share the machine, and download the data of all."""
         self._progress = progress
         sweep = self.sweep
-        experiment = sweep.plan.experiment
-        configs = sweep.plan.all_configs()
+        planned = sweep.plan.all_configs()
         jobs = self.jobs
-        if jobs is None and _train_on_accelerator(configs):
+        if jobs is None and _train_on_accelerator(planned):
             jobs = 1
             alone = "one run at a time, because they would share an accelerator (--jobs: more)"
             self.screen.note(alone)
-        self._at_once, threads = choose_jobs_and_threads(experiment, configs, jobs)
+        self._at_once, threads = choose_jobs_and_threads(planned, jobs)
         self._options = RunOptions(
             runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=self.force, max_threads=threads
         )
-        if experiment.data is not None:
-            sections = [experiment.data_section(config) for config in configs]
-            for section in {repr(one): one for one in sections}.values():  # nearly always one
-                experiment.data.download(section, resolve_data_dir(sweep.data_dir), self.screen)
+        downloaded = set[tuple[str, str]]()
+        for experiment, config in planned:
+            if experiment.data is None:
+                continue
+            section = experiment.data_section(config)
+            if (experiment.name, repr(section)) not in downloaded:  # nearly always one for each
+                downloaded.add((experiment.name, repr(section)))
+                data_dir = resolve_data_dir(sweep.data_dir)
+                experiment.data.download(section, data_dir, self.screen)
         left = pluralize(progress.total - progress.ended, "run")
         before = f", {progress.ended} done before" if progress.ended else ""
         self.screen.note(f"{left} to do{before}, {self._at_once} at once")

@@ -70,7 +70,7 @@ class SweepProgress:
 
     def _line(self, point: SweepPoint, how: str) -> str:
         position = format_position(point.number, self.plan.most_runs)
-        return f"point {position} {how:<6} {printable(point.label)}".rstrip()
+        return f"point {position} {how:<6} {printable(self.plan.label(point))}".rstrip()
 
 
 def _describe_result(record: RunRecord) -> str:

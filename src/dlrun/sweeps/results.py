@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from dlrun.config.yaml_loader import Values, format_settings_briefly
+from dlrun.config.yaml_loader import Values
 from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.find import run_name_without_time
 from dlrun.runs.run import Run
-from dlrun.sweeps.results_table import results_table_lines
+from dlrun.sweeps.results_table import difference_fields, results_table_lines
 from dlrun.sweeps.selection import Ranking, RunsOfConfig, rank_configs
 from dlrun.sweeps.sweep_plan import SweepPlan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
@@ -53,10 +53,14 @@ class SweepResults:
     def rows(self) -> list[Values]:
         rows: list[Values] = []
         for group in self.ranking.groups:
-            for spread in group.spreads.values():
+            compared = self.ranking.compare_with_best(group)
+            for name, spread in group.spreads.items():
+                is_compared = compared is not None and name == compared.metric.name
                 row: Values = dict(group.settings)
                 row |= MetricComparisonRow.of_group(group, spread).as_object()
                 row["planned"] = group.planned
+                row["seconds"] = group.seconds
+                row |= difference_fields(compared if is_compared else None)
                 row["is_best"] = group is self.best
                 rows.append(row)
         return rows
@@ -66,10 +70,11 @@ class SweepResults:
 
     @property
     def compare_command(self) -> str:
-        """The command compares each config with the first one."""
-        names = [
-            run_name_without_time(run.folder) for group in self.ranking.groups for run in group.runs
-        ]
+        """The command compares each config with the best one; without a best, with the first."""
+        groups = list(self.ranking.groups)
+        if self.best is not None:
+            groups.reverse()
+        names = [run_name_without_time(run.folder) for group in groups for run in group.runs]
         words = ["dlrun", "runs", "compare", *names, "--runs-dir", str(self.sweep.runs_dir)]
         return shlex.join(words)
 
@@ -92,8 +97,9 @@ class SweepResults:
         """
         if self.comparison is None or self.ranking.second is None:
             return None
-        second = format_settings_briefly(self.ranking.second.settings)
-        return f"{second}. " + self.comparison.describe("The best beside it", "the second")
+        return f"{self.ranking.second.label}. " + self.comparison.describe(
+            "The best beside it", "the second"
+        )
 
     @property
     def runs(self) -> Sequence[Run]:
@@ -103,5 +109,8 @@ class SweepResults:
     @property
     def failed(self) -> dict[str, str]:
         """Return why runs have failed, by the settings in which they differ from others."""
-        points = self.plan.points
-        return {points[number - 1].label: why for number, why in sorted(self.state.failed.items())}
+        plan = self.plan
+        return {
+            plan.label(plan.points[number - 1]): why
+            for number, why in sorted(self.state.failed.items())
+        }

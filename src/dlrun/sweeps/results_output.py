@@ -9,6 +9,7 @@ from dlrun.errors import os_error_remedy
 from dlrun.reports.page import write_report_page
 from dlrun.runs.folder import OutputFolder
 from dlrun.runs.run_tables import table_csv
+from dlrun.sweeps.comparison_figure import draw_comparison
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.results_page import make_page_content
 from dlrun.sweeps.results_table import results_table_lines
@@ -18,8 +19,12 @@ from dlrun.system.text import LINE_WIDTH, printable
 
 TABLE = "table.csv"
 PAGE = "report.html"
-# Columns of table.csv after those of the keys that vary.
-RESULT_COLUMNS = "metric count mean sd min max interval_of_mean range_of_runs book is_best".split()
+FIGURE = "comparison.png"
+# Columns of table.csv after the experiment and the keys that vary.
+RESULT_COLUMNS = (
+    *("metric", "count", "mean", "sd", "min", "max", "interval_of_mean", "range_of_runs", "book"),
+    *("seconds", "difference", "interval_of_difference", "is_best"),
+)
 
 
 def write_results(results: SweepResults, screen: Screen) -> dict[str, str]:
@@ -30,10 +35,14 @@ def write_results(results: SweepResults, screen: Screen) -> dict[str, str]:
     folder = OutputFolder(results.sweep.folder)
     files: dict[str, str] = {}
     try:
-        folder.write(TABLE, table_csv([*results.plan.keys, *RESULT_COLUMNS], results.rows))
+        columns = ["experiment", *results.plan.keys, *RESULT_COLUMNS]
+        folder.write(TABLE, table_csv(columns, results.rows))
         files["table"] = str(folder.path / TABLE)
         if not results.state.runs:
             return files
+        if figure := draw_comparison(results):
+            folder.write(FIGURE, figure)
+            files["figure"] = str(folder.path / FIGURE)
         _, problems = write_report_page(make_page_content(results), folder.path / PAGE)
         files["report"] = str(folder.path / PAGE)
         for problem in problems:
@@ -48,17 +57,20 @@ def show_sweep_results(results: SweepResults, files: Mapping[str, str], screen: 
     screen.show("\n".join(results_table_lines(results.ranking, screen)))
     failed = results.state.failed
     for point, why in sorted(failed.items()):
-        label = results.plan.points[point - 1].label
+        label = results.plan.label(results.plan.points[point - 1])
         screen.show(Text(f"failed point {point} ({label}): {printable(why)}"))
     labelled = {"again": results.sweep.resume_command} if failed or "table" not in files else {}
     labelled |= files
     if results.best is not None:
-        label = "best" if results.best.settings else "mean"
+        label = "best" if results.best.label else "mean"
         labelled[label] = describe_config_result(results.best)
     screen.show_labelled(*((label, printable(text)) for label, text in labelled.items()))
     if comparison := results.describe_comparison():
         lines = textwrap.wrap(printable(comparison), LINE_WIDTH - LABEL_WIDTH)
         screen.show_labelled(("second", f"\n{' ' * LABEL_WIDTH}".join(lines)))
+    if results.best is not None and results.plan.has_several_experiments:
+        command = f"`{results.compare_command}` compares them on the test rows"
+        screen.note(f"chosen by {results.best.chosen_by} alone; {command}")
     for warning in results.warnings:
         screen.warn(warning)
 
@@ -74,6 +86,7 @@ def print_results_as_json(
         points.append(
             {
                 "point": point.number,
+                "experiment": point.experiment.name,
                 "settings": point.settings,
                 "state": run and run.state,
                 "run": run and str(run.folder),
@@ -83,6 +96,7 @@ def print_results_as_json(
         )
     second = results.ranking.second
     best = results.best and {
+        "experiment": results.best.record.experiment,
         "settings": results.best.settings,
         "folds": results.best.fold_count or None,
         "runs": [str(run.folder) for run in results.best.counted.values()],
@@ -95,7 +109,8 @@ def print_results_as_json(
             "points": points,
             "rows": results.rows,
             "best": best,
-            "second": second and second.settings,
+            "second": second
+            and {"experiment": second.record.experiment, "settings": second.settings},
             "comparison": results.comparison and results.comparison.as_object(),
             "warnings": results.warnings,
             "files": files,

@@ -5,9 +5,13 @@ from pathlib import Path
 
 from dlrun.errors import ConfigError
 from dlrun.reports.page import PageContent
+from dlrun.reports.page_table import PageRow, PageTable
+from dlrun.reports.svg_charts import PARTS, Chart, DotPlot, label_of_data_part
+from dlrun.sweeps.comparison_figure import comparison_rows
 from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.results import SweepResults
-from dlrun.sweeps.selection import describe_config_result
+from dlrun.sweeps.results_table import results_columns, results_rows
+from dlrun.sweeps.selection import Ranking, describe_config_result
 from dlrun.sweeps.sweep_plan import read_sweep_plan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
 
@@ -29,19 +33,47 @@ def make_page_content(results: SweepResults) -> PageContent:
     """Collect what the HTML report shows: the runs, a note, warnings, charts of the keys."""
     plan = results.plan
     best = results.best
-    command = shlex.join(["dlrun", *plan.command]) if plan.command else plan.experiment.name
+    begun_in_python = ", ".join(plan.experiment_names)
+    command = shlex.join(["dlrun", *plan.command]) if plan.command else begun_in_python
     note = f"The sweep: {command}."
     finished = sum(run.is_finished for run in results.runs)
     if finished < plan.expected_runs:
         count = f"{finished} of {plan.expected_runs} points have finished"
         note += f" {count}; {results.sweep.resume_command} runs the rest."
     shown: dict[str, str] = {}
-    if best and best.settings and best.validation_spread:
+    if best and best.label and best.validation_spread:
         shown["the best config by validation"] = describe_config_result(best)
     if comparison := results.describe_comparison():
         shown["the second config"] = comparison
-    # A chart would compare what was computed on different rows.
-    keys = plan.keys if results.ranking.are_on_same_rows else []
-    charts = [chart_of_key(results.ranking.groups, best, key) for key in keys]
-    drawn = [chart for chart in charts if chart is not None]
-    return PageContent(results.runs, note, results.warnings, shown, drawn, f"Sweep {plan.name}")
+    drawn: list[Chart] = []
+    if results.ranking.are_on_same_rows:  # a chart would compare what was computed on others
+        for name in plan.experiment_names:
+            groups = [one for one in results.ranking.groups if one.record.experiment == name]
+            title = f"{name}: " if plan.has_several_experiments else ""
+            charts = [chart_of_key(groups, best, key, title) for key in plan.keys]
+            drawn += [chart for chart in charts if chart is not None]
+    return PageContent(
+        results.runs,
+        note,
+        results.warnings,
+        shown,
+        configs=_table_of_configs(results.ranking) if plan.has_several_experiments else None,
+        dots=_dot_plot(results.ranking),
+        charts=drawn,
+        title=f"Sweep {plan.name}",
+    )
+
+
+def _table_of_configs(ranking: Ranking) -> PageTable:
+    rows = [PageRow(row, is_quiet=False) for row in results_rows(ranking)]
+    return PageTable.with_used_columns(results_columns(ranking), rows)
+
+
+def _dot_plot(ranking: Ranking) -> DotPlot | None:
+    metric, rows = comparison_rows(ranking)
+    if not rows:
+        return None
+    record = ranking.groups[-1].record
+    parts = [part for part in PARTS if any(part in values for _, values in rows)]
+    labels = {part: label_of_data_part(part, record) for part in parts}
+    return DotPlot(f"{metric} by config", metric, rows, labels)

@@ -82,8 +82,8 @@ class SearchSpace:
 
         `seed` is that of the draws. Seeds vary fastest, then folds, so that a config's runs finish
         together. With the sampler tpe, whose points depend on results, the settings are those of
-        `settings_to_check_ends`, to be checked. Raises ConfigError if options do not fit, or if
-        nothing varies.
+        `settings_to_check_ends`, to be checked. Raises ConfigError if options do not fit. If
+        nothing varies, there is one point without settings.
         """
         self._check_options_fit()
         spaces = self.spaces
@@ -141,9 +141,7 @@ class SearchSpace:
 
 
 def _check_varied_keys(keys: Sequence[str]) -> None:
-    """Raise ConfigError if no key varies, or if one varies twice, perhaps within its section."""
-    if not keys:
-        raise ConfigError("nothing varies", "--seeds 5, --folds 5, KEY=A,B, --space KEY=...")
+    """Raise ConfigError if a key varies twice, perhaps within its section."""
     for key in keys:
         if sum(f"{other}.".startswith(f"{key}.") for other in keys) > 1:
             raise ConfigError(f"{key}: varied twice", "give it once, with all its values")

@@ -1,15 +1,17 @@
 """Choose the best config of a sweep by its validation metric, and find the second best.
 
-A config has several groups of runs if its data differ. Configs that test or validate on different
-rows are not ranked.
+The configs may be of several experiments. A config has several groups of runs if its data differ.
+Configs that test or validate on different rows are not ranked.
 """
 
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.metrics import TESTED, VALID, format_metric
-from dlrun.runs.groups import Group, group_runs
+from dlrun.runs.compare import Comparison, compare_groups
+from dlrun.runs.groups import Group, Spread, group_runs
+from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.run import Run
 from dlrun.runs.same_rows import divisions_on_same_rows
 from dlrun.runs.shown_results import too_good_by_test_rows
@@ -23,9 +25,34 @@ NOT_COMPLETE = "no config is chosen: none has finished all its runs"
 
 @dataclass(frozen=True)
 class RunsOfConfig(Group):
-    """Holds the finished runs of one config of a sweep, and how many of its runs are planned."""
+    """Holds the finished runs of one config of a sweep, and how many of its runs are planned.
+
+    label: the settings, after the experiment's name if the sweep has several experiments; empty for
+    the only config of a sweep. chosen_by, judged_by: the validation and the test metric that all
+    configs of the sweep have; empty without one.
+    """
 
     planned: int = 0
+    label: str = ""
+    chosen_by: str = ""
+    judged_by: str = ""
+
+    @property
+    def validation_spread(self) -> Spread | None:
+        """The sweep selects its best config by this spread."""
+        return self.spreads.get(self.chosen_by)
+
+    @property
+    def main_spread(self) -> Spread | None:
+        """The configs of the sweep are judged by this test metric."""
+        return self.spreads.get(self.judged_by)
+
+    @property
+    def seconds(self) -> float | None:
+        """The mean time of a fit; None if not all runs know theirs."""
+        seconds = [run.record.seconds.get("fit") for run in self.counted.values()]
+        known = [value for value in seconds if value is not None]
+        return statistics.fmean(known) if known and len(known) == len(seconds) else None
 
     @property
     def finished_of_planned(self) -> str:
@@ -54,6 +81,19 @@ class Ranking:
     are_on_same_rows: bool = True
     lacks_validation: bool = False
 
+    @property
+    def has_several_experiments(self) -> bool:
+        return len({group.record.experiment for group in self.groups}) > 1
+
+    def compare_with_best(self, group: RunsOfConfig) -> Comparison | None:
+        """Compare another config with the best one by the validation metric, in pairs.
+
+        The result is None for the best itself, without a best, and if that is impossible.
+        """
+        if self.best is None or group is self.best or self.best.validation_spread is None:
+            return None
+        return compare_groups(group, self.best, self.best.chosen_by)
+
 
 def rank_configs(plan: SweepPlan, runs: Mapping[int, Run]) -> Ranking:
     """Rank the configs of a sweep by their finished runs, which are given by point number.
@@ -61,28 +101,27 @@ def rank_configs(plan: SweepPlan, runs: Mapping[int, Run]) -> Ranking:
     Only a config of which all planned runs have finished is chosen: such configs have the same
     seeds.
     """
-    groups = _group_runs_by_config(plan, runs)
-    different_rows = _describe_different_rows(groups)
-    if not different_rows:
-        groups.sort(key=_rank)
+    groups = _with_common_metrics(_group_runs_by_config(plan, runs))
     if not groups:
         return Ranking(groups)
+    lack = _describe_lack_of_validation(groups)
+    kinds = (TESTED,) if lack else (TESTED, VALID)
+    different_rows = _describe_different_rows(groups, kinds)
+    if not different_rows:
+        groups.sort(key=_rank)
     last = groups[-1]
-    if not plan.keys and (last.validation_spread or last.main_spread):
+    is_only_config = not plan.keys and not plan.has_several_experiments
+    if is_only_config and (last.validation_spread or last.main_spread):
         # There is nothing to choose: the only config needs no validation.
         return Ranking(groups, last, warning=different_rows, are_on_same_rows=not different_rows)
     if different_rows:
         return Ranking(groups, warning=different_rows, are_on_same_rows=False)
-    if last.validation_spread is None:
-        metrics = [spread.metric for name, spread in last.spreads.items() if name.startswith(VALID)]
-        why = next((metric.not_ranked for metric in metrics if metric.not_ranked), "")
-        return Ranking(groups, warning=why or NO_VALIDATION, lacks_validation=not why)
-    if last.finished_of_planned:
-        return Ranking(groups, warning=NOT_COMPLETE)
+    if why := lack or _describe_why_not_chosen(last):
+        return Ranking(groups, warning=why, lacks_validation=bool(lack))
     warning = ""
     if last.record.validates_on_test:
         warning = too_good_by_test_rows("the best config's test metric")
-    second = _find_second(groups, last.validation_spread.metric.name)
+    second = _find_second(groups, last.chosen_by)
     return Ranking(groups, last, second, warning)
 
 
@@ -91,20 +130,66 @@ def _group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Runs
     for points in plan.points_by_config:
         begun = [runs[point.number] for point in points if point.number in runs]
         done = [run for run in begun if run.is_finished and run.record.metrics]
-        settings = {key: points[0].settings.get(key) for key in plan.keys}
+        config = points[0].config
+        settings = {key: config[key] for key in plan.keys if key in config}
+        label = plan.config_label(points[0])
         groups += [
-            RunsOfConfig(group.runs, group.counted, group.copies, settings, len(points))
+            RunsOfConfig(group.runs, group.counted, group.copies, settings, len(points), label)
             for group in group_runs(done)
         ]
     return groups
 
 
-def _describe_different_rows(groups: Sequence[Group]) -> str:
-    """Say that configs test or validate on different rows; the text is empty if they do not."""
-    for kind, verb in ((TESTED, "test"), (VALID, "validate")):
+def _with_common_metrics(groups: Sequence[RunsOfConfig]) -> list[RunsOfConfig]:
+    """All configs are chosen and judged by the same metrics, which all of them have."""
+    if not groups:
+        return []
+    first = groups[0].record
+    common = [
+        name for name in first.metrics if all(name in group.record.metrics for group in groups)
+    ]
+    chosen_by = selection_metric(first, common)
+    judged_by = main_metric(first, common)
+    return [
+        replace(group, chosen_by=chosen_by.name if chosen_by else "", judged_by=judged_by or "")
+        for group in groups
+    ]
+
+
+def _describe_different_rows(groups: Sequence[Group], kinds: Sequence[str]) -> str:
+    """Say that configs test or validate on different rows; the text is empty if they do not.
+
+    kinds: the beginnings of the names of the metrics whose rows are compared.
+    """
+    for kind in kinds:
         if len(groups) > 1 and not divisions_on_same_rows(groups, kind):
+            verb = "test" if kind == TESTED else "validate"
             return f"nothing is ranked: the configs {verb} on different rows"
     return ""
+
+
+def _describe_lack_of_validation(groups: Sequence[RunsOfConfig]) -> str:
+    """The text is empty if all configs have validation metrics."""
+    without = [
+        group
+        for group in groups
+        if not any(name.startswith(VALID) for name in group.record.metrics)
+    ]
+    if len(without) == len(groups):
+        return NO_VALIDATION
+    names = ", ".join(dict.fromkeys(group.label for group in without))
+    return f"no config is chosen: without validation rows: {names}" if names else ""
+
+
+def _describe_why_not_chosen(group: RunsOfConfig) -> str:
+    """Say why a config that is the last is not chosen; the text is empty if it is."""
+    if group.validation_spread is not None:
+        return NOT_COMPLETE if group.finished_of_planned else ""
+    if group.chosen_by:
+        return f"no config is chosen: none has a finite {group.chosen_by}"
+    metrics = [spread.metric for name, spread in group.spreads.items() if name.startswith(VALID)]
+    reasons = (metric.not_ranked for metric in metrics if metric.not_ranked)
+    return next(reasons, "no config is chosen: they have no validation metric in common")
 
 
 def _rank(group: RunsOfConfig) -> tuple[bool, bool, float]:
@@ -129,7 +214,7 @@ def describe_config_result(group: RunsOfConfig) -> str:
     spreads = [spread for spread in (group.validation_spread, group.main_spread) if spread]
     text = ", ".join(f"{spread.metric.name} {format_metric(spread.mean)}" for spread in spreads)
     text += f" ({group.finished_of_planned} runs)" if group.finished_of_planned else ""
-    if group.settings:
-        return f"{format_settings_briefly(group.settings)}: {text}"
+    if group.label:
+        return f"{group.label}: {text}"
     shortage = group.shortage(group.main_spread) if group.main_spread else ""
     return f"{text}; {shortage}" if shortage else text

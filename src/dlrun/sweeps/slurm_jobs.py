@@ -67,7 +67,8 @@ class SlurmJobs:
         """Submit a job for each run, as one job array. Raises ConfigError if SLURM refuses it."""
         if runs:
             others = f"; {len(self.job_ids)} are in the queue" if self.job_ids else ""
-            name = f"{self.sweep.plan.experiment.name} {self.sweep.plan.name}"
+            plan = self.sweep.plan
+            name = f"{','.join(plan.experiment_names)} {plan.name}"
             folder = self.sweep.folder.absolute()
             to_resume = [planned.run for planned in runs]
             submitted = submit_runs(to_resume, self.options, self.slurm_options, name, folder)

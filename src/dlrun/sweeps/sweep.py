@@ -2,10 +2,9 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dlrun.errors import DlrunError, Stopped
-from dlrun.experiments.experiment import AnyExperiment
 from dlrun.runs.find import find_sweep
 from dlrun.runs.folder import SWEEP_LOCK, OutputFolder, check_runs_folder_writable
 from dlrun.runs.options import RunOptions, resolve_runs_dir
@@ -13,7 +12,7 @@ from dlrun.slurm.submit import require_slurm
 from dlrun.sweeps.child_processes import preload_fork_server
 from dlrun.sweeps.execute import Executor, execute_sweep, submit_sweep
 from dlrun.sweeps.place import Place, ThisMachine
-from dlrun.sweeps.planner import make_sweep_plan
+from dlrun.sweeps.planner import ChosenExperiment, make_sweep_plan
 from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.results_output import print_results_as_json, show_sweep_results, write_results
@@ -26,9 +25,9 @@ from dlrun.system.text import pluralize
 
 
 def start_sweep(
-    experiment: AnyExperiment, options: RunOptions, search: SearchSpace, place: Place
+    chosen: Sequence[ChosenExperiment], options: RunOptions, search: SearchSpace, place: Place
 ) -> tuple[int, SweepResults | None]:
-    """Run a new sweep of an experiment, show its summary; return the exit code and the results.
+    """Run a new sweep of experiments, show its summary; return the exit code and the results.
 
     The code is 1 if a point failed or the table cannot be written; there are no results of a dry
     run, or if nobody waits for SLURM's jobs. Raises ConfigError with every error before anything
@@ -40,15 +39,15 @@ def start_sweep(
     runs_dir = resolve_runs_dir(options.runs_dir)
     check_runs_folder_writable(runs_dir)
     name = options.name or secrets.token_hex(4)
-    plan = make_sweep_plan(name, experiment, options, search, screen, place)
+    plan = make_sweep_plan(name, chosen, options, search, screen, place)
     plan.check_can_run(place)
     if options.dry_run:
         _show_points(plan, screen, json=options.json)
         if plan.note_on_rows:
             screen.warn(plan.note_on_rows)
         checked = "points" if plan.points else "ends of spaces"
-        folder = runs_dir / experiment.name
-        screen.note(f"dry run: all {checked} are valid; the runs would go into {folder}")
+        folders = ", ".join(str(runs_dir / name) for name in plan.experiment_names)
+        screen.note(f"dry run: all {checked} are valid; the runs would go into {folders}")
         return 0, None
     folder = OutputFolder.claim_sweep(runs_dir, plan.name).path
     return _run_sweep(Sweep(plan, folder, options.data_dir), options, place)
@@ -80,7 +79,7 @@ def _run_sweep(sweep: Sweep, options: RunOptions, place: Place) -> tuple[int, Sw
         state = SweepState(sweep.find_runs())
         executor: Executor
         if isinstance(place, ThisMachine):
-            preload_fork_server([sweep.plan.experiment])
+            preload_fork_server(swept.experiment for swept in sweep.plan.experiments)
             executor = Processes(sweep, screen, place.jobs, options.force)
         else:
             executor = SlurmJobs(sweep, screen, place.options, options)
@@ -96,9 +95,9 @@ def _run_sweep(sweep: Sweep, options: RunOptions, place: Place) -> tuple[int, Sw
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
     """Print the planned runs of a sweep, except those that a search will choose."""
     if json:
-        screen.print_json(plan.model_dump(include={"experiment", "base", "points", "search"}))
+        screen.print_json(plan.model_dump(include={"experiments", "points", "search"}))
         return
-    lines = [f"{point.number:5} {point.label}" for point in plan.points]
+    lines = [f"{point.number:5} {plan.label(point)}" for point in plan.points]
     screen.print_lines([*lines, pluralize(plan.most_runs, "run")])
 
 

@@ -3,14 +3,18 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, PrivateAttr
 
 from dlrun.config import yaml_loader
 from dlrun.config.data_sections import FOLD, keys_that_choose_rows
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import ConfigLayer, format_settings_briefly
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    format_settings_briefly,
+    name_with_settings,
+)
 from dlrun.data.user_data import hash_user_data
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.experiment import AnyExperiment, Experiment
@@ -26,7 +30,7 @@ from dlrun.sweeps.place import Place
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
 from dlrun.system.extras import require_extra
 
-FORMAT = 3
+FORMAT = 4
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 
 
@@ -43,22 +47,35 @@ NamedExperiment = Annotated[
 ]
 
 
+class SweptExperiment(BaseModel, frozen=True):
+    """Holds an experiment of a sweep, the hashes of its code, and the config of all its points."""
+
+    experiment: NamedExperiment
+    code: str
+    base: Settings  # the whole config that the points of the experiment share
+
+
+class ExperimentAndConfig(NamedTuple):
+    """Holds an experiment and one of its valid configs."""
+
+    experiment: AnyExperiment
+    config: ExperimentConfig
+
+
 class SweepPoint(BaseModel, frozen=True):
-    """Represents one planned run of a sweep: its number, from 1, and its values by config key."""
+    """Represents one planned run of a sweep: its number, from 1, its experiment and its values.
+
+    settings: the values by config key.
+    """
 
     number: int
+    experiment: NamedExperiment
     settings: Settings
 
     @property
     def config(self) -> Settings:
         """The settings of the config are those without seed and fold."""
         return {key: value for key, value in self.settings.items() if key not in REPEATS}
-
-    @property
-    def label(self) -> str:
-        """The text is short, such as `lr=0.01 seed=3 fold=2`."""
-        repeat = {key: value for key, value in self.settings.items() if key in REPEATS}
-        return f"{format_settings_briefly(self.config)} {format_settings_briefly(repeat)}".strip()
 
 
 class DataFile(BaseModel, frozen=True):
@@ -89,18 +106,36 @@ class SweepPlan(BaseModel):
     format: int = FORMAT
     id: str
     name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]  # name in the folders' names
-    experiment: NamedExperiment
+    experiments: Annotated[list[SweptExperiment], Field(min_length=1)]
     command: list[str]  # the words after `dlrun`; none if it was begun in Python
-    code: str
     packages: dict[str, str | None]
-    base: Settings  # the whole config that all points share
-    keys: list[str]  # keys that vary, except the seed and the fold
+    keys: list[str]  # keys that vary within an experiment, except the seed and the fold
     points: tuple[SweepPoint, ...]  # all but those that a search has not chosen yet
     search: AdaptiveSearch | None = None
     choices: tuple[int, ...] = ()  # indices in `points_by_config`
     data: tuple[DataFile, ...] = ()
     notes: RunNotes = Field(default_factory=RunNotes)  # with which its runs begin
-    _configs: dict[str, ExperimentConfig] = PrivateAttr(default_factory=dict)  # see `config_of`
+    # See `config_of`.
+    _configs: dict[tuple[str, str], ExperimentConfig] = PrivateAttr(default_factory=dict)
+
+    @property
+    def has_several_experiments(self) -> bool:
+        return len(self.experiments) > 1
+
+    @property
+    def experiment_names(self) -> list[str]:
+        return [swept.experiment.name for swept in self.experiments]
+
+    def config_label(self, point: SweepPoint) -> str:
+        """The short text is such as `lr=0.01`, after the experiment's name if there are several."""
+        if self.has_several_experiments:
+            return name_with_settings(point.experiment.name, point.config)
+        return format_settings_briefly(point.config)
+
+    def label(self, point: SweepPoint) -> str:
+        """The short text is such as `lr=0.01 seed=3 fold=2`."""
+        repeat = {key: value for key, value in point.settings.items() if key in REPEATS}
+        return f"{self.config_label(point)} {format_settings_briefly(repeat)}".strip()
 
     @property
     def most_runs(self) -> int:
@@ -116,23 +151,22 @@ class SweepPlan(BaseModel):
     @property
     def note_on_rows(self) -> str:
         """The note names the varied keys that may choose other rows; it is empty if none do."""
-        keys = keys_that_choose_rows(self.experiment.config, self.keys)
+        found: dict[str, None] = {}
+        for swept in self.experiments:
+            found |= dict.fromkeys(keys_that_choose_rows(swept.experiment.config, self.keys))
+        keys = list(found)
         if not keys:
             return ""
         varied = f"{', '.join(keys)} {'vary' if len(keys) > 1 else 'varies'}"
         return f"{varied}: points that test or validate on different rows are not ranked"
 
     @property
-    def base_layer(self) -> ConfigLayer:
-        """Errors in the config that all runs share name the file of the plan."""
-        return yaml_loader.config_layer_from_values(self.base, f"{SWEEPS}/{self.name}/{PLAN}")
-
-    @property
     def points_by_config(self) -> list[list[SweepPoint]]:
         """The points of a list differ only in their seed and fold."""
-        by_config: dict[str, list[SweepPoint]] = {}
+        by_config: dict[tuple[str, str], list[SweepPoint]] = {}
         for point in self.points:
-            by_config.setdefault(repr(point.config), []).append(point)
+            key = point.experiment.name, repr(point.config)
+            by_config.setdefault(key, []).append(point)
         return list(by_config.values())
 
     def unfinished_points(
@@ -173,35 +207,50 @@ class SweepPlan(BaseModel):
         if repr(settings) in known:
             choice = known.index(repr(settings))
             return self.model_copy(update={"choices": (*self.choices, choice)})
-        plan = self.with_points(settings | repeat for repeat in self.search.repeats)
+        (searched,) = self.experiments  # a search is over one experiment
+        points = [(searched.experiment, settings | repeat) for repeat in self.search.repeats]
+        plan = self.with_points(points)
         return plan.model_copy(update={"choices": (*self.choices, len(known))})
 
-    def with_points(self, settings: Iterable[Settings]) -> "SweepPlan":
-        numbered = enumerate(settings, start=len(self.points) + 1)
-        added = [SweepPoint(number=number, settings=values) for number, values in numbered]
+    def with_points(self, points: Iterable[tuple[AnyExperiment, Settings]]) -> "SweepPlan":
+        added = [
+            SweepPoint(number=number, experiment=experiment, settings=settings)
+            for number, (experiment, settings) in enumerate(points, start=len(self.points) + 1)
+        ]
         return self.model_copy(update={"points": (*self.points, *added)})
 
-    def keep_config(self, settings: Settings, config: ExperimentConfig) -> None:
-        """Keep the valid config of a point with these settings for `config_of`."""
-        self._configs[repr(settings)] = config
+    def keep_config(
+        self, experiment: AnyExperiment, settings: Settings, config: ExperimentConfig
+    ) -> None:
+        """Keep the valid config of an experiment with these settings for `config_of`."""
+        self._configs[experiment.name, repr(settings)] = config
 
-    def config_of(self, settings: Settings) -> ExperimentConfig:
-        """The config of a point with these settings is validated only once."""
-        if repr(settings) not in self._configs:
-            layer = add_settings(self.base_layer, settings)
-            self.keep_config(settings, self.experiment.validate(layer))
-        return self._configs[repr(settings)]
+    def config_of(self, experiment: AnyExperiment, settings: Settings) -> ExperimentConfig:
+        """The config of an experiment with these settings is validated only once."""
+        key = experiment.name, repr(settings)
+        if key not in self._configs:
+            bases = {swept.experiment.name: swept.base for swept in self.experiments}
+            # Errors in the config that all points share name the file of the plan.
+            file = f"{SWEEPS}/{self.name}/{PLAN}"
+            base = yaml_loader.config_layer_from_values(bases[experiment.name], file)
+            self._configs[key] = experiment.validate(add_settings(base, settings))
+        return self._configs[key]
 
-    def all_configs(self) -> list[ExperimentConfig]:
+    def all_configs(self) -> list[ExperimentAndConfig]:
         """Each point has a config; of a search, the ends of its spaces have configs, too."""
-        settings = [point.settings for point in self.points]
+        points = [(point.experiment, point.settings) for point in self.points]
         if self.search is not None:
-            settings += settings_to_check_ends(self.search.spaces)
-        return [self.config_of(one) for one in settings]
+            (searched,) = self.experiments
+            ends = settings_to_check_ends(self.search.spaces)
+            points += [(searched.experiment, settings) for settings in ends]
+        return [
+            ExperimentAndConfig(experiment, self.config_of(experiment, settings))
+            for experiment, settings in points
+        ]
 
     def check_data_unchanged(self, folder: Path, data_dir: Path | None) -> None:
         """Raise DataError if a file of the data has changed since the sweep was planned."""
-        today = hash_data_files(self.experiment, self.all_configs(), data_dir)
+        today = hash_data_files(self.all_configs(), data_dir)
         for file in self.data:
             if file.is_changed_in(today):
                 problem = f"{folder}: its runs would not be comparable: {file.name} has changed"
@@ -226,9 +275,12 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
     plan = read_checksummed_json(SweepPlan, folder / PLAN)
     if force:
         return plan
-    changed = environment.describe_environment_changes(
-        plan.code, plan.packages, plan.experiment.package
-    )
+    changed: dict[str, None] = {}
+    for swept in plan.experiments:
+        package = swept.experiment.package
+        changed |= dict.fromkeys(
+            environment.describe_environment_changes(swept.code, plan.packages, package)
+        )
     if changed:
         raise DlrunError(
             f"{folder}: its runs would not be comparable: {'; '.join(changed)}",
@@ -238,12 +290,12 @@ def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
 
 
 def hash_data_files(
-    experiment: AnyExperiment, configs: Iterable[ExperimentConfig], data_dir: Path | None
+    configs: Iterable[ExperimentAndConfig], data_dir: Path | None
 ) -> list[DataFile]:
     """Files that this machine does not have are left out."""
     folder = resolve_data_dir(data_dir)
     paths: dict[Path, None] = {}  # in order, each once
-    for config in configs:
+    for experiment, config in configs:
         if experiment.data is not None:
             section = experiment.data_section(config)
             paths |= dict.fromkeys(experiment.data.paths(section, folder))

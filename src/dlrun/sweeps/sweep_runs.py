@@ -68,12 +68,13 @@ class Sweep:
         """
         plan = self.plan
         found: list[tuple[int, Run]] = []
-        for folder in sorted(runs_newest_first(self.runs_dir, plan.experiment.name)):
-            with contextlib.suppress(DlrunError):  # damaged: `describe_damaged` names it
-                run = Run.in_folder(folder)
-                member = run.record.sweep
-                if member and member.id == plan.id and 0 < member.point <= len(plan.points):
-                    found.append((member.point, run))
+        for name in plan.experiment_names:
+            for folder in sorted(runs_newest_first(self.runs_dir, name)):
+                with contextlib.suppress(DlrunError):  # damaged: `describe_damaged` names it
+                    run = Run.in_folder(folder)
+                    member = run.record.sweep
+                    if member and member.id == plan.id and 0 < member.point <= len(plan.points):
+                        found.append((member.point, run))
         copies = find_copies(CopyOrder.of_run(run) for _, run in found)
         # The most advanced run of a point comes last.
         found.sort(key=lambda pair: (pair[1].is_finished, pair[1].record.steps or 0))
@@ -85,11 +86,12 @@ class Sweep:
         The run is a new one, which waits, if none is known, or if the known one can only be
         repeated.
         """
-        experiment = self.plan.experiment
+        experiment = point.experiment
         if known is not None and (known.record.status == "waiting" or experiment.resumable):
             return known
+        config = self.plan.config_of(experiment, point.settings)
         options = self.plan.run_options(point, RunOptions(runs_dir=self.runs_dir))
-        return make_waiting_run(experiment, self.plan.config_of(point.settings), options)
+        return make_waiting_run(experiment, config, options)
 
     def describe_damaged(self) -> list[str]:
         """There is a sentence for each damaged run, which is left out of all results."""
@@ -106,10 +108,10 @@ class Sweep:
     def _point_folders(self) -> list[Path]:
         """The names of these folders are those of planned runs."""
         point_name = re.compile(rf"{re.escape(self.plan.name)}-\d+(-[0-9a-f]{{4}})?")
-        folders = (self.runs_dir / self.plan.experiment.name).glob("*Z-*")
         return sorted(
             path
-            for path in folders
+            for name in self.plan.experiment_names
+            for path in (self.runs_dir / name).glob("*Z-*")
             if point_name.fullmatch(run_name_without_time(path)) and not path.is_symlink()
         )
 

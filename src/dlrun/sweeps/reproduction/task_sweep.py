@@ -15,7 +15,7 @@ from dlrun.runs.options import RunOptions, resolve_runs_dir
 from dlrun.runs.run import Run
 from dlrun.sweeps.execute import execute_sweep
 from dlrun.sweeps.place import ThisMachine
-from dlrun.sweeps.planner import make_sweep_plan
+from dlrun.sweeps.planner import ChosenExperiment, make_sweep_plan
 from dlrun.sweeps.processes import Processes
 from dlrun.sweeps.reproduction.outcome import Outcome
 from dlrun.sweeps.reproduction.preparation import PreparedTask
@@ -33,7 +33,8 @@ def plan_task_sweep(prepared: PreparedTask, screen: Screen) -> SweepPlan:
     search = SearchSpace(seeds=task.seeds)
     name = f"reproduce-{slug}"
     options = prepared.run_options
-    return make_sweep_plan(name, task.experiment, options, search, screen, ThisMachine())
+    chosen = [ChosenExperiment(task.experiment)]
+    return make_sweep_plan(name, chosen, options, search, screen, ThisMachine())
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,10 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     """
     try:
         earlier = read_sweep_plan(folder)
-        earlier_base, new_base = (flatten_keys_except(p.base, {SEED}) for p in (earlier, new))
+        earlier_base, new_base = (
+            [flatten_keys_except(swept.base, {SEED}) for swept in plan.experiments]
+            for plan in (earlier, new)
+        )
         varied = {key for point in earlier.points for key in point.settings}
         if earlier_base != new_base or earlier.data != new.data or varied != {SEED}:
             raise DlrunError(f"{folder}: its data or config have changed")
@@ -122,5 +126,7 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     known_seeds = {point.settings[SEED] for point in earlier.points}
     plan = new.model_copy(update={"id": earlier.id, "points": earlier.points})
     return plan.with_points(
-        point.settings for point in new.points if point.settings[SEED] not in known_seeds
+        (point.experiment, point.settings)
+        for point in new.points
+        if point.settings[SEED] not in known_seeds
     )
