@@ -14,7 +14,8 @@ from dlrun.config.yaml_loader import format_override
 from tests.conftest import Dlrun
 
 # Each model's largest difference of a prediction, as a share where the value is above 1.
-BOUNDS = {"table-linear": 1e-9}
+BOUNDS = {"table-linear": 1e-9, "table-lasso": 1e-9, "table-boosting": 1e-9}
+QUICK = {"table-lasso": {"path.values": 6, "path.smallest": 0.1}}
 WORDS = "the a car boat house with garden roof old new painted rusty large small in on".split()
 
 
@@ -112,6 +113,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "a fold of classes": CLASSES | {"data.fold": 1, "data.folds": 3},
     "a fold of groups": MESSY | {"data.group": "owner", "data.fold": 1, "data.folds": 4},
     "a test file": FILES | {"data.split_seed": 3},
+    "standardised": MESSY | {"data.standardise": True, "data.test_share": 0.3},
     "test files by time": FILES | {"data.time": "sold"},
 }
 
@@ -119,7 +121,7 @@ TABLES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", TABLES)
 @pytest.mark.parametrize("experiment", BOUNDS)
 def test_a_script_predicts_what_dlrun_predicts(cli: Dlrun, experiment: str, case: str) -> None:
-    values = TABLES[case]
+    values = TABLES[case] | QUICK.get(experiment, {})
     script = printed_script(cli, experiment, **values)
     difference = largest_difference(
         predictions_of_script(script), predictions_of_run(experiment, **values)

@@ -195,7 +195,9 @@ def encode(train, rows):
     else:
         filled = rows
     parts = {}
-    for name in [*NUMBERS, *BOOLEANS]:
+    for name in NUMBERS:
+        parts[name] = filled[[name]]
+    for name in BOOLEANS:
         parts[name] = filled[[name]]
     for name in DATES:
         parts[name] = date_columns(train[name], filled[name])

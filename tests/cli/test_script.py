@@ -72,7 +72,7 @@ def test_a_script_runs(cli: Dlrun, tmp_path: Path) -> None:
         ("hitters-dense optimizer.weight_decay=0.1", "it has trainer.max_epochs, "),
         ("imdb-lstm data.source=nosuch", "data.source"),
         ("imdb-lstm lr=0.1", "optimizer.lr"),
-        ("text-dense", "cifar100, "),
+        ("text-dense", "data.path: no data are named"),
         ("nosuch", "no experiment 'nosuch'"),
     ],
 )

@@ -1,6 +1,7 @@
 """`dlrun script`: print an experiment as a script in plain PyTorch or scikit-learn."""
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +9,13 @@ from typing import Annotated
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.script_facts import DECIDED_BY_FACTS, check_script_reads_data, find_facts
+from dlrun.cli.script_facts import NEEDLESS_KEYS, check_script_reads_data, find_facts
 from dlrun.cli.script_steps import leave_out_needless_steps
 from dlrun.config.data_sections import SPLIT_SEED, UserDataExperimentConfig
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.data.datasets_and_sources import GENERATED
+from dlrun.data.user_data import user_data_paths
 from dlrun.errors import ConfigError
 from dlrun.experiments.arguments import divide_arguments
 from dlrun.experiments.checks import load_experiment_config
@@ -25,6 +27,7 @@ from dlrun.runs.output_paths import check_output_path
 from dlrun.system.commit import PACKAGE
 from dlrun.system.console import Screen
 from dlrun.system.files import write_file_atomically
+from dlrun.system.text import shorten_paths
 
 # An installed dlrun has the scripts in the first folder, a checkout in the second.
 SCRIPTS = PACKAGE / "plain"
@@ -109,26 +112,31 @@ def write_script_of_own_data(
     Steps that the files do not need are left out. Raises ConfigError if the script would read or
     divide the rows otherwise than dlrun.
     """
-    changed = _changed_values(experiment, config)
-    for key, path in {"data.path": config.data.path, "data.test": config.data.test}.items():
-        if path is not None:
-            folder = Path.cwd()
-            is_below = path.is_relative_to(folder)
-            changed[key] = str(path.relative_to(folder) if is_below else path)
-    named = f"{experiment.name} {_describe(changed)}"
-    changed[SPLIT_SEED] = config.split_seed
-    if SEED not in _constants(script):
-        changed.pop(SEED, None)  # it only divides the rows
     dataset = experiment.data
     assert dataset is not None
     data = dataset.load(config.data, resolve_data_dir(None), config.split_seed, Screen(quiet=True))
-    facts = find_facts(data, config.data)
-    needless = DECIDED_BY_FACTS.difference(_constants(script))
-    values = {key: changed[key] for key in changed if not key.startswith(tuple(needless))}
+    changed = _changed_values(experiment, config)
+    if config.data.test is not None:
+        changed["data.test"] = shorten_paths(str(config.data.test))
+    command = ["dlrun", experiment.name, shorten_paths(str(config.data.path))]
+    command += [format_override(key, value) for key, value in changed.items()]
+    constants = _constants(script)
+    values = {
+        key: changed[key]
+        for key in changed
+        if key in constants or not key.startswith(NEEDLESS_KEYS)
+    }
+    # The folder that a config names may hold the training and the test part.
+    paths = zip(("data.path", "data.test"), user_data_paths(config.data), strict=False)
+    values |= {key: shorten_paths(str(path)) for key, path in paths}
+    values[SPLIT_SEED] = config.split_seed
+    if SEED not in constants:
+        values.pop(SEED, None)  # it only divides the rows
     _check_has_constants(script, values, experiment)
-    text = leave_out_needless_steps(_insert_values(script, values | facts))
+    text = _insert_values(script, values | find_facts(data, config.data))
+    text = leave_out_needless_steps(text)
     check_script_reads_data(text, data)
-    return f"# The same as `dlrun {named}`\n{text}"
+    return f"# The same as `{shlex.join(command)}`\n{text}"
 
 
 def _changed_values(experiment: Experiment[C], config: C) -> dict[str, object]:

@@ -1,35 +1,42 @@
-"""Find the constants of a script that a user's own table decides, and check that they are right."""
+"""Find the constants of a script that a user's own files decide, and check what it reads."""
 
 import itertools
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from dlrun.config.data_sections import DataConfig, UserTableDataConfig
-from dlrun.data.splits import Mask
-from dlrun.data.text_files import DataWarnings
-from dlrun.data.user_data import user_data_paths
-from dlrun.errors import ConfigError
+from dlrun.config.data_sections import UserDataConfig, UserTableDataConfig, UserTextsDataConfig
+from dlrun.data.array_cache import Array
+from dlrun.data.labelled_texts import ReviewPart, Reviews
+from dlrun.data.small_images import LabelledImages, SmallImages
+from dlrun.data.splits import Mask, hash_content
+from dlrun.data.text_encoding import split_words
+from dlrun.data.text_files import DataWarnings, open_csv_table, read_text_file
+from dlrun.data.user_data import list_files, user_data_paths
+from dlrun.errors import ConfigError, DataError, first_line
 from dlrun.tables.cells import TIME_ZONE, Cells, Series
 from dlrun.tables.column_kinds import inspect_columns
 from dlrun.tables.read_table import SEPARATORS, SPACES, ReadTable, read_table
 from dlrun.tables.table import NO_CLASS, Table, TablePart
 
 Facts = dict[str, Any]
+OwnData: TypeAlias = Table | Reviews | SmallImages
 FORMATS = {".parquet": "parquet", ".xlsx": "excel"}
 FIRST_ROWS = 100  # they tell quickly that arguments of pandas are not the right ones
+ENCODINGS = ("utf-8", "cp1252", "utf-16")
 REMEDY = "save the table as CSV in UTF-8, with its header in the first line"
-# These keys of the config only change the facts of the file, and the last one nothing if the
-# script has no constant for it: its model standardises the columns, or is of trees.
-DECIDED_BY_FACTS = frozenset(
-    ("data.task", "data.kinds", "data.ignore", "data.missing", "data.standardise")
-)
+# These keys need no constant. The first ones only change the facts of the file. The last ones
+# change nothing of a script without their constants: its model standardises the columns or is of
+# trees, and is fitted to all training rows.
+NEEDLESS_KEYS = ("data.task", "data.kinds", "data.ignore", "data.missing")
+NEEDLESS_KEYS += ("data.standardise", "data.validation")
 
 
 @dataclass(frozen=True)
@@ -69,17 +76,21 @@ class _Column:
             return True
 
 
-def find_facts(data: Table, config: DataConfig) -> Facts:
-    """Return what a script needs to know of the user's files, by the keys of its constants."""
-    assert isinstance(config, UserTableDataConfig)
-    return find_table_facts(data, config)
+def find_facts(data: OwnData, config: UserDataConfig) -> Facts:
+    """Return what a script needs to know of the user's files, by the keys of its constants.
 
-
-def find_table_facts(table: Table, config: UserTableDataConfig) -> Facts:
-    """Return what a script needs to know of a table's files, by the keys of its constants.
-
-    Raises ConfigError if plain pandas does not read the files as dlrun does.
+    Raises ConfigError if plain Python does not read the files as dlrun does.
     """
+    if isinstance(data, Table):
+        assert isinstance(config, UserTableDataConfig)
+        return _find_table_facts(data, config)
+    if isinstance(data, Reviews):
+        assert isinstance(config, UserTextsDataConfig)
+        return _find_text_facts(data, config)
+    return {"file.classes": data.names}
+
+
+def _find_table_facts(table: Table, config: UserTableDataConfig) -> Facts:
     files = [read_table(path, config.columns, DataWarnings()) for path in user_data_paths(config)]
     frame = pd.concat([file.frame[files[0].frame.columns] for file in files], ignore_index=True)
     inputs = [column for column in table.columns if not column.left_out]
@@ -124,6 +135,34 @@ def find_table_facts(table: Table, config: UserTableDataConfig) -> Facts:
         "file.time_format": _find_time_format(frame, config, names["number"] + names["date"]),
         "file.classes": table.labels or [],
     }
+
+
+def _find_text_facts(texts: Reviews, config: UserTextsDataConfig) -> Facts:
+    paths = user_data_paths(config)
+    facts: Facts = {"file.format": "folder", "file.classes": texts.labels}
+    if not paths[0].is_dir():
+        files = [_read_texts(path, config) for path in paths]
+        return facts | {"file.format": "csv", "file.reading": _find_reading(files, "csv")}
+    for encoding in ENCODINGS:
+        if all(_decodes_same(file, encoding) for path in paths for file in list_files(path)):
+            facts["file.encoding"] = encoding
+            return facts
+    raise ConfigError(f"{paths[0]}: its files have several encodings", "save them in UTF-8")
+
+
+def _read_texts(path: Path, config: UserTextsDataConfig) -> ReadTable:
+    """Read the columns that a config names of a CSV file with texts."""
+    _, rows = open_csv_table(path, config.columns, DataWarnings())
+    cells, places = zip(*rows, strict=True)
+    lines = np.array([place.line for place in places])
+    return ReadTable(path, pd.DataFrame(cells)[list(config.columns.values())], lines, [])
+
+
+def _decodes_same(file: Path, encoding: str) -> bool:
+    try:
+        return file.read_bytes().decode(encoding) == read_text_file(file)
+    except (OSError, UnicodeDecodeError, DataError):
+        return False
 
 
 def _is_unnamed(cells: Series, name: str, table: Table, config: UserTableDataConfig) -> Mask:
@@ -178,9 +217,7 @@ def _possible_arguments(file: ReadTable, file_format: str) -> Iterator[Facts]:
         yield from ways[::2]
         return
     separators = [r"\s+" if separator == SPACES else separator for separator in SEPARATORS]
-    for way, encoding, separator in itertools.product(
-        ways, ("utf-8", "cp1252", "utf-16"), separators
-    ):
+    for way, encoding, separator in itertools.product(ways, ENCODINGS, separators):
         coding = {} if encoding == "utf-8" else {"encoding": encoding}
         yield {"sep": separator, **coding, **way}
 
@@ -202,24 +239,51 @@ def _reads_same(read: Any, file: ReadTable, arguments: Facts) -> bool:
     return True
 
 
-def check_script_reads_data(script: str, table: Table) -> None:
+def check_script_reads_data(script: str, data: OwnData) -> None:
     """Raise ConfigError unless a script has the same rows, with the same values, as dlrun."""
     module = ModuleType("script")
     exec(script, vars(module))  # noqa: S102 # a shipped script with the values of a config
-    problem = f"{table.origin.text}: the script would read or divide the rows otherwise"
+    problem = f"{data.origin.text}: the script would read or divide the rows otherwise"
     try:
         parts = module.load()
     except Exception as error:
-        raise ConfigError(f"{problem}: {error}", REMEDY) from error
-    for rows, part in zip(parts, (table.train, table.test), strict=True):
-        for column in _differing_columns(rows, part, table.target):
-            raise ConfigError(f"{problem}: column {column!r}", REMEDY)
+        raise ConfigError(f"{problem}: {first_line(error)}", _remedy(data)) from error
+    for rows, part in zip(parts, (data.train, data.test), strict=True):
+        difference = _find_difference(rows, part, data)
+        if difference is not None:
+            raise ConfigError(f"{problem}: {difference}", _remedy(data))
 
 
-def _differing_columns(rows: pd.DataFrame, part: TablePart, target: str) -> Iterator[str]:
-    """Yield the columns in which the rows of a script differ from those of dlrun."""
-    expected = part.inputs.assign(**{target: part.targets}).reset_index(drop=True)
-    for name in expected:
-        ours, theirs = rows[name].reset_index(drop=True), expected[name]
-        if len(ours) != len(theirs) or not ((ours == theirs) | (ours.isna() & theirs.isna())).all():
-            yield str(name)
+def _remedy(data: OwnData) -> str:
+    return REMEDY if isinstance(data, Table) else "leave out the files of which dlrun warns"
+
+
+def _find_difference(
+    rows: pd.DataFrame, part: TablePart | ReviewPart | LabelledImages, data: OwnData
+) -> str | None:
+    """Say what differs in the rows of a script and in those of dlrun; None if nothing does."""
+    if len(rows) != len(part):
+        return f"{len(rows):,} rows, not {len(part):,}"
+    if isinstance(part, TablePart):
+        assert isinstance(data, Table)
+        ours = rows.reset_index(drop=True)
+        theirs = part.inputs.assign(**{data.target: part.targets}).reset_index(drop=True)
+        for name in theirs:
+            both_gaps = ours[name].isna() & theirs[name].isna()
+            if not ((ours[name] == theirs[name]) | both_gaps).all():
+                return f"column {name!r}"
+        return None
+    if not np.array_equal(rows["y"], part.labels):
+        return "the classes"
+    hash_row = _hash_image if isinstance(part, LabelledImages) else _hash_text
+    contents = rows["pixels"] if isinstance(part, LabelledImages) else rows["text"]
+    is_same = np.array_equal([hash_row(content) for content in contents], part.hashes)
+    return None if is_same else "the contents"
+
+
+def _hash_image(pixels: Array) -> int:
+    return hash_content(pixels.tobytes())
+
+
+def _hash_text(text: str) -> int:
+    return hash_content((" ".join(split_words(text)) or text).encode())
