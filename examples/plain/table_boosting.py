@@ -18,6 +18,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     train_test_split,
 )
+from sklearn.preprocessing import StandardScaler
 
 PATH = "examples/own/cars.csv"  # data.path
 TEST = None  # data.test
@@ -29,6 +30,7 @@ TEST_SHARE = 0.2  # data.test_share
 FOLDS = None  # data.folds
 FOLD = None  # data.fold
 SPLIT_SEED = 0  # data.split_seed
+STANDARDISE = False  # data.standardise
 MAX_ITER = 100  # model.max_iter
 LEARNING_RATE = 0.1  # model.learning_rate
 MAX_LEAF_NODES = 31  # model.max_leaf_nodes
@@ -195,6 +197,19 @@ def encode_for_trees(train, rows):
     return pd.concat(columns, axis=1).astype(float)
 
 
+def standardise(X, *others):
+    """Give the columns of numbers mean 0 and standard deviation 1 in the training rows."""
+    dates = tuple(f"{name}[" for name in DATES)
+    numbers = [
+        name
+        for name in X
+        if name in NUMBERS or (name.startswith(dates) and not name.endswith("[missing]"))
+    ]
+    scaler = StandardScaler().fit(X[numbers].to_numpy())
+    for rows in (X, *others):
+        rows[numbers] = scaler.transform(rows[numbers].to_numpy())
+
+
 def fit(X, y):
     """Return the trees."""
     if CLASSES:
@@ -221,17 +236,25 @@ def main():
     options = parser.parse_args()
 
     train, test = load()
-    X, X_test = encode_for_trees(train, train), encode_for_trees(train, test).to_numpy()
-    model = fit(X, train[TARGET])
-    y_test, predicted = test[TARGET].to_numpy(), model.predict(X_test)
+    X, X_test = encode_for_trees(train, train), encode_for_trees(train, test)
+    y, y_test = train[TARGET].to_numpy(), test[TARGET].to_numpy()
+    if STANDARDISE:
+        standardise(X, X_test)
+    centre, unit = 0, 1
+    if STANDARDISE and not CLASSES:
+        centre, unit = y.mean(), y.std()
+        y = (y - centre) / unit
+    model = fit(X, y)
+    predicted = model.predict(X_test.to_numpy())
     if CLASSES:
-        probabilities = model.predict_proba(X_test)
+        probabilities = model.predict_proba(X_test.to_numpy())
         print(f"test accuracy {accuracy_score(y_test, predicted):.4f}")
         print(f"test macro_f1 {f1_score(y_test, predicted, average='macro'):.4f}")
         names = np.array(CLASSES)
         columns = {"label": names[y_test], "predicted": names[predicted]}
         columns["probability"] = probabilities.max(1)
     else:
+        predicted = centre + unit * predicted
         print(f"test mae {mean_absolute_error(y_test, predicted):.4f}")
         print(f"test r2 {r2_score(y_test, predicted):.4f}")
         columns = {"target": y_test, "predicted": predicted}
