@@ -38,6 +38,7 @@ READING = {"sep": ","}  # file.reading
 GAPS = {}  # file.gaps
 NEEDED = []  # file.needed
 WITH_BLANKS = []  # file.with_blanks
+WITH_DECIMALS = []  # file.with_decimals
 WITH_UNITS = []  # file.with_units
 WITH_ZONES = []  # file.with_zones
 NUMBERS = ["power", "weight", "year"]  # file.numbers
@@ -69,6 +70,8 @@ def convert(table):
     """Return the rows with numbers, booleans and dates in place of their words."""
     for name in WITH_BLANKS:
         table[name] = table[name].str.strip()
+    for name in WITH_DECIMALS:  # such as 1.0, a class that is 1 elsewhere
+        table[name] = table[name].str.removesuffix(".0")
     for name in WITH_UNITS:  # such as $1,234.50 or 12 %
         table[name] = table[name].str.replace(r"[^-+.\d]", "", regex=True)
     for name in WITH_ZONES:  # the time is that of the clock there

@@ -21,7 +21,7 @@ from dlrun.data.text_encoding import split_words
 from dlrun.data.text_files import DataWarnings, open_csv_table, read_text_file
 from dlrun.data.user_data import list_files, user_data_paths
 from dlrun.errors import ConfigError, DataError, first_line
-from dlrun.tables.cells import TIME_ZONE, Cells, Series
+from dlrun.tables.cells import TIME_ZONE, WHOLE_WITH_DECIMAL, Cells, Series
 from dlrun.tables.column_kinds import inspect_columns
 from dlrun.tables.read_table import SEPARATORS, SPACES, ReadTable, read_table
 from dlrun.tables.table import NO_CLASS, Table, TablePart
@@ -64,6 +64,11 @@ class _Column:
     @property
     def has_blanks(self) -> bool:
         return self.are_texts and bool((self.words != self.words.str.strip()).any())
+
+    @property
+    def has_decimals(self) -> bool:
+        """Whether words are whole numbers with a decimal, which dlrun reads as without."""
+        return self.are_texts and any(re.fullmatch(WHOLE_WITH_DECIMAL, word) for word in self.words)
 
     @property
     def has_zones(self) -> bool:
@@ -124,6 +129,12 @@ def _find_table_facts(table: Table, config: UserTableDataConfig) -> Facts:
             name
             for name in columns
             if name not in (*of_numbers, config.group) and columns[name].has_blanks
+        ],
+        "file.with_decimals": [
+            name
+            for name in columns
+            if name not in (*of_numbers, *names["text"], config.group)
+            and columns[name].has_decimals
         ],
         "file.with_units": [name for name in of_numbers if columns[name].has_units],
         "file.with_zones": [name for name in names["date"] if columns[name].has_zones],
