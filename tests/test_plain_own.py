@@ -136,6 +136,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "a fold of groups": MESSY | {"data.group": "owner", "data.fold": 1, "data.folds": 4},
     "a test file": FILES | {"data.split_seed": 3},
     "standardised": MESSY | {"data.standardise": True, "data.test_share": 0.3},
+    "declared kinds": MESSY | {"data.kinds": {"size": "category", "town": "text"}},
     "test files by time": FILES | {"data.time": "sold"},
 }
 
@@ -219,7 +220,9 @@ def test_scripts_of_own_data_have_the_shipped_values() -> None:
         shipped = registry.shipped_config(name).values
         if "data.path" not in shipped:
             continue
-        for line in CONSTANT.finditer(file.read_text(encoding="utf-8")):
+        script = file.read_text(encoding="utf-8")
+        assert "import dlrun" not in script and "from dlrun" not in script
+        for line in CONSTANT.finditer(script):
             is_of_file = line[2].startswith("file.") or line[2] in ("data.path", "data.target")
             if not is_of_file and line[2] != "data.split_seed":
                 assert ast.literal_eval(line[0].partition(" = ")[2]) == shipped[line[2]], line[2]

@@ -179,10 +179,10 @@ def category_columns(train, words):
     """Return a column of 0 and 1 for each level but the first."""
     counts = train.value_counts().sort_index().nlargest(255).sort_index()
     codes = counts.index.get_indexer(words)
-    is_level = np.eye(len(counts))[codes]
+    is_level = (codes[:, None] == np.arange(len(counts))).astype(float)
     is_level[codes < 0] = counts / len(train)  # no training row has the level: an average row
     names = [f"{words.name}[{level}]" for level in counts.index]
-    return pd.DataFrame(is_level, words.index, names).drop(columns=names[0])
+    return pd.DataFrame(is_level, words.index, names).drop(columns=names[:1])
 
 
 def text_columns(train, texts):
@@ -217,7 +217,7 @@ def encode(train, rows):
         parts[name] = text_columns(train[name], filled[name])
     for name in WITH_GAPS:  # those of training rows are marked
         is_gap = rows[name].isna()
-        if train[name].isna().any():
+        if train[name].isna().any() and not (name in TEXTS and parts[name].empty):
             if name in CATEGORIES:
                 parts[name][is_gap] = 0
             parts[name] = parts[name].assign(**{f"{name}[missing]": is_gap})

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.script_facts import NEEDLESS_KEYS, check_script_reads_data, find_facts
 from dlrun.cli.script_steps import leave_out_needless_steps
 from dlrun.config.data_sections import SPLIT_SEED, UserDataExperimentConfig
 from dlrun.config.network_sections import HiddenLayersConfig
@@ -34,8 +33,15 @@ SCRIPTS = PACKAGE / "plain"
 if not SCRIPTS.is_dir():
     SCRIPTS = PACKAGE.parents[1] / "examples" / "plain"
 # A line such as `EPOCHS = 30  # trainer.max_epochs` has a value, and its key in the config.
-CONSTANT = re.compile(r"^([A-Z_]+ = ).+  # ([a-z_.]+)$", re.MULTILINE)
+CONSTANT = re.compile(r"^([A-Z0-9_]+ = ).+  # ([a-z0-9_.]+)$", re.MULTILINE)
 SEED = "seed"
+# These keys need no constant. The first ones only change the facts of the file. The last ones
+# change nothing of a script without their constants: its model standardises the columns or is of
+# trees, and is fitted to all training rows.
+NEEDLESS_KEYS = (
+    *("data.task", "data.kinds", "data.ignore", "data.missing"),
+    *("data.standardise", "data.validation"),
+)
 SAMPLE = '"--sample", action="store_true"'  # with this option a script generates its data
 
 
@@ -112,6 +118,8 @@ def write_script_of_own_data(
     Steps that the files do not need are left out. Raises ConfigError if the script would read or
     divide the rows otherwise than dlrun.
     """
+    from dlrun.cli.script_facts import check_script_reads_data, find_facts  # slow: pandas
+
     dataset = experiment.data
     assert dataset is not None
     data = dataset.load(config.data, resolve_data_dir(None), config.split_seed, Screen(quiet=True))

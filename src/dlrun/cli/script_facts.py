@@ -32,13 +32,6 @@ FORMATS = {".parquet": "parquet", ".xlsx": "excel"}
 FIRST_ROWS = 100  # they tell quickly that arguments of pandas are not the right ones
 ENCODINGS = ("utf-8", "cp1252", "utf-16")
 REMEDY = "save the table as CSV in UTF-8, with its header in the first line"
-# These keys need no constant. The first ones only change the facts of the file. The last ones
-# change nothing of a script without their constants: its model standardises the columns or is of
-# trees, and is fitted to all training rows.
-NEEDLESS_KEYS = (
-    *("data.task", "data.kinds", "data.ignore", "data.missing"),
-    *("data.standardise", "data.validation"),
-)
 
 
 @dataclass(frozen=True)
