@@ -6,7 +6,9 @@ import pytest
 
 from dlrun.cli.script import CONSTANT, SAMPLE, find_scripts
 from dlrun.experiments import registry
-from tests.conftest import LAB, Dlrun, python
+from tests.conftest import LAB, ROOT, Dlrun, python
+
+CARS = f"{ROOT}/examples/own/cars.csv data.target=price"
 
 
 def constants(script: str) -> dict[str, object]:
@@ -52,6 +54,16 @@ def test_a_script_says_that_its_values_differ_and_has_the_runs_seed(cli: Dlrun) 
     assert cli("script", "hitters-dense", "threads=1").stdout.partition("\n")[0] in rest
 
 
+def test_a_script_of_own_data_has_the_values_of_the_config(cli: Dlrun) -> None:
+    values = "model.max_depth=3", "model.l2_regularization=0.5", "seed=7", "data.split_seed=2"
+    script = cli("script", "table-boosting", *CARS.split(), *values).is_told(0).stdout
+    found = constants(script)
+    assert found["model.l2_regularization"] == 0.5 and found["model.max_depth"] == 3
+    assert found["seed"] == 7 and found["data.split_seed"] == 2
+    assert found["file.categories"] == ["maker"] and "file.dates" not in found
+    assert script.startswith("# The same as `dlrun table-boosting ")
+
+
 @pytest.mark.slow
 def test_a_script_runs(cli: Dlrun, tmp_path: Path) -> None:
     values = "model.hidden=[7, 3]", "model.dropout=0.25", "data.source=sample"
@@ -72,7 +84,9 @@ def test_a_script_runs(cli: Dlrun, tmp_path: Path) -> None:
         ("hitters-dense optimizer.weight_decay=0.1", "it has trainer.max_epochs, "),
         ("imdb-lstm data.source=nosuch", "data.source"),
         ("imdb-lstm lr=0.1", "optimizer.lr"),
-        ("text-dense", "cifar100, "),
+        ("text-dense", "data.path: no data are named"),
+        (f"table-dense {CARS} optimizer.name=adam", "cannot change optimizer.name"),
+        (f"table-boosting {CARS} model.l2_regularization=-1", "model.l2_regularization"),
         ("nosuch", "no experiment 'nosuch'"),
     ],
 )

@@ -1,0 +1,232 @@
+"""The user's own texts by an LSTM on the last 500 words of each, as imdb-lstm.
+
+The texts are divided as by `dlrun text-lstm`, which trains the same network several times as fast;
+from the same seed the two draw other random numbers.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import StratifiedKFold
+from torch import nn
+
+PATH = "examples/own/mails.csv"  # data.path
+TEST = None  # data.test
+TEXT_COLUMN = "text"  # data.text_column
+LABEL_COLUMN = "label"  # data.label_column
+ID = None  # data.id
+NUM_WORDS = 10000  # data.num_words
+VALIDATION = 0.2  # data.validation
+TEST_SHARE = 0.2  # data.test_share
+FOLDS = None  # data.folds
+FOLD = None  # data.fold
+SPLIT_SEED = 0  # data.split_seed
+MAX_LENGTH = 500  # data.max_length
+EPOCHS = 20  # trainer.max_epochs
+BATCH_SIZE = 300  # batch_size
+LEARNING_RATE = 0.01  # optimizer.lr
+EMBEDDING = 32  # model.embedding
+HIDDEN = 32  # model.hidden
+SEED = 0  # seed
+
+# What dlrun finds in the file:
+FORMAT = "csv"  # file.format
+READING = {"sep": ","}  # file.reading
+ENCODING = "utf-8"  # file.encoding
+CLASSES = ["bad", "good"]  # file.classes
+
+# Of the ids of words, 1 begins a text and 2 is a word that the vocabulary lacks; the most frequent
+# word has the id 4.
+START, UNKNOWN, FIRST_WORD = 1, 2, 4
+SPACES = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
+
+
+def read(path):
+    """Return the texts of a table, or of files in a folder for each class, and their labels."""
+    if FORMAT == "folder":
+        folders = sorted(folder for folder in Path(path).iterdir() if folder.is_dir())
+        files = [
+            file
+            for folder in folders
+            for file in sorted(folder.rglob("*"), key=lambda file: (file.parent, file.name))
+            if file.is_file() and not file.name.startswith(".")
+        ]
+        texts = [file.read_bytes().decode(ENCODING) for file in files]
+        names = [file.relative_to(path).as_posix() for file in files]
+        rows = {"text": texts, "label": [name.split("/")[0] for name in names], "path": names}
+    else:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, **READING)
+        rows = {"text": table[TEXT_COLUMN], "label": table[LABEL_COLUMN].str.strip()}
+        if ID:
+            rows["id"] = table[ID]
+    rows = pd.DataFrame(rows)
+    rows = rows[rows["label"] != ""].reset_index(drop=True)
+    return rows.assign(y=rows["label"].map(CLASSES.index))
+
+
+def divide(rows):
+    """Return the training rows and the test rows, a share of each class."""
+    if FOLDS:
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SPLIT_SEED)
+        test = list(folds.split(rows, rows["y"]))[FOLD - 1][1]
+    else:
+        random, test = np.random.default_rng(SPLIT_SEED), []
+        for label in rows["y"].unique():
+            members = np.flatnonzero(rows["y"] == label)
+            held_out = min(max(1, round(TEST_SHARE * len(members))), len(members) - 1)
+            test = [*test, *random.permutation(members)[:held_out]]
+    return rows.drop(index=test), rows.iloc[np.sort(test)]
+
+
+def hold_out(train):
+    """Return the numbers of the training rows to fit, and of those that validate."""
+    if VALIDATION < 1:
+        held_out = max(1, int(VALIDATION * len(train)))
+    else:
+        held_out = VALIDATION
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def load():
+    """Return the training rows and the test rows."""
+    if TEST:
+        train, test = read(PATH), read(TEST)
+    else:
+        train, test = divide(read(PATH))
+    return train, test
+
+
+def words_of(text):
+    """Return the words of a text in small letters."""
+    return [word for word in text.lower().translate(SPACES).split(" ") if word]
+
+
+def find_ids(train):
+    """Return the id of each word that is frequent in the training texts."""
+    counts = Counter(word for text in train["text"] for word in words_of(text))
+    frequent = counts.most_common(NUM_WORDS - FIRST_WORD)
+    return {word: FIRST_WORD + rank for rank, (word, _) in enumerate(frequent)}
+
+
+def encode(rows, ids):
+    """Return the ids of the words of each text."""
+    return [[START, *(ids.get(word, UNKNOWN) for word in words_of(text))] for text in rows["text"]]
+
+
+def padded(texts):
+    """Return the last ids of each text, with 0 before short ones: (texts, MAX_LENGTH)."""
+    X = torch.zeros(len(texts), MAX_LENGTH, dtype=torch.long)
+    for row, text in zip(X, texts, strict=True):
+        last = text[-MAX_LENGTH:]
+        row[MAX_LENGTH - len(last) :] = torch.tensor(last)
+    return X
+
+
+class LSTMClassifier(nn.Module):
+    """Embedding, LSTM, and a linear layer on the last output: word ids (n, time) -> logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(NUM_WORDS + 3, EMBEDDING)
+        self.lstm = nn.LSTM(EMBEDDING, HIDDEN, batch_first=True)
+        if len(CLASSES) == 2:
+            self.output = nn.Sequential(nn.Linear(HIDDEN, 1), nn.Flatten(0))
+        else:
+            self.output = nn.Linear(HIDDEN, len(CLASSES))
+
+    def forward(self, ids):
+        outputs, _ = self.lstm(self.embedding(ids))
+        return self.output(outputs[:, -1])
+
+
+def cross_entropy(logits, y):
+    """Return the mean loss of the rows; two classes have one logit, that of the second."""
+    if len(CLASSES) == 2:
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, y.float())
+    else:
+        loss = nn.functional.cross_entropy(logits, y)
+    return loss
+
+
+def train_epoch(network, optimizer, X, y, batches):
+    """Update the weights by each batch of row numbers; return the mean loss of a row."""
+    network.train()
+    losses = []  # one for each row
+    for rows in batches:
+        loss = cross_entropy(network(X[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses += [loss.item()] * len(rows)
+    return sum(losses) / len(losses)
+
+
+@torch.no_grad()
+def predict(network, X):
+    """Return the logits of the rows, and the probabilities of the classes."""
+    network.eval()
+    parts = torch.arange(len(X)).split(1000)
+    logits = torch.cat([network(X[rows]) for rows in parts])
+    if len(CLASSES) == 2:
+        second = logits.double().sigmoid()
+        probabilities = torch.stack([1 - second, second], dim=1)
+    else:
+        probabilities = logits.double().softmax(1)
+    return logits, probabilities
+
+
+def evaluate(network, X, y):
+    """Return the mean loss, and the share of the rows that are classified correctly."""
+    logits, probabilities = predict(network, X)
+    accuracy = (probabilities.argmax(1) == y).double().mean()
+    return cross_entropy(logits, y).item(), accuracy.item()
+
+
+def save(test, probabilities, file):
+    """Write the classes of the test rows into a CSV file."""
+    names = np.array(CLASSES)
+    columns = {"label": test["label"], "predicted": names[probabilities.argmax(1)]}
+    columns["probability"] = probabilities.max(1)
+    if ID:
+        columns = {"id": test["id"], **columns}
+    if FORMAT == "folder":
+        columns = {"path": test["path"], **columns}
+    pd.DataFrame(columns).to_csv(file, index=False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--predictions", metavar="FILE", help="write those of the test rows")
+    options = parser.parse_args()
+
+    train, test = load()
+    fitted, held_out = hold_out(train)
+    ids = find_ids(train)
+    X, X_valid, X_test = (
+        padded(encode(rows, ids)) for rows in (train.iloc[fitted], train.iloc[held_out], test)
+    )
+    y, y_test = torch.tensor(train["y"].to_numpy()), torch.tensor(test["y"].to_numpy())
+    y, y_valid = y[fitted], y[held_out]
+    torch.manual_seed(SEED)
+    network = LSTMClassifier()
+    optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)
+    for epoch in range(1, options.epochs + 1):
+        batches = torch.randperm(len(y)).split(BATCH_SIZE)
+        train_loss = train_epoch(network, optimizer, X, y, batches)
+        loss, accuracy = evaluate(network, X_valid, y_valid)
+        print(f"epoch {epoch}: loss {train_loss:.4f}, valid {loss:.4f}, accuracy {accuracy:.4f}")
+    loss, accuracy = evaluate(network, X_test, y_test)
+    print(f"test loss {loss:.4f}")
+    print(f"test accuracy {accuracy:.4f}")
+    if options.predictions:
+        save(test, predict(network, X_test)[1].numpy(), options.predictions)
+
+
+if __name__ == "__main__":
+    main()
