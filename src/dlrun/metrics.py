@@ -15,11 +15,13 @@ from dlrun.system.text import printable
 
 Better = Literal["higher", "lower"]
 TESTED, VALID = "test_", "valid_"
+CROSS_VALIDATED = "cv_"  # among the rows to fit
 Directions = Mapping[str, Better]  # a config declares them, by the metrics' names
 SMALL = 1e-3  # a smaller number is shown with three significant digits
 LARGE = 1e6  # a larger number is shown with an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
-STAGES = ("train_", VALID, TESTED)  # beginnings of a metric's name in metrics.csv and results.json
+# Beginnings of a metric's name in metrics.csv and results.json.
+STAGES = ("train_", CROSS_VALIDATED, VALID, TESTED)
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ FloatArray = NDArray[np.float64]
 ConfigRow = tuple[str, Mapping[str, Sequence[float]]]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
-COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
-SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
+COLOURS = {"train": "#1f77b4", "cv": "#2ca02c", "valid": "#ff7f0e", "test": "#2c2c2c"}
+SPLIT_NAMES = {"train": "training", "cv": "cross-validation", "valid": "validation", "test": "test"}
 PANELS_PER_ROW = 3
 DPI = 120
 COMPRESSION = 2  # zlib's level: four times as fast as 6 for photographs, and 14 % larger
@@ -169,6 +169,8 @@ def _draw_metric_by_split(
 ) -> None:
     """Draw one curve per split of the data (train, valid, ...) for a metric."""
     for split, label in splits.items():
+        if f"{split}_{metric}" not in table:
+            continue
         points = _known_points(x, table[f"{split}_{metric}"])
         axes.plot(*points, marker="o", markersize=3, color=COLOURS[split], label=label)
 

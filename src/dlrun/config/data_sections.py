@@ -228,7 +228,7 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
     columns: ClassVar = {f"column {target}": target}
 
 
-class UserTableDataConfig(UserDataConfig):
+class UserTableDataConfig(ValidatedDataConfig, UserDataConfig):
     """Defines the config of a user's own table."""
 
     path_kinds: ClassVar = {"file": "a table: CSV with a header, Parquet or Excel"}
@@ -243,6 +243,7 @@ class UserTableDataConfig(UserDataConfig):
     group: ColumnName | None
     time: ColumnName | None
     standardise: Annotated[bool, SAME_ROWS]
+    validation: Validation
 
     @property
     def columns(self) -> dict[str, str]:
@@ -263,12 +264,6 @@ class UserTableDataConfig(UserDataConfig):
         if self.folds is not None and self.time is not None:
             raise error_about_key("folds are shuffled rows: they cannot follow the time", "folds")
         return self
-
-
-class ValidatedUserTableDataConfig(ValidatedDataConfig, UserTableDataConfig):
-    """Defines the config of a user's own table, and which rows are used for validation."""
-
-    validation: Validation
 
 
 class TradingDaysDataConfig(DataSourceConfig):

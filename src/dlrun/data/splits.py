@@ -104,15 +104,20 @@ def split_off_validation(
     *,
     shuffle: bool = True,
     groups: Array | None = None,
+    labels: Labels | None = None,
 ) -> tuple[RowIndices, RowIndices]:
     """Divide training rows into rows to fit and rows for validation; print the counts.
 
     Returns their indices. validation: see count_held_out_rows. Without `shuffle` the last rows, as
-    of a series, validate; with `groups`, of each row (n_train_rows,), whole groups do.
+    of a series, validate; with `groups`, of each row (n_train_rows,), whole groups do; with
+    `labels`, of each row, a share of each class does.
     """
     held = count_held_out_rows(validation, len(train))
     if groups is not None:
         fitted, held_out = hold_out_groups(groups, held / len(train), seed, "data.validation")
+    elif labels is not None and shuffle:
+        is_held = hold_out_of_each_class(labels, held / len(train), seed)
+        fitted, held_out = np.flatnonzero(~is_held), np.flatnonzero(is_held)
     else:
         order = np.arange(len(train))[::-1]
         if shuffle:
@@ -139,6 +144,17 @@ def hold_out_groups(
     divider = GroupShuffleSplit(1, test_size=number, random_state=seed)
     fitted, held_out = next(divider.split(groups, groups=groups))
     return np.sort(fitted), np.sort(held_out)
+
+
+def hold_out_of_each_class(labels: Labels, share: float, seed: int) -> Mask:
+    """Return a mask of the rows of a share of each class: one at least, and one is left."""
+    is_held = np.zeros(len(labels), bool)
+    random = np.random.default_rng(seed)
+    for index in np.unique(labels):
+        members = np.flatnonzero(labels == index)
+        held = min(max(1, round(share * len(members))), len(members) - 1)
+        is_held[random.permutation(members)[:held]] = True
+    return is_held
 
 
 def divide_into_folds(
@@ -260,7 +276,7 @@ class LabelledRowDivider:
         names = [*self._class_indices]
         check_number_of_classes(names, len(labels), self._parts[0].place)
         rows_of_train_part = self._parts[-1].rows_before if len(self._parts) > 1 else None
-        is_test = choose_test_rows(labels, len(names), config, seed, rows_of_train_part)
+        is_test = choose_test_rows(labels, config, seed, rows_of_train_part)
         test_place = self._parts[-1].place
         if not is_test.any():
             raise DataError(f"{test_place}: no rows for the test", "each needs a label")
@@ -287,7 +303,7 @@ def check_number_of_classes(names: Sequence[str], rows: int, place: object) -> N
 
 
 def choose_test_rows(
-    labels: Labels, classes: int, config: DataConfig, seed: int, rows_of_train_part: int | None
+    labels: Labels, config: DataConfig, seed: int, rows_of_train_part: int | None
 ) -> Mask:
     """Return a mask of the test rows: the separate ones, those of a fold, or a random share.
 
@@ -302,13 +318,7 @@ def choose_test_rows(
         fold, folds = config.chosen_fold
         _, held_out = divide_into_folds(folds, labels, seed, by_class=True)[fold - 1]
         return np.isin(indices, held_out)
-    is_test = np.zeros(len(labels), bool)
-    random = np.random.default_rng(seed)
-    for index in range(classes):
-        members = np.flatnonzero(labels == index)
-        held = min(max(1, round(config.test_share * len(members))), len(members) - 1)
-        is_test[random.permutation(members)[:held]] = True
-    return is_test
+    return hold_out_of_each_class(labels, config.test_share, seed)
 
 
 def sort_class_names(names: Sequence[str]) -> list[str]:

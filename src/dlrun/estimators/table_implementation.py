@@ -1,4 +1,4 @@
-"""Define the base class of fits of a model to a table; the fit that validates best is kept."""
+"""Define the base class of fits of a model to a table; the best is fitted again to all rows."""
 
 import io
 import math
@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from dlrun.data.array_cache import Array
 from dlrun.errors import DataError
 from dlrun.estimators.table_model import FitArrays, FittedModel, TableModel
 from dlrun.experiments.experiment import Implementation
@@ -31,9 +30,9 @@ from dlrun.experiments.table_common import (
     warn_of_perfect_fit,
 )
 from dlrun.experiments.tables import TableFitConfig
-from dlrun.metrics import TESTED, VALID, describe_metric, format_metric
-from dlrun.runs.csv_tables import to_csv
-from dlrun.runs.folder import COLUMNS, MODEL
+from dlrun.metrics import CROSS_VALIDATED, TESTED, VALID, describe_metric, format_metric
+from dlrun.runs.csv_tables import parse_csv, to_csv
+from dlrun.runs.folder import COLUMNS, MODEL, PATH
 from dlrun.runs.live_run import LiveRun
 from dlrun.runs.metrics_csv import SECONDS, newest_metrics
 from dlrun.runs.predictions_csv import Predictions
@@ -51,13 +50,12 @@ F = TypeVar("F", bound=TableFitConfig)
 class TableFitImplementation(Implementation[F], Generic[F]):
     """Fits a model to a table, and keeps the fit that validates best.
 
+    Where training rows were held out for validation, the model is fitted to all of them at last.
+
     for_trees: see `EncodedTable.fit`.
-    refits: whether the model that is kept is fitted to the validation rows too, once they have
-    judged the fit to the other rows.
     """
 
     for_trees: ClassVar[bool] = False
-    refits: ClassVar[bool] = False
 
     @abstractmethod
     def make_model(self, config: F) -> TableModel:
@@ -72,28 +70,27 @@ class TableFitImplementation(Implementation[F], Generic[F]):
             encoded = EncodedTable.fit(config, table, parts, for_trees=self.for_trees)
         with run.phase("fit"):
             fits = self._fit_all(config, run, encoded, fingerprint_table(table))
-            main_metric, _ = metric_names_of_table(config, encoded.assets.labels)
-            best = _best_step(run.rows, main_metric)
+            best = self._best_step(run.rows, config, encoded.assets)
+            if len(fits) > 1:
+                run.keep(PATH, to_csv(_table_of_path(fits)))
             best_fit = fits[best]
-            if self.refits and "valid" in parts:
-                encoded, best_fit = self._refit(config, run, table)
-                fits = [best_fit]
+            if len(parts["train"]) < len(table.train):
+                encoded, best_fit = self._refit(config, run, table, best_fit)
         columns = column_table(encoded.assets)
         run.keep(ASSETS, to_json(encoded.assets.values()).encode())
         run.keep(COLUMNS, to_csv(columns))
-        stacked = {name: np.stack([fit.arrays[name] for fit in fits]) for name in fits[0].arrays}
-        run.keep(MODEL, _pack(stacked))
+        run.keep(MODEL, _pack(best_fit.arrays))
         predictions = best_fit.predict(encoded.parts["test"])
         warn_of_perfect_fit(predictions, run.screen)
         save_test_predictions(run, config.predictions, predictions, table.describe)
         _write_summary(run, table, encoded, columns, best_fit)
-        extra: dict[str, object] = {"best_index": best, "train_rows": len(encoded.parts["train"])}
+        extra: dict[str, object] = {"train_rows": len(encoded.parts["train"])}
         if "coefficients" in best_fit.arrays:
             sizes = [best_fit.arrays[name].size for name in ("intercept", "coefficients")]
             extra["parameters"] = sum(sizes)
-        metrics = newest_metrics([run.rows[best]])  # without an R² that is NaN
+        metrics = newest_metrics([run.rows[best] | best_fit.recorded_numbers])  # without NaN
         validated_parts = parts
-        if any(name.startswith(VALID) for name in metrics):  # by a cross-validation of these rows
+        if any(name.startswith(VALID) for name in metrics):  # maybe by a cross-validation
             validated_parts = {"valid": parts["train"], **parts}
         metrics.pop("fit", None)  # a step so called is only a counter; "lambda" is a result
         return Results(
@@ -117,7 +114,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         """Return all fits of the model, each a step; a resumed run begins after its saved fits."""
         model = self.make_model(config)
         assets = table.assets
-        targets = _targets_to_fit(assets, table.parts["train"])
+        _check_classes(table)
         metric_names = metric_names_of_table(config, assets.labels)
         steps = run.begin_steps(None, digest)
         fits = [FittedModel(model, assets, read_arrays(content)) for content in steps.saved_parts]
@@ -126,7 +123,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
             return fits
         with steps.progress_bar("fit", total, model.step_name):
             started = time.perf_counter()
-            for arrays in model.iterate_fits(table, targets, len(fits), run.screen):
+            for arrays in model.iterate_fits(table, len(fits), run.screen):
                 fits.append(FittedModel(model, assets, arrays))
                 row = _row_of_fit(fits[-1], len(fits), table.parts, metric_names)
                 row[SECONDS] = time.perf_counter() - started
@@ -136,31 +133,37 @@ class TableFitImplementation(Implementation[F], Generic[F]):
                 started = time.perf_counter()
         return fits
 
-    def _refit(self, config: F, run: LiveRun, table: Table) -> tuple[EncodedTable, FittedModel]:
+    def _refit(
+        self, config: F, run: LiveRun, table: Table, chosen: FittedModel
+    ) -> tuple[EncodedTable, FittedModel]:
         """Return the fit to all training rows, with those that validated, and the encoded rows."""
         parts = {"train": table.train, "test": table.test}
         encoded = EncodedTable.fit(config, table, parts, for_trees=self.for_trees)
-        model = self.make_model(config)
-        targets = _targets_to_fit(encoded.assets, encoded.parts["train"])
-        (arrays,) = model.iterate_fits(encoded, targets, 0, run.screen)
-        return encoded, FittedModel(model, encoded.assets, arrays)
+        arrays = chosen.model.refit(encoded, chosen.arrays, run.screen)
+        return encoded, FittedModel(chosen.model, encoded.assets, arrays)
+
+    def _best_step(self, rows: Sequence[dict[str, float]], config: F, assets: TableAssets) -> int:
+        """Return the index of the fit that validates best; without validation, of the only one."""
+        main_metric, _ = metric_names_of_table(config, assets.labels)
+        name = f"{self.make_model(config).chosen_by}{main_metric}"
+        sign = describe_metric(name, {}).sign
+        return max(range(len(rows)), key=lambda index: sign * rows[index].get(name, 0))
 
     def test(self, run: Run, config: F, data_dir: Path, screen: Screen) -> Predictions:
         """Predict the test set again with the fit that was kept."""
         table: Table = self.load_data(config, data_dir, screen)
         run.check_data(fingerprint_table(table))
-        fit = self._load_best(run, config)
+        fit = self._load_fit(run, config)
         return fit.predict(encode_part(table.test, fit.assets.encoder))
 
     def predictor(self, run: Run, config: F) -> TablePredictor:
         """Return a predictor for rows of a table."""
-        fit = self._load_best(run, config)
+        fit = self._load_fit(run, config)
         return fit.assets.predictor(fit.infer)
 
-    def _load_best(self, run: Run, config: F) -> FittedModel:
+    def _load_fit(self, run: Run, config: F) -> FittedModel:
         """Return the fit that a run kept."""
-        best = run.results["best_index"]
-        arrays = {name: of_fits[best] for name, of_fits in read_arrays(run.read(MODEL)).items()}
+        arrays = read_arrays(run.read(MODEL))
         return FittedModel(self.make_model(config), TableAssets.of_run(run), arrays)
 
     def draw(self, run: Run, config: F) -> DrawnFigures:
@@ -175,13 +178,10 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         figures = super().draw(run, config) if assets.labels else {}
         if len(run.rows) == 1:
             return figures if assets.labels else draw_predicted_and_true(run, title=title)
-        columns = assets.encoder.names
         metric, _ = metric_names_of_table(config, assets.labels)
-        # (fits, lines): a line for each output and column; two classes have one output.
-        coefficients = read_arrays(run.read(MODEL))["standardised"].reshape(len(run.rows), -1)
-        outputs = (assets.labels or [""])[-(coefficients.shape[1] // len(columns)) :]
-        names = [f"{column} {output}".strip() for output in outputs for column in columns]
-        best = run.results["best_index"]
+        (_, *names), fits = parse_csv(run.read(PATH))
+        coefficients = np.array(fits, np.float64)[:, 1:]
+        best = self._best_step(run.rows, config, assets)
         figure = draw_penalty_path(run.table, metric, coefficients, names, best, title=title)
         return {"lasso_path.png": figure} | figures
 
@@ -191,7 +191,7 @@ def _row_of_fit(
 ) -> dict[str, float]:
     """Return a fit's row of metrics.csv: number or penalty, and metrics by part."""
     row: dict[str, float] = {fit.model.step_name: number}
-    row |= {name: fit.arrays[name].item() for name in fit.model.recorded_numbers}
+    row |= fit.recorded_numbers
     for part_name, part in parts.items():
         metrics = fit.predict(part).main_metrics
         row |= {f"{part_name}_{name}": metrics.get(name, math.nan) for name in metric_names}
@@ -200,26 +200,30 @@ def _row_of_fit(
 
 def _shown_metrics(row: dict[str, float]) -> str:
     """Return the metrics of the validation and the test as the text of a line on the screen."""
-    shown = [name for name in row if name.startswith((VALID, TESTED))]
+    shown = [name for name in row if name.startswith((CROSS_VALIDATED, VALID, TESTED))]
     return "  ".join(f"{name} {format_metric(row[name])}" for name in shown)
 
 
-def _best_step(rows: Sequence[dict[str, float]], metric: str) -> int:
-    """Return the index of the step that validates best; without validation, of the only one."""
-    valid = f"{VALID}{metric}"
-    sign = describe_metric(valid, {}).sign
-    return max(range(len(rows)), key=lambda index: sign * rows[index].get(valid, 0))
-
-
-def _targets_to_fit(assets: TableAssets, train: EncodedPart) -> Array:
-    """Return class indices, or standardised values. Raises DataError if a class has no row."""
-    if not assets.labels:
-        return (train.targets - assets.centre) / assets.scale
-    for index, name in enumerate(assets.labels):
-        if index not in train.targets:
-            problem = f"column {assets.target!r}: no row of the class {name!r} is left to fit"
+def _check_classes(table: EncodedTable) -> None:
+    """Raise DataError if a class has no row to fit."""
+    labels = table.parts["train"].targets
+    for index, name in enumerate(table.assets.labels):
+        if index not in labels:
+            problem = f"column {table.assets.target!r}: no row of the class {name!r} is left to fit"
             raise DataError(problem, "give more rows of it, or a smaller data.validation")
-    return train.targets
+
+
+def _table_of_path(fits: Sequence[FittedModel]) -> list[Sequence[str | float]]:
+    """Return the standardised coefficients of each fit of a path, with a header."""
+    (step_name, *_) = fits[0].model.recorded_numbers
+    columns = fits[0].assets.encoder.names
+    classes = fits[0].assets.labels or [""]
+    outputs = classes[-len(np.atleast_2d(fits[0].arrays["standardised"])) :]  # two classes have one
+    names = [f"{column} {output}".strip() for output in outputs for column in columns]
+    rows = [
+        [fit.arrays[step_name].item(), *fit.arrays["standardised"].ravel().tolist()] for fit in fits
+    ]
+    return [[step_name, *names], *rows]
 
 
 def _write_summary(

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from dlrun.data.array_cache import Array
 from dlrun.experiments.table_common import EncodedPart, EncodedTable, TableAssets
+from dlrun.metrics import VALID
 from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, Predictions
 from dlrun.system.console import Screen
 from dlrun.tables.encoding import Matrix
@@ -21,18 +22,26 @@ class TableModel(Protocol):
     intercept: (outputs,) or ().
     coefficients: (outputs, columns) or (columns,), of the columns as they are.
     standardised: the coefficients of standardised columns; required if there are several fits.
+
+    step_name: what a fit is called.
+    recorded_numbers: single numbers of a fit that metrics.csv has too.
+    chosen_by: the beginning of the name of the metric that chooses among several fits.
     """
 
-    step_name: str  # what a fit is called
-    recorded_numbers: tuple[str, ...] = ()  # single numbers of a fit that metrics.csv has too
+    step_name: str
+    recorded_numbers: tuple[str, ...] = ()
+    chosen_by: str = VALID
 
-    def iterate_fits(
-        self, table: EncodedTable, targets: Array, done: int, screen: Screen
-    ) -> FitIterator:
-        """Yield the fits after the first `done` ones; that which validates best is kept.
+    def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
+        """Yield the fits to the training rows after the first `done` ones."""
 
-        targets: of the training rows, values (n,), or the indices of classes.
+    def refit(self, table: EncodedTable, chosen: FitArrays, screen: Screen) -> FitArrays:
+        """Fit as the chosen fit was, to a table whose training rows are those that validated too.
+
+        chosen: has what was chosen, such as a penalty; a model of one fit has chosen nothing.
         """
+        (arrays,) = self.iterate_fits(table, 0, screen)
+        return arrays
 
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes), for rows (n, columns)."""
@@ -45,6 +54,11 @@ class FittedModel:
     model: TableModel
     assets: TableAssets
     arrays: FitArrays
+
+    @property
+    def recorded_numbers(self) -> dict[str, float]:
+        """The single numbers of the fit by their names, such as its penalty."""
+        return {name: self.arrays[name].item() for name in self.model.recorded_numbers}
 
     def infer(self, rows: Matrix) -> Matrix:
         """Return class probabilities (n, classes), or values (n,) in the unit of the target."""

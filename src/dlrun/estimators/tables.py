@@ -1,20 +1,22 @@
 """Define the fits of tables without a network: linear models and boosted trees."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dlrun.config.data_sections import UserTableDataConfig
+from dlrun.config.data_sections import UserTableDataConfig, ValidatedDataConfig
 from dlrun.data.array_cache import Array
 from dlrun.data.scaling import mean_and_scale
-from dlrun.data.splits import divide_in_order_of_time, divide_into_folds
+from dlrun.data.splits import Mask, RowIndices, divide_in_order_of_time, divide_into_folds
 from dlrun.estimators.table_implementation import TableFitImplementation
 from dlrun.estimators.table_model import FitArrays, FitIterator, TableModel
 from dlrun.estimators.trees import Trees
 from dlrun.experiments.table_common import EncodedTable
 from dlrun.experiments.tables import BoostingConfig, TableFitConfig, TableLassoConfig
+from dlrun.metrics import CROSS_VALIDATED, VALID
 from dlrun.system.console import Screen
 from dlrun.tables.encoding import Matrix
 
@@ -35,11 +37,9 @@ class LinearModel(TableModel):
 class LeastSquares(LinearModel):
     """Predicts values by a linear model that is fitted by least squares."""
 
-    def iterate_fits(
-        self, table: EncodedTable, targets: Array, done: int, screen: Screen
-    ) -> FitIterator:
+    def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
         """Yield one fit; of equally good ones that with small standardised coefficients."""
-        rows = table.parts["train"].X
+        rows, targets = table.parts["train"].X, table.targets_of("train")
         # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
         means, scales = mean_and_scale(rows)
         scaled = (rows - means) / scales
@@ -54,11 +54,9 @@ class LeastSquares(LinearModel):
 class Logistic(LinearModel):
     """Predicts classes by a logistic regression with scikit-learn's usual L2 penalty (C=1)."""
 
-    def iterate_fits(
-        self, table: EncodedTable, targets: Array, done: int, screen: Screen
-    ) -> FitIterator:
+    def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
         """Yield one fit, on standardised columns."""
-        rows = table.parts["train"].X
+        rows, targets = table.parts["train"].X, table.targets_of("train")
         from sklearn import linear_model, preprocessing  # slow
 
         scaler = preprocessing.StandardScaler().fit(rows)
@@ -80,58 +78,55 @@ class Lasso(LinearModel):
     def __init__(self, config: TableLassoConfig) -> None:
         self.config = config
         self.is_classifier = _is_classification(config)
-        score = "valid_accuracy" if self.is_classifier else "valid_mae"
-        self.recorded_numbers = ("lambda", score, "nonzero")
+        # Without rows for validation, as in the lab, cross-validation is the only one.
+        self.chosen_by = CROSS_VALIDATED if isinstance(config.data, ValidatedDataConfig) else VALID
+        score = "accuracy" if self.is_classifier else "mae"
+        self.recorded_numbers = ("lambda", f"{self.chosen_by}{score}", "nonzero")
 
-    def iterate_fits(
-        self, table: EncodedTable, targets: Array, done: int, screen: Screen
-    ) -> FitIterator:
+    def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
-        rows = table.parts["train"].X
+        rows, targets = table.parts["train"].X, table.targets_of("train")
         from sklearn import preprocessing  # slow
 
-        settings = self.config.cross_validation
-        by_class = self.is_classifier
-        key = "cross_validation.folds"
-        if table.is_series:
-            folds = divide_in_order_of_time(settings.folds, len(rows), key)
-        else:
-            folds = divide_into_folds(
-                settings.folds,
-                targets,
-                settings.seed,
-                by_class=by_class,
-                groups=table.parts["train"].groups,
-                key=key,
-            )
         every = np.arange(len(rows))
-        splits = [*folds, (every, every)]  # the last is the fit that may be kept
-        scalers = [preprocessing.StandardScaler().fit(rows[fitted]) for fitted, _ in splits]
-        inputs_of_fits = [
-            scaler.transform(rows[fitted])
-            for scaler, (fitted, _) in zip(scalers, splits, strict=True)
-        ]
-        penalties = self._penalties(inputs_of_fits[-1], targets)
-        to_arrays = _unscaled
-        if not self.config.scale:
-            inputs_of_fits = [rows[fitted] for fitted, _ in splits]
-            to_arrays = _never_scaled
+        splits = [*self._divide(table), (every, every)]  # the last is the fit that may be kept
+        lassos = [self._read(rows[fitted], targets[fitted]) for fitted, _ in splits]
+        penalties = self._penalties(preprocessing.StandardScaler().fit_transform(rows), targets)
         iterations: list[int] = []
         for penalty in penalties[done:].tolist():
             scores = []
-            parts = zip(splits, scalers, inputs_of_fits, strict=True)
-            for (fitted, held_out), scaler, inputs in parts:
-                solver = self._solve(penalty, inputs, targets[fitted])
-                iterations.append(int(np.max(solver.n_iter_)))
-                arrays = to_arrays(solver, scaler)
+            for (_, held_out), inputs in zip(splits, lassos, strict=True):
+                arrays, needed = self._fit(penalty, inputs)
+                iterations.append(needed)
                 predicted = self.predict(arrays, rows[held_out])
                 scores.append(self._score(predicted, targets[held_out]))
-            nonzero = np.count_nonzero(np.atleast_2d(arrays["standardised"]).any(0))
-            numbers = (penalty, np.mean(scores[:-1]), nonzero)
-            yield arrays | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
+            yield self._with_numbers(arrays, penalty, float(np.mean(scores[:-1])))
         if ended := iterations.count(self.config.max_iterations):
             remedy = "try a larger max_iterations or path.smallest"
             screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
+
+    def refit(self, table: EncodedTable, chosen: FitArrays, screen: Screen) -> FitArrays:
+        """Fit once more with the chosen penalty."""
+        penalty, score = (chosen[name].item() for name in self.recorded_numbers[:2])
+        inputs = self._read(table.parts["train"].X, table.targets_of("train"))
+        arrays, _ = self._fit(penalty, inputs)
+        return self._with_numbers(arrays, penalty, score)
+
+    def _divide(self, table: EncodedTable) -> list[tuple[RowIndices, RowIndices]]:
+        """Return the training rows to fit and those held out, of each fold."""
+        settings = self.config.cross_validation
+        key = "cross_validation.folds"
+        train = table.parts["train"]
+        if table.is_series:
+            return divide_in_order_of_time(settings.folds, len(train), key)
+        return divide_into_folds(
+            settings.folds,
+            table.targets_of("train"),
+            settings.seed,
+            by_class=self.is_classifier,
+            groups=train.groups,
+            key=key,
+        )
 
     def _penalties(self, inputs: Matrix, targets: Array) -> Matrix:
         """Return the penalties, log-spaced, from the one that zeroes all coefficients."""
@@ -141,15 +136,22 @@ class Lasso(LinearModel):
         penalties: Matrix = largest * np.exp(np.linspace(0, math.log(path.smallest), path.values))
         return penalties
 
-    def _solve(self, penalty: float, inputs: Matrix, targets: Array) -> Any:
-        """Return scikit-learn's fitted estimator for a penalty."""
+    def _read(self, rows: Matrix, targets: Array) -> "_LassoInputs":
+        """Return rows and targets as the lasso is fitted to them."""
+        from sklearn import preprocessing  # slow
+
+        scaler = preprocessing.StandardScaler().fit(rows)
+        return _LassoInputs(scaler.transform(rows) if self.config.scale else rows, targets, scaler)
+
+    def _fit(self, penalty: float, inputs: "_LassoInputs") -> tuple[FitArrays, int]:
+        """Return scikit-learn's fit with a penalty, and how many iterations it needed."""
         from sklearn import config_context, linear_model  # slow
 
         most = self.config.max_iterations
         if self.is_classifier:  # C weighs the sum of the losses, not the penalty
             solver = linear_model.LogisticRegression(
                 l1_ratio=1,
-                C=1 / (penalty * len(inputs)),
+                C=1 / (penalty * len(inputs.rows)),
                 solver="saga",
                 max_iter=most,
                 random_state=0,
@@ -157,7 +159,15 @@ class Lasso(LinearModel):
         else:
             solver = linear_model.Lasso(alpha=penalty, max_iter=most)
         with config_context(skip_parameter_validation=True):  # a sixth of the seconds
-            return solver.fit(inputs, targets)
+            solver.fit(inputs.rows, inputs.targets)
+        to_arrays = _unscaled if self.config.scale else _never_scaled
+        return to_arrays(solver, inputs.scaler), int(np.max(solver.n_iter_))
+
+    def _with_numbers(self, arrays: FitArrays, penalty: float, score: float) -> FitArrays:
+        """Return a fit with its recorded numbers."""
+        nonzero = np.count_nonzero(np.atleast_2d(arrays["standardised"]).any(0))
+        numbers = (penalty, score, nonzero)
+        return arrays | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
 
     def _score(self, predicted: Matrix, targets: Array) -> float:
         """Return the accuracy of probabilities, or the mean absolute error of values."""
@@ -166,46 +176,93 @@ class Lasso(LinearModel):
         return float(np.abs(targets - predicted).mean())
 
 
+@dataclass(frozen=True)
+class _LassoInputs:
+    """Holds what a lasso is fitted to: rows (n, columns), standardised or not, and targets (n,).
+
+    scaler: scikit-learn's StandardScaler, fitted to the rows as they were.
+    """
+
+    rows: Matrix
+    targets: Array
+    scaler: Any
+
+
 class Boosting(TableModel):
     """Predicts values or classes by scikit-learn's gradient-boosted trees.
 
-    The trees take gaps and categories as they are. A fit holds them as plain arrays, see `Trees`.
+    The trees take gaps and categories as they are. The validation loss chooses their number. A fit
+    holds them as plain arrays, see `Trees`.
     """
 
     step_name = "fit"
+    recorded_numbers = ("trees",)
 
     def __init__(self, config: BoostingConfig) -> None:
         self.config = config
 
-    def iterate_fits(
-        self, table: EncodedTable, targets: Array, done: int, screen: Screen
-    ) -> FitIterator:
-        """Yield one fit of boosted trees."""
-        is_category = np.array(table.assets.encoder.categorical, bool)
-        estimator = self._grow(table.parts["train"].X, targets, is_category)
-        yield Trees.of_estimator(estimator, is_category).arrays
+    def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
+        """Yield one fit: the trees up to that with the lowest validation loss."""
+        settings = self.config.model
+        rows = len(table.parts["train"])
+        if rows < 2 * settings.min_samples_leaf:
+            problem = f"{rows:,} rows to fit: no tree divides them into leaves of"
+            remedy = "model.min_samples_leaf=5 allows smaller leaves"
+            screen.warn(f"{problem} {settings.min_samples_leaf:,} rows: {remedy}")
+        estimator = self._estimator(
+            table,
+            max_iter=settings.max_iter,
+            early_stopping=True,
+            n_iter_no_change=settings.n_iter_no_change,
+        )
+        valid = {"X_val": table.parts["valid"].X, "y_val": table.targets_of("valid")}
+        self._grow(estimator, table, **valid)
+        # The first score is that of no tree.
+        chosen = max(1, int(np.argmax(estimator.validation_score_)))
+        yield self._arrays(estimator, table, chosen)
+
+    def refit(self, table: EncodedTable, chosen: FitArrays, screen: Screen) -> FitArrays:
+        """Grow as many trees as were chosen, and more in proportion to the rows."""
+        rows = len(table.parts["train"])
+        trees = round(chosen["trees"].item() * rows / chosen["rows"].item())
+        estimator = self._estimator(table, max_iter=trees, early_stopping=False)
+        self._grow(estimator, table)
+        return self._arrays(estimator, table, trees)
 
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes). Raises DataError for damaged trees."""
         outputs = Trees.of_arrays(arrays).predict(rows)
         return _probabilities(outputs) if _is_classification(self.config) else outputs[:, 0]
 
-    def _grow(self, rows: Matrix, targets: Array, is_category: Array) -> Any:
-        """Return scikit-learn's estimator, fitted to rows and targets.
-
-        is_category: which columns number the levels of a category (columns,).
-        """
+    def _estimator(self, table: EncodedTable, **arguments: object) -> Any:
+        """Return scikit-learn's estimator, not fitted yet."""
         from sklearn import ensemble  # slow
 
         estimator = ensemble.HistGradientBoostingRegressor
         if _is_classification(self.config):
             estimator = ensemble.HistGradientBoostingClassifier
-        arguments = self.config.model.model_dump() | {
-            "random_state": self.config.seed,
-            "categorical_features": is_category,
-        }
+        return estimator(
+            **self.config.model.model_dump(exclude={"max_iter", "n_iter_no_change"}),
+            random_state=self.config.seed,
+            categorical_features=_is_category(table),
+            **arguments,
+        )
+
+    def _grow(self, estimator: Any, table: EncodedTable, **valid: Array) -> None:
+        """Grow the trees on the training rows."""
         with threadpool_limits(1):  # several threads that wait for each other take far longer
-            return estimator(**arguments, early_stopping=False).fit(rows, targets)
+            estimator.fit(table.parts["train"].X, table.targets_of("train"), **valid)
+
+    def _arrays(self, estimator: Any, table: EncodedTable, trees: int) -> FitArrays:
+        """Return the first trees; of more than two classes each has that many."""
+        grown = Trees.of_estimator(estimator, _is_category(table)).first(trees)
+        numbers = {"trees": np.array(trees), "rows": np.array(len(table.parts["train"]))}
+        return grown.arrays | numbers
+
+
+def _is_category(table: EncodedTable) -> Mask:
+    """Return which columns of a matrix number the levels of a category (columns,)."""
+    return np.array(table.assets.encoder.categorical, bool)
 
 
 def _probabilities(logits: Matrix) -> Matrix:
@@ -262,7 +319,6 @@ class BoostingImplementation(TableFitImplementation[BoostingConfig]):
     """Fits boosted trees to a table."""
 
     for_trees = True
-    refits = True
 
     def make_model(self, config: BoostingConfig) -> Boosting:
         """Return the boosted trees, not grown yet."""

@@ -156,6 +156,14 @@ class EncodedTable:
         encoded = {name: encode_part(part, encoder) for name, part in parts.items()}
         return cls(encoded, assets, table.is_series)
 
+    def targets_of(self, part_name: str) -> Array:
+        """Return what models predict of a part's rows (n,): class indices, or scaled values."""
+        targets = self.parts[part_name].targets
+        if self.assets.labels:
+            return targets
+        scaled: Array = (targets - self.assets.centre) / self.assets.scale
+        return scaled
+
 
 def encode_part(part: TablePart, encoder: TableEncoder) -> EncodedPart:
     """Encode the rows of a part of a table as a matrix."""
@@ -216,7 +224,8 @@ def fingerprint_table(table: Table) -> str:
 def divide_rows(config: DataExperimentConfig, table: Table, screen: Screen) -> TableParts:
     """Divide a table's rows into the parts train, valid (if the config asks for it) and test.
 
-    A share or a number of training rows validates, of a series the last ones, or the test rows do.
+    A share or a number of training rows validates, of classes a share of each, of a series the last
+    ones; or the test rows do.
     """
     train, test = table.train, table.test
     if not isinstance(config.data, ValidatedDataConfig):
@@ -233,6 +242,7 @@ def divide_rows(config: DataExperimentConfig, table: Table, screen: Screen) -> T
         screen,
         shuffle=not table.is_series,
         groups=train.groups,
+        labels=train.targets if table.labels else None,
     )
     return {"train": train.take(fitted), "valid": train.take(held_out), "test": test}
 

@@ -8,7 +8,6 @@ from dlrun.config.data_sections import (
     DataExperimentConfig,
     UserDataExperimentConfig,
     UserTableDataConfig,
-    ValidatedUserTableDataConfig,
 )
 from dlrun.config.network_sections import Dropout, HiddenLayersConfig, NetworkConfig, Units
 from dlrun.config.sections import (
@@ -45,9 +44,14 @@ class TableLassoConfig(PenaltyPathExperimentConfig, TableFitConfig):
 
 
 class TreesConfig(Section):
-    """Defines the number and size of boosted trees, by scikit-learn's argument names."""
+    """Defines the number and size of boosted trees, by scikit-learn's argument names.
+
+    max_iter: trees, at most. n_iter_no_change: after so many without a lower validation loss no
+    more are grown.
+    """
 
     max_iter: PositiveInt
+    n_iter_no_change: PositiveInt
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     max_leaf_nodes: Annotated[int, Field(ge=2, lt=2**31)]
     max_depth: PositiveInt | None
@@ -84,14 +88,14 @@ class BoostingConfig(TableFitConfig, UserDataExperimentConfig):
     """Defines the config keys of table-boosting."""
 
     model: TreesConfig
-    data: ValidatedUserTableDataConfig
+    data: UserTableDataConfig
 
 
 class UserTableDenseConfig(TableNetworkConfig, UserDataExperimentConfig):
     """Defines the config keys of table-dense."""
 
     model: HiddenLayersConfig
-    data: ValidatedUserTableDataConfig
+    data: UserTableDataConfig
 
 
 TABLE_LINEAR = Experiment(

@@ -34,7 +34,7 @@ DOTS_RIGHT = 628
 DOTS_ROW = 34
 DOTS_BOTTOM = 44
 DOTS_LANE = 10
-PARTS = {"train": "training", "valid": "validation", "test": "test"}
+PARTS = {"train": "training", "cv": "cross-validation", "valid": "validation", "test": "test"}
 
 ColumnsByName = Mapping[str, Sequence[float]]  # metrics.csv, whose first column counts steps
 

@@ -32,7 +32,8 @@ MISTAKES = "mistakes.json"
 WORDS = "words.csv"
 COLUMNS = "columns.csv"  # what was made of each column of a table
 WEIGHTS = "weights.pt"
-MODEL = "model.npz"  # the arrays of all fits of a run without a network
+PATH = "path.csv"  # the standardised coefficients of a lasso on a table at each penalty
+MODEL = "model.npz"  # the arrays of a model without a network
 THUMBNAILS = "thumbnails.npz"
 # The folder of all sweeps stands among those of the experiments; each sweep has these files.
 SWEEPS = "sweeps"

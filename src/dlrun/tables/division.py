@@ -102,8 +102,8 @@ def _choose_by_class(
     rows: RowsToDivide, config: HittersDataConfig | UserTableDataConfig, seed: int
 ) -> Mask:
     """Return a mask of test rows, a share of each class in the order of its first row."""
-    classes, different = pd.factorize(rows.targets)
-    return choose_test_rows(classes, len(different), config, seed, None)
+    classes, _ = pd.factorize(rows.targets)
+    return choose_test_rows(classes, config, seed, None)
 
 
 def _check_rows(
