@@ -23,6 +23,7 @@ REASONS = {
     r"^make ": "a target, of which CI runs most: tests/test_project_files.py knows all",
     r"\bpip (install|wheel)|^pipx|-m venv|bin/activate$": "installs: see tests/test_package.py",
     r"^export \w+=": "sets a variable",
+    r"^python mine.py": "runs a plain script: tests/test_plain_own.py",
     r"^jupyter ": "a program that stays: tests/test_examples.py runs the notebook",
     r"--slurm|--status waiting": "needs a cluster: tests/slurm",
     r"^dlrun (sweep )?(autoencoder|diabetes|(config )?my-experiment)": "tests/test_examples.py",

@@ -57,7 +57,7 @@ def offered(tmp_path: Path) -> Offered:
         (f"sweep {EXPERIMENT[:3]}", [EXPERIMENT]),
         ("sweep imdb-dense,cif", ["imdb-dense,cifar100"]),
         ("script cif", ["cifar100"]),
-        ("script text", []),  # of the user's own data
+        ("script text-d", ["text-dense"]),  # of the user's own data
     ],
 )
 def test_what_is_offered(offered: Offered, words: str, expected: list[str]) -> None:
