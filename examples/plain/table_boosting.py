@@ -30,8 +30,10 @@ TEST_SHARE = 0.2  # data.test_share
 FOLDS = None  # data.folds
 FOLD = None  # data.fold
 SPLIT_SEED = 0  # data.split_seed
+VALIDATION = 0.2  # data.validation
 STANDARDISE = False  # data.standardise
-MAX_ITER = 100  # model.max_iter
+MAX_ITER = 1000  # model.max_iter
+N_ITER_NO_CHANGE = 20  # model.n_iter_no_change
 LEARNING_RATE = 0.1  # model.learning_rate
 MAX_LEAF_NODES = 31  # model.max_leaf_nodes
 MAX_DEPTH = None  # model.max_depth
@@ -200,6 +202,32 @@ def encode_for_trees(train, rows):
     return pd.concat(columns, axis=1).astype(float)
 
 
+def hold_out(train):
+    """Return the training rows to fit, and those that validate."""
+    if VALIDATION < 1:
+        count = max(1, int(VALIDATION * len(train)))
+    else:
+        count = VALIDATION
+    if GROUP:
+        groups, names = pd.factorize(train[GROUP])
+        held_out = max(1, round(count / len(train) * len(names)))
+        divider = GroupShuffleSplit(1, test_size=held_out, random_state=SPLIT_SEED)
+        fitted, held_out = next(divider.split(train, groups=groups))
+    elif TIME:  # the last rows
+        fitted, held_out = np.split(np.arange(len(train)), [len(train) - count])
+    elif CLASSES:  # a share of each class
+        random, held_out = np.random.default_rng(SPLIT_SEED), []
+        for label in np.unique(train[TARGET]):
+            rows = np.flatnonzero(train[TARGET] == label)
+            of_class = min(max(1, round(count / len(train) * len(rows))), len(rows) - 1)
+            held_out = [*held_out, *random.permutation(rows)[:of_class]]
+        fitted = np.delete(np.arange(len(train)), held_out)
+    else:
+        order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
+        held_out, fitted = np.split(order, [count])
+    return train.iloc[np.sort(fitted)], train.iloc[np.sort(held_out)]
+
+
 def standardise(X, *others):
     """Give the columns of numbers mean 0 and standard deviation 1 in the training rows."""
     dates = tuple(f"{name}[" for name in DATES)
@@ -213,24 +241,47 @@ def standardise(X, *others):
         rows[numbers] = scaler.transform(rows[numbers].to_numpy())
 
 
-def fit(X, y):
-    """Return the trees."""
+def prepare_for_trees(train, others):
+    """Return the columns and targets of both, and the centre and the unit of the targets."""
+    X, X_others = encode_for_trees(train, train), encode_for_trees(train, others)
+    y, y_others = train[TARGET].to_numpy(), others[TARGET].to_numpy()
+    if STANDARDISE:
+        standardise(X, X_others)
+    centre, unit = 0, 1
+    if STANDARDISE and not CLASSES:
+        centre, unit = y.mean(), y.std()
+        y, y_others = (y - centre) / unit, (y_others - centre) / unit
+    return X, y, X_others, y_others, centre, unit
+
+
+def make_model(X, **settings):
+    """Return the trees, not grown yet."""
     if CLASSES:
         trees = HistGradientBoostingClassifier
     else:
         trees = HistGradientBoostingRegressor
-    model = trees(
-        max_iter=MAX_ITER,
+    return trees(
         learning_rate=LEARNING_RATE,
         max_leaf_nodes=MAX_LEAF_NODES,
         max_depth=MAX_DEPTH,
         min_samples_leaf=MIN_SAMPLES_LEAF,
         l2_regularization=L2_REGULARIZATION,
         categorical_features=[name in CATEGORIES for name in X],
-        early_stopping=False,
         random_state=SEED,
+        **settings,
     )
-    return model.fit(X.to_numpy(), y)
+
+
+def choose_number_of_trees(train):
+    """Return the number with the lowest validation loss, for as many rows as train has."""
+    fitted, valid = hold_out(train)
+    X, y, X_valid, y_valid, _, _ = prepare_for_trees(fitted, valid)
+    model = make_model(
+        X, max_iter=MAX_ITER, early_stopping=True, n_iter_no_change=N_ITER_NO_CHANGE
+    )
+    model.fit(X.to_numpy(), y, X_val=X_valid.to_numpy(), y_val=y_valid)
+    trees = max(1, int(np.argmax(model.validation_score_)))
+    return round(trees * len(train) / len(fitted))
 
 
 def main():
@@ -239,15 +290,11 @@ def main():
     options = parser.parse_args()
 
     train, test = load()
-    X, X_test = encode_for_trees(train, train), encode_for_trees(train, test)
-    y, y_test = train[TARGET].to_numpy(), test[TARGET].to_numpy()
-    if STANDARDISE:
-        standardise(X, X_test)
-    centre, unit = 0, 1
-    if STANDARDISE and not CLASSES:
-        centre, unit = y.mean(), y.std()
-        y = (y - centre) / unit
-    model = fit(X, y)
+    trees = choose_number_of_trees(train)
+    print(f"trees {trees}")
+    X, y, X_test, _, centre, unit = prepare_for_trees(train, test)
+    y_test = test[TARGET].to_numpy()
+    model = make_model(X, max_iter=trees, early_stopping=False).fit(X.to_numpy(), y)
     predicted = model.predict(X_test.to_numpy())
     if CLASSES:
         probabilities = model.predict_proba(X_test.to_numpy())

@@ -238,6 +238,13 @@ def hold_out(train):
         fitted, held_out = next(divider.split(train, groups=groups))
     elif TIME:  # the last rows
         fitted, held_out = np.split(np.arange(len(train)), [len(train) - count])
+    elif CLASSES:  # a share of each class
+        random, held_out = np.random.default_rng(SPLIT_SEED), []
+        for label in np.unique(train[TARGET]):
+            rows = np.flatnonzero(train[TARGET] == label)
+            of_class = min(max(1, round(count / len(train) * len(rows))), len(rows) - 1)
+            held_out = [*held_out, *random.permutation(rows)[:of_class]]
+        fitted = np.delete(np.arange(len(train)), held_out)
     else:
         order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
         held_out, fitted = np.split(order, [count])

@@ -32,6 +32,7 @@ TEST_SHARE = 0.2  # data.test_share
 FOLDS = None  # data.folds
 FOLD = None  # data.fold
 SPLIT_SEED = 0  # data.split_seed
+VALIDATION = 0.2  # data.validation
 STANDARDISE = False  # data.standardise
 VALUES = 100  # path.values
 SMALLEST = 0.01  # path.smallest
@@ -226,6 +227,32 @@ def encode(train, rows):
     return pd.concat(columns, axis=1).astype(float)
 
 
+def hold_out(train):
+    """Return the training rows to fit, and those that validate."""
+    if VALIDATION < 1:
+        count = max(1, int(VALIDATION * len(train)))
+    else:
+        count = VALIDATION
+    if GROUP:
+        groups, names = pd.factorize(train[GROUP])
+        held_out = max(1, round(count / len(train) * len(names)))
+        divider = GroupShuffleSplit(1, test_size=held_out, random_state=SPLIT_SEED)
+        fitted, held_out = next(divider.split(train, groups=groups))
+    elif TIME:  # the last rows
+        fitted, held_out = np.split(np.arange(len(train)), [len(train) - count])
+    elif CLASSES:  # a share of each class
+        random, held_out = np.random.default_rng(SPLIT_SEED), []
+        for label in np.unique(train[TARGET]):
+            rows = np.flatnonzero(train[TARGET] == label)
+            of_class = min(max(1, round(count / len(train) * len(rows))), len(rows) - 1)
+            held_out = [*held_out, *random.permutation(rows)[:of_class]]
+        fitted = np.delete(np.arange(len(train)), held_out)
+    else:
+        order = np.random.default_rng(SPLIT_SEED).permutation(len(train))
+        held_out, fitted = np.split(order, [count])
+    return train.iloc[np.sort(fitted)], train.iloc[np.sort(held_out)]
+
+
 def standardise(X, *others):
     """Give the columns of numbers mean 0 and standard deviation 1 in the training rows."""
     dates = tuple(f"{name}[" for name in DATES)
@@ -284,8 +311,8 @@ def score(model, X, y):
     return value
 
 
-def fit(X, y, folds):
-    """Return the model with the penalty that validates best, this penalty and its score."""
+def choose_penalty(X, y, folds):
+    """Return the penalty with the best mean score of the folds, and this score."""
     best_score = -np.inf
     for penalty in penalties(X, y):
         scores = [
@@ -294,7 +321,20 @@ def fit(X, y, folds):
         ]
         if np.mean(scores) > best_score:
             best_score, best = np.mean(scores), penalty
-    return solve(X, y, best), best, best_score
+    return best, best_score
+
+
+def prepare(train, others):
+    """Return the columns and targets of both, and the centre and the unit of the targets."""
+    X, X_others = encode(train, train), encode(train, others)
+    y, y_others = train[TARGET].to_numpy(), others[TARGET].to_numpy()
+    if STANDARDISE:
+        standardise(X, X_others)
+    centre, unit = 0, 1
+    if STANDARDISE and not CLASSES:
+        centre, unit = y.mean(), y.std()
+        y, y_others = (y - centre) / unit, (y_others - centre) / unit
+    return np.ascontiguousarray(X), y, np.ascontiguousarray(X_others), y_others, centre, unit
 
 
 def main():
@@ -303,19 +343,21 @@ def main():
     options = parser.parse_args()
 
     train, test = load()
-    X, X_test = encode(train, train), encode(train, test)
-    y, y_test = train[TARGET].to_numpy(), test[TARGET].to_numpy()
-    if STANDARDISE:
-        standardise(X, X_test)
-    centre, unit = 0, 1
-    if STANDARDISE and not CLASSES:
-        centre, unit = y.mean(), y.std()
-        y = (y - centre) / unit
-    X, X_test = np.ascontiguousarray(X), np.ascontiguousarray(X_test)
-    model, penalty, valid = fit(X, y, cross_validation(train, y))
+    fitted, valid = hold_out(train)
+    X, y, X_valid, y_valid, _, unit = prepare(fitted, valid)
+    penalty, of_folds = choose_penalty(X, y, cross_validation(fitted, y))
+    of_valid = score(solve(X, y, penalty), X_valid, y_valid)
     print(f"lambda {penalty:.4g}")
     if CLASSES:
-        print(f"valid accuracy {valid:.4f}")  # the mean of the folds
+        print(f"cross-validation accuracy {of_folds:.4f}")
+        print(f"valid accuracy {of_valid:.4f}")
+    else:
+        print(f"cross-validation mae {-of_folds * unit:.4f}")
+        print(f"valid mae {-of_valid * unit:.4f}")
+    X, y, X_test, _, centre, unit = prepare(train, test)  # all training rows
+    y_test = test[TARGET].to_numpy()
+    model = solve(X, y, penalty)
+    if CLASSES:
         predicted, probabilities = model.predict(X_test), model.predict_proba(X_test)
         print(f"test accuracy {accuracy_score(y_test, predicted):.4f}")
         print(f"test macro_f1 {f1_score(y_test, predicted, average='macro'):.4f}")
@@ -323,7 +365,6 @@ def main():
         columns = {"label": names[y_test], "predicted": names[predicted]}
         columns["probability"] = probabilities.max(1)
     else:
-        print(f"valid mae {-valid * unit:.4f}")  # the mean of the folds
         predicted = centre + unit * model.predict(X_test)
         print(f"test mae {mean_absolute_error(y_test, predicted):.4f}")
         print(f"test r2 {r2_score(y_test, predicted):.4f}")
