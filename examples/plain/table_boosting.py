@@ -276,9 +276,7 @@ def choose_number_of_trees(train):
     """Return the number with the lowest validation loss, for as many rows as train has."""
     fitted, valid = hold_out(train)
     X, y, X_valid, y_valid, _, _ = prepare_for_trees(fitted, valid)
-    model = make_model(
-        X, max_iter=MAX_ITER, early_stopping=True, n_iter_no_change=N_ITER_NO_CHANGE
-    )
+    model = make_model(X, max_iter=MAX_ITER, early_stopping=True, n_iter_no_change=N_ITER_NO_CHANGE)
     model.fit(X.to_numpy(), y, X_val=X_valid.to_numpy(), y_val=y_valid)
     trees = max(1, int(np.argmax(model.validation_score_)))
     return round(trees * len(train) / len(fitted))

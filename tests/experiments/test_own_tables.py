@@ -18,7 +18,6 @@ from tests.experiments.use import latest, results
 TARGET = "data.target=price"
 QUICK = {"table-linear": [], "table-lasso": ["path.values=5"]}
 QUICK |= {"table-boosting": ["model.max_iter=5"], "table-dense": ["trainer.max_epochs=1"]}
-VALIDATED = ["table-boosting", "table-dense"]
 
 
 def cars(rows: int = 80) -> pd.DataFrame:
@@ -126,11 +125,10 @@ def test_no_group_is_in_both_parts(forked: Dlrun, tmp_path: Path, name: str) -> 
     makers = set(frame["maker"][tested])
     assert len(makers) == 3 and len(tested) == 15
     assert "maker" not in columns(run.folder)
-    if name in VALIDATED:
-        parts = parts_of(run)
-        of_parts = [set(parts[part].cells["maker"]) for part in ("train", "valid", "test")]
-        assert [len(makers) for makers in of_parts] == [10, 3, 3]
-        assert len(set.union(*of_parts)) == 16  # no maker is in two parts
+    parts = parts_of(run)
+    of_parts = [set(parts[part].cells["maker"]) for part in ("train", "valid", "test")]
+    assert [len(makers) for makers in of_parts] == [10, 3, 3]
+    assert len(set.union(*of_parts)) == 16  # no maker is in two parts
 
 
 def test_each_group_is_tested_in_one_fold(forked: Dlrun, tmp_path: Path) -> None:
@@ -157,11 +155,47 @@ def test_the_last_rows_in_time_are_tested(forked: Dlrun, tmp_path: Path, name: s
     sold = pd.to_datetime(frame["sold"], format="%d.%m.%Y")
     tested = sold[lines_of_test(run.folder)].tolist()
     assert tested == sorted(sold)[-16:]
-    if name in VALIDATED:
+    parts = parts_of(run)
+    found = [row for part in ("train", "valid", "test") for row in parts[part].cells["sold"]]
+    assert pd.to_datetime(found, format="%d.%m.%Y").tolist() == sorted(sold)
+    assert len(parts["valid"]) > 0
+
+
+def test_each_class_is_fitted_and_a_share_of_each_validates(cli: Dlrun, tmp_path: Path) -> None:
+    frame = cars()
+    frame["kind"] = np.where(frame.index < 4, "rare", frame["fuel"])
+    words = [written(tmp_path, frame), *setting("data.target=kind", "data.task=classification")]
+    for seed in range(3):
+        cli("table-linear", *words, *setting(f"seed={seed}")).is_told(0)
+        run = Run.open(latest(tmp_path, "table-linear"))
         parts = parts_of(run)
-        found = [row for part in ("train", "valid", "test") for row in parts[part].cells["sold"]]
-        assert pd.to_datetime(found, format="%d.%m.%Y").tolist() == sorted(sold)
-        assert len(parts["valid"]) > 0
+        rare = run.labels.index("rare")
+        counts = [np.sum(parts[part].targets == rare) for part in ("train", "valid", "test")]
+        assert counts == [2, 1, 1]
+
+
+@pytest.mark.parametrize("name", [name for name in QUICK if name != "table-dense"])
+def test_rows_that_validated_are_fitted_at_last(forked: Dlrun, tmp_path: Path, name: str) -> None:
+    words = [written(tmp_path, cars()), *setting(TARGET, *QUICK[name])]
+    forked(name, *words).is_told(0)
+    run = Run.open(latest(tmp_path, name))
+    parts = parts_of(run)
+    assert (len(parts["train"]), len(parts["valid"]), run.results["train_rows"]) == (52, 12, 64)
+    metrics = run.record.metrics
+    valid = pytest.approx(metrics["valid_mae"])
+    row = next(row for row in run.rows if row["valid_mae"] == valid)
+    assert metrics["test_mae"] != pytest.approx(row["test_mae"], rel=1e-6)
+    if name == "table-lasso":
+        assert row == min(run.rows, key=lambda row: row["cv_mae"])
+        assert metrics["lambda"] == pytest.approx(row["lambda"])
+    if name == "table-boosting":
+        trees = np.load(run.folder / "model.npz")["roots"]
+        assert metrics["trees"] == len(trees) == round(row["trees"] * 64 / 52)
+
+
+def test_a_table_that_no_tree_divides_is_told(forked: Dlrun, tmp_path: Path) -> None:
+    words = ["table-boosting", written(tmp_path, cars(40)), *setting(TARGET)]
+    assert "model.min_samples_leaf" in forked(*words).is_told(0).stderr
 
 
 def test_the_two_ways_to_divide_exclude_each_other(cli: Dlrun, tmp_path: Path) -> None:

@@ -66,12 +66,8 @@ def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_own_table_is_learnt_and_predicted(forked: Dlrun, tmp_path: Path, name: str) -> None:
     words = own(tmp_path, "data.target=price", "data.ignore=[maker]", *OWN[name])
-    train, validation = 48, []
-    if name in ("table-dense", "table-boosting"):
-        validation = setting("data.validation=0.25")
-    if name == "table-dense":  # the trees that are kept are grown on the validation rows too
-        train = 36
-    forked(name, *words, *validation).is_told(0)
+    train = 36 if name == "table-dense" else 48  # all others are fitted to the validation rows too
+    forked(name, *words, *setting("data.validation=0.25")).is_told(0)
     run = Run.open(latest(tmp_path, name))
     assert TableAssets.of_run(run).encoder.input_columns == ["weight", "fuel"]
     assert run.record.reference_differs is None and run.record.reference == {}
@@ -233,7 +229,7 @@ def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
 
 def test_more_folds_than_rows_are_refused(cli: Dlrun, tmp_path: Path) -> None:
     words = own(tmp_path, "data.target=price", "cross_validation.folds=50")
-    cli("table-lasso", *words).is_told(2, "50 folds of 48 rows")
+    cli("table-lasso", *words).is_told(2, "50 folds of 39 rows")
 
 
 @pytest.mark.parametrize("name", ["hitters-dense", "nyse-rnn"])

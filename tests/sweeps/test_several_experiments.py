@@ -132,6 +132,16 @@ def test_an_error_of_all_experiments_is_told_once(table: Path, cli: Dlrun) -> No
     assert done.stderr.count("no such file") == 1 and "table-dense:" not in done.stderr
 
 
+def test_one_of_all_models_of_a_table_is_chosen_by_the_same_rows(table: Path) -> None:
+    words = ["table-linear,table-lasso,table-boosting,table-dense", "t.csv", "data.target=y"]
+    found = sweep(table, *words, "--folds", "2")
+    assert found["best"]["experiment"] in ("table-linear", "table-lasso")
+    assert not found["warnings"]
+    folders = [table / one["run"] for one in found["points"]]
+    splits = [json.loads((one / "results.json").read_text())["split"] for one in folders]
+    assert len({(split["fold"], split["validation_digest"]) for split in splits}) == 2
+
+
 def test_a_config_without_validation_rows_is_named(table: Path) -> None:
     found = sweep(table, "hitters-linear,hitters-dense", "data.source=sample", "--seeds", "1")
     assert found["best"] is None and "hitters-linear" in found["warnings"][0]
