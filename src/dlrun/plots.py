@@ -28,6 +28,7 @@ Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the mos
 COLOURS = {"train": "#1f77b4", "cv": "#2ca02c", "valid": "#ff7f0e", "test": "#2c2c2c"}
 SPLIT_NAMES = {"train": "training", "cv": "cross-validation", "valid": "validation", "test": "test"}
 PANELS_PER_ROW = 3
+MOST_COLUMNS = 20  # of a table, in one figure
 DPI = 120
 COMPRESSION = 2  # zlib's level: four times as fast as 6 for photographs, and 14 % larger
 # Inches, of a title. Its letters have .076 on average, and wide ones need more.
@@ -295,6 +296,37 @@ def draw_predicted_series(
     axes.set_title(note, fontsize=11)
     axes.margins(x=0.01)
     axes.legend()
+    return figure
+
+
+@_matplotlib_defaults()
+def draw_column_importance(
+    names: Sequence[str], increases: FloatArray, label: str, *, title: str
+) -> Figure:
+    """Draw by how much a loss rises if a column is shuffled, the most important column at the top.
+
+    increases: the mean of each column and the ends of its interval (columns, 3). label: of the
+    axis.
+    """
+    shown = min(len(names), MOST_COLUMNS)
+    height = 0.3 * shown + 2 * AXIS_HEIGHT
+    figure, (axes,) = _create_panel_grid(1, 8.5, height, title=title)
+    mean, low, high = increases[:shown].T
+    axes.axvline(0, color="grey", linewidth=1)
+    axes.errorbar(
+        mean,
+        range(shown),
+        xerr=(mean - low, high - mean),
+        fmt="o",
+        markersize=5,
+        capsize=2,
+        color=COLOURS["test"],
+    )
+    axes.set_yticks(range(shown), [escape_figure_text(name, 40) for name in names[:shown]])
+    axes.set_ylim(shown - 0.5, -0.5)
+    if shown < len(names):
+        axes.set_title(f"the first {shown} of {len(names)} columns", fontsize=10)
+    axes.set(xlabel=escape_figure_text(label, 100))
     return figure
 
 

@@ -29,6 +29,7 @@ from dlrun.experiments.table_common import (
     straw_man_metrics,
     warn_of_perfect_fit,
 )
+from dlrun.experiments.table_importance import draw_importance, keep_importance
 from dlrun.experiments.tables import TableFitConfig
 from dlrun.metrics import CROSS_VALIDATED, TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import parse_csv, to_csv
@@ -83,6 +84,8 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         predictions = best_fit.predict(encoded.parts["test"])
         warn_of_perfect_fit(predictions, run.screen)
         save_test_predictions(run, config.predictions, predictions, table.describe)
+        test = encoded.parts["test"]
+        keep_importance(run, encoded.assets, best_fit.infer, test.X, test.targets, config.seed)
         _write_summary(run, table, encoded, columns, best_fit)
         extra: dict[str, object] = {"train_rows": len(encoded.parts["train"])}
         if "coefficients" in best_fit.arrays:
@@ -167,23 +170,30 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         return FittedModel(self.make_model(config), TableAssets.of_run(run), arrays)
 
     def draw(self, run: Run, config: F) -> DrawnFigures:
-        """Draw errors and coefficients by penalty, or of one fit the predicted and true values.
+        """Draw what a model predicts, what matters to it, and of a lasso its path."""
+        labels = TableAssets.of_run(run).labels
+        title = self.title(run)
+        figures: DrawnFigures = {}
+        if len(run.rows) > 1:
+            figures |= self._draw_path(run, config)
+        if labels:
+            figures |= super().draw(run, config)
+        elif len(run.rows) == 1:
+            figures |= draw_predicted_and_true(run, title=title)
+        return figures | draw_importance(run, title=title)
 
-        The probabilities of two classes are drawn of any fit.
-        """
+    def _draw_path(self, run: Run, config: F) -> DrawnFigures:
+        """Draw errors and coefficients by penalty."""
         from dlrun.plots import draw_penalty_path  # slow: matplotlib
 
         assets = TableAssets.of_run(run)
-        title = self.title(run)
-        figures = super().draw(run, config) if assets.labels else {}
-        if len(run.rows) == 1:
-            return figures if assets.labels else draw_predicted_and_true(run, title=title)
         metric, _ = metric_names_of_table(config, assets.labels)
         (_, *names), fits = parse_csv(run.read(PATH))
         coefficients = np.array(fits, np.float64)[:, 1:]
         best = self._best_step(run.rows, config, assets)
+        title = self.title(run)
         figure = draw_penalty_path(run.table, metric, coefficients, names, best, title=title)
-        return {"lasso_path.png": figure} | figures
+        return {"lasso_path.png": figure}
 
 
 def _row_of_fit(

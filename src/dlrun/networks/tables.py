@@ -20,11 +20,13 @@ from dlrun.experiments.table_common import (
     TablePredictor,
     column_table,
 )
+from dlrun.experiments.table_importance import draw_importance, keep_importance
 from dlrun.experiments.tables import TableNetworkConfig
 from dlrun.networks.dense import DenseNetwork
-from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
+from dlrun.networks.network_implementation import Infer, LoadedData, NetworkImplementation
 from dlrun.runs.csv_tables import to_csv
 from dlrun.runs.folder import COLUMNS
+from dlrun.runs.live_run import LiveRun
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
@@ -112,6 +114,25 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
         main_metric: Literal["mae", "r2"] = "r2" if table_common.is_trading_days(config) else "mae"
         return regression((main_metric,), centre=assets.centre, scale=assets.scale)
 
+    def explain(
+        self,
+        config: TableNetworkConfig,
+        run: LiveRun,
+        loaded: LoadedData[TableAssets],
+        infer: Infer,
+    ) -> None:
+        """Write how much each column of the table matters."""
+        test = loaded.test
+        assert isinstance(test, TensorBatches)
+        keep_importance(
+            run,
+            loaded.assets,
+            lambda X: infer(torch.from_numpy(self._inputs(config, X))),
+            test.inputs.flatten(1).double().numpy(),
+            test.targets.numpy(),
+            config.seed,
+        )
+
     def predictor(self, run: Run, config: TableNetworkConfig) -> TablePredictor:
         """Return a predictor for rows of a table."""
         infer = self.inference(run, config)
@@ -120,8 +141,9 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
         )
 
     def draw(self, run: Run, config: TableNetworkConfig) -> DrawnFigures:
-        """Draw the learning curves, and NYSE's test period."""
+        """Draw the learning curves, NYSE's test period, and how much each column matters."""
+        title = self.title(run)
         figures = super().draw(run, config)
         if table_common.STRAW_MAN in run.record.metrics:
-            figures |= table_common.draw_predicted_and_true(run, title=self.title(run))
-        return figures
+            figures |= table_common.draw_predicted_and_true(run, title=title)
+        return figures | draw_importance(run, title=title)

@@ -31,6 +31,7 @@ PREDICTIONS = "predictions.csv"
 MISTAKES = "mistakes.json"
 WORDS = "words.csv"
 COLUMNS = "columns.csv"  # what was made of each column of a table
+IMPORTANCE = "importance.csv"  # how much worse a model is without a column of a table
 WEIGHTS = "weights.pt"
 PATH = "path.csv"  # the standardised coefficients of a lasso on a table at each penalty
 MODEL = "model.npz"  # the arrays of a model without a network

@@ -285,6 +285,17 @@ class TableEncoder(BaseModel, frozen=True):
         return columns
 
     @property
+    def places(self) -> dict[str, slice]:
+        """Where the columns of the matrix are that are made of each column of the table."""
+        places: dict[str, slice] = {}
+        begin = 0
+        for encoding in self.encodings:
+            end = begin + len(encoding.matrix_columns) + encoding.marks_gaps
+            places[encoding.name] = slice(begin, end)
+            begin = end
+        return places
+
+    @property
     def names(self) -> list[str]:
         """The names of the matrix's columns, such as `Hits` and `League[N]`."""
         return [column.name for column in self.matrix_columns]
