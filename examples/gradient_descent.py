@@ -1,4 +1,4 @@
-"""Gradient descent on R(beta) = sin(beta) + beta / 10, from two beginnings (ISLP, exercise 10.10.6).
+"""Gradient descent on R(beta) = sin(beta) + beta / 10, from two beginnings (ISLP, exercise 6).
 
 Prints where each descent ends, and draws all steps on the curve: python gradient_descent.py
 """
