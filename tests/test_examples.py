@@ -2,6 +2,7 @@
 
 import html
 import json
+import math
 import os
 import re
 import shlex
@@ -144,3 +145,11 @@ def test_new_refuses_names_that_are_taken_or_invalid(cli: Dlrun, tmp_path: Path,
     (tmp_path / "mine").mkdir()
     done = cli("new", "--", name).is_told(2)
     assert re.search("choose another|a small letter, then|is there already", done.stderr)
+
+
+def test_gradient_descent_ends_in_the_valley_below_its_beginning(tmp_path: Path) -> None:
+    done = python(tmp_path, EXAMPLES / "gradient_descent.py").is_told(0)
+    ends = [float(end) for end in re.findall(r"steps to (\S+),", done.stdout)]
+    assert [math.cos(end) for end in ends] == pytest.approx([-0.1, -0.1], abs=1e-4)
+    assert 3 < ends[0] < 6 and -3 < ends[1] < 0
+    assert (tmp_path / "gradient_descent.png").read_bytes().startswith(b"\x89PNG")

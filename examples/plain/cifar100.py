@@ -1,7 +1,6 @@
 """Photographs of 100 classes by a convolutional network (ISLP, lab 10.9.3).
 
-Each block halves the image; two dense layers follow. The book reaches a test accuracy of .4206
-after 30 epochs, in "10 minutes or more". `dlrun cifar100` is the same network.
+Each block halves the image. The book's 30 epochs, "10 minutes or more", reach an accuracy of .4206.
 """
 
 import argparse
@@ -37,12 +36,14 @@ def train_epoch(network, optimizer, X, y, batches):
     """Update the weights by each batch of row numbers; return the mean loss of a row."""
     network.train()
     losses = []  # one for each row
-    for rows in batches:
+    for number, rows in enumerate(batches, 1):
         loss = nn.functional.cross_entropy(network(X[rows].to(DEVICE) / 255), y[rows].to(DEVICE))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses += [loss.item()] * len(rows)
+        if number % 100 == 0:
+            print(f"  batch {number} of {len(batches)}: loss {loss.item():.4f}")
     return sum(losses) / len(losses)
 
 
@@ -72,8 +73,7 @@ def main():
         loss, accuracy = evaluate(network, *map(torch.from_numpy, images.valid))
         print(f"epoch {epoch}: loss {train_loss:.4f}, valid {loss:.4f}, accuracy {accuracy:.4f}")
     loss, accuracy = evaluate(network, *map(torch.from_numpy, images.test))
-    print(f"test loss {loss:.4f}")
-    print(f"test accuracy {accuracy:.4f}")
+    print(f"test loss {loss:.4f}\ntest accuracy {accuracy:.4f}")
 
 
 if __name__ == "__main__":

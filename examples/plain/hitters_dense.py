@@ -59,6 +59,7 @@ def main():
 
     players = datasets.hitters(seed=SPLIT_SEED, sample=options.sample)
     X, y = map(torch.Tensor, players.train)  # as float32
+    torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)
     network = dense_network(columns=X.shape[1])
     optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)

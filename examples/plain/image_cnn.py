@@ -126,12 +126,14 @@ def train_epoch(network, optimizer, X, y, batches):
     """Update the weights by each batch of row numbers; return the mean loss of a row."""
     network.train()
     losses = []  # one for each row
-    for rows in batches:
+    for number, rows in enumerate(batches, 1):
         loss = cross_entropy(network(X[rows].to(DEVICE) / 255), y[rows].to(DEVICE))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses += [loss.item()] * len(rows)
+        if number % 100 == 0:
+            print(f"  batch {number} of {len(batches)}: loss {loss.item():.4f}")
     return sum(losses) / len(losses)
 
 

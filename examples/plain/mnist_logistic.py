@@ -54,6 +54,7 @@ def main():
 
     digits = datasets.mnist(seed=SEED, sample=options.sample)
     X, y = map(torch.from_numpy, digits.train)
+    torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)
     network = logistic_regression()
     optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)

@@ -60,6 +60,7 @@ def main():
 
     days = datasets.nyse(seed=SEED, day_of_week=DAY_OF_WEEK, sample=options.sample)
     X, y = map(torch.Tensor, days.train)  # as float32
+    torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)
     network = dense_network(columns=X.shape[1])
     optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)

@@ -64,6 +64,7 @@ def main():
 
     days = datasets.nyse(seed=SEED, sample=options.sample)
     X, y = map(torch.Tensor, days.train)  # as float32
+    torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)
     network = RecurrentNetwork()
     optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)
@@ -72,8 +73,7 @@ def main():
         train_loss = train_epoch(network, optimizer, X, y, batches)
         loss, r2 = evaluate(network, *map(torch.Tensor, days.test))
         print(f"epoch {epoch}: loss {train_loss:.4f}, test {loss:.4f}, R² {r2:.4f}")
-    print(f"test loss {loss:.4f}")
-    print(f"test r2 {r2:.4f}")
+    print(f"test loss {loss:.4f}\ntest r2 {r2:.4f}")
 
 
 if __name__ == "__main__":

@@ -349,6 +349,7 @@ def main():
             torch.tensor(((rows[TARGET] - centre) / unit).to_numpy(), dtype=torch.float32)
             for rows in parts
         )
+    torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)
     network = dense_network(columns=X.shape[1])
     optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)

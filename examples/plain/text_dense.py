@@ -213,6 +213,7 @@ def main():
     )
     y, y_test = torch.tensor(train["y"].to_numpy()), torch.tensor(test["y"].to_numpy())
     y, y_valid = y[fitted], y[held_out]
+    torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)
     network = dense_network()
     optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)

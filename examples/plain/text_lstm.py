@@ -157,12 +157,14 @@ def train_epoch(network, optimizer, X, y, batches):
     """Update the weights by each batch of row numbers; return the mean loss of a row."""
     network.train()
     losses = []  # one for each row
-    for rows in batches:
+    for number, rows in enumerate(batches, 1):
         loss = cross_entropy(network(X[rows]), y[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses += [loss.item()] * len(rows)
+        if number % 25 == 0:
+            print(f"  batch {number} of {len(batches)}: loss {loss.item():.4f}")
     return sum(losses) / len(losses)
 
 
@@ -213,6 +215,7 @@ def main():
     )
     y, y_test = torch.tensor(train["y"].to_numpy()), torch.tensor(test["y"].to_numpy())
     y, y_valid = y[fitted], y[held_out]
+    torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)
     network = LSTMClassifier()
     optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)

@@ -29,6 +29,7 @@ COLOURS = {"train": "#1f77b4", "cv": "#2ca02c", "valid": "#ff7f0e", "test": "#2c
 SPLIT_NAMES = {"train": "training", "cv": "cross-validation", "valid": "validation", "test": "test"}
 PANELS_PER_ROW = 3
 MOST_COLUMNS = 20  # of a table, in one figure
+LAST_DAYS = 60  # of a series, which can be told apart by the eye
 DPI = 120
 COMPRESSION = 2  # zlib's level: four times as fast as 6 for photographs, and 14 % larger
 # Inches, of a title. Its letters have .076 on average, and wide ones need more.
@@ -288,14 +289,25 @@ def _draw_diagonal(axes: Axes, label: str) -> None:
 def draw_predicted_series(
     true: FloatArray, predicted: FloatArray, target_name: str, note: str, *, title: str
 ) -> Figure:
-    """Draw true and predicted values of test rows as time series, with a note above the plot."""
-    figure, (axes,) = _create_panel_grid(1, 11, 4, title=title)
-    axes.plot(true, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
-    axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
-    axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target_name, 40))
-    axes.set_title(note, fontsize=11)
-    axes.margins(x=0.01)
-    axes.legend()
+    """Draw true and predicted values of test rows as time series, the last ones once more, larger.
+
+    note: stands above the plots.
+    """
+    figure = Figure(figsize=(11, 6.5), layout="constrained")
+    whole, last = figure.subplots(2, 1)
+    _add_figure_title(figure, title)
+    first_of_last = max(0, len(true) - LAST_DAYS)
+    for axes, begin, width in ((whole, 0, 0.6), (last, first_of_last, 1.4)):
+        x = range(begin + 1, len(true) + 1)
+        axes.grid(alpha=0.3)
+        axes.plot(x, true[begin:], color=COLOURS["test"], linewidth=width, label="true")
+        axes.plot(x, predicted[begin:], color=COLOURS["valid"], linewidth=width, label="predicted")
+        axes.set(ylabel=escape_figure_text(target_name, 40))
+        axes.margins(x=0.01)
+    whole.axvspan(first_of_last + 1, len(true), color="grey", alpha=0.2, label="shown below")
+    whole.set_title(note, fontsize=11)
+    whole.legend(loc="upper left", ncols=3)
+    last.set(xlabel="day of the test period")
     return figure
 
 
