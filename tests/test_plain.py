@@ -140,10 +140,10 @@ class Oracle:
 
     @classmethod
     @functools.cache
-    def of(cls, name: str, precision: str) -> "Oracle":
+    def of(cls, name: str, precision: str, **values: Any) -> "Oracle":
         """Do the run."""
         size = BATCH_SIZES[name.partition("_")[0]]
-        values: dict[str, Any] = {"trainer.max_epochs": EPOCHS, "trainer.precision": precision}
+        values |= {"trainer.max_epochs": EPOCHS, "trainer.precision": precision}
         run = run_small(name, **values | {"batch_size": size})
         torch.manual_seed(run.config.seed)
         implementation: Any = run.experiment.load_implementation()
@@ -210,7 +210,8 @@ class Oracle:
 
 
 def dropouts(network: nn.Module) -> list[nn.Module]:
-    return [layer for layer in network.modules() if isinstance(layer, nn.Dropout)]
+    """The layers that drop units: a script also has those of the share 0."""
+    return [layer for layer in network.modules() if isinstance(layer, nn.Dropout) and layer.p]
 
 
 @contextlib.contextmanager
@@ -330,6 +331,21 @@ def test_a_lasso_without_scaling_is_that_of_the_script() -> None:
     """Its penalties are those of the scaled columns, as in the book's printed code."""
     module = script("hitters_lasso", "SCALE = True", "SCALE = False")
     assert not too_large("hitters_lasso", fit_differences(module, scale=False), "not scaled")
+
+
+# What a script computes with another value than the shipped one, beside dlrun.
+OTHER_VALUES = [
+    ("imdb_dense", "DROPOUT = 0.0", "DROPOUT = 0.3", {"model.dropout": 0.3}),
+    ("text_dense", "DROPOUT = 0.0", "DROPOUT = 0.3", {"model.dropout": 0.3}),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "values"), OTHER_VALUES)
+def test_dlrun_computes_what_the_script_computes_with_another_value(
+    name: str, old: str, new: str, values: dict[str, Any]
+) -> None:
+    found = Oracle.of(name, SINGLE, **values).differences(script(name, old, new))
+    assert not too_large(name, found, new)
 
 
 MUTATIONS = [
