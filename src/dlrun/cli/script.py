@@ -157,9 +157,7 @@ def _changed_values(experiment: Experiment[C], config: C) -> dict[str, object]:
     return {key: changed[key] for key in changed if key not in WITHOUT_EFFECT}
 
 
-def _dropout_of_script(
-    experiment: Experiment[C], model: HiddenLayersConfig
-) -> float | list[float]:
+def _dropout_of_script(experiment: Experiment[C], model: HiddenLayersConfig) -> float | list[float]:
     """Return the dropout in the form of the shipped one: a number for each layer, or one for all.
 
     Raises ConfigError if the script has one number and the config several.

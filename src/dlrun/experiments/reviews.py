@@ -21,7 +21,7 @@ from dlrun.experiments.experiment import Experiment
 
 
 class DenseTextModelConfig(HiddenLayersConfig):
-    """Defines the hidden layers of the dense network that classifies texts; there is one at least."""
+    """Defines the hidden layers, at least one, of the dense network that classifies texts."""
 
     hidden: Annotated[list[Units], Field(min_length=1)]
 
