@@ -32,6 +32,7 @@ FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME = "log_volume"
 WEEKDAY = "day_of_week"
+DATE = "date"
 IS_TRAIN = "train"
 
 ColumnKind = Literal["number", "category", "boolean", "date", "text"]
@@ -272,18 +273,22 @@ class ValidatedUserTableDataConfig(ValidatedDataConfig, UserTableDataConfig):
 
 
 class TradingDaysDataConfig(DataSourceConfig):
-    """Defines the config of NYSE's trading days, real or synthetic, and of their lags."""
+    """Defines the config of NYSE's trading days, real or synthetic, and of what predicts a day.
+
+    day_of_week, month: whether those of the predicted day are predictors.
+    """
 
     id: ClassVar = None
-    columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
 
     lags: Annotated[int, Field(ge=1, le=250), SAME_ROWS]
-
-
-class WeekdaysDataConfig(TradingDaysDataConfig):
-    """Defines the config of trading days, and whether the day of the week is a predictor."""
-
     day_of_week: Annotated[bool, SAME_ROWS]
+    month: Annotated[bool, SAME_ROWS]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Each column that the table must have is found by what needs the column."""
+        columns = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
+        return columns | ({"data.month": DATE} if self.month else {})
 
 
 class DataExperimentConfig(ExperimentConfig):
