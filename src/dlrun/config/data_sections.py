@@ -1,9 +1,18 @@
 """Define the config section `data` of each kind of data set: which data, and how to divide them."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from dlrun.config.sections import (
@@ -15,6 +24,7 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     Seed,
+    absolute_path,
     error_about_key,
     is_marked,
 )
@@ -28,6 +38,7 @@ FOLDS = "data.folds"
 SPLIT_SEED = "data.split_seed"  # null: the run's seed splits the data
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # runs of one config may differ in these keys
 FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
+ISLP = "islp:"  # a table's name in the authors' package follows
 # Columns of NYSE.csv.
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME = "log_volume"
@@ -45,6 +56,19 @@ def _name_as_text(name: object) -> object:
 
 
 ColumnName = Annotated[str, BeforeValidator(_name_as_text)]
+
+
+def is_name_of_islp(path: Path) -> bool:
+    """Decide whether a path, which is no file's, stands for a table of the package islp."""
+    return str(path).startswith(ISLP) and not path.exists()
+
+
+def _absolute_unless_of_islp(path: Path) -> Path:
+    return path if is_name_of_islp(path) else absolute_path(path)
+
+
+# The path of a table, or a name such as islp:Default, which is the same table on every machine.
+TablePath = Annotated[Path, Strict(False), AfterValidator(_absolute_unless_of_islp)]
 # It marks a key of a section `data` that changes what is read of the rows, and not which rows.
 SAME_ROWS = Mark()
 
@@ -232,9 +256,13 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
 class UserTableDataConfig(UserDataConfig):
     """Defines the config of a user's own table."""
 
-    path_kinds: ClassVar = {"file": "a table: CSV with a header, Parquet or Excel"}
+    path_kinds: ClassVar = {
+        "file": "a table: CSV with a header, Parquet or Excel, or islp:NAME of the package islp"
+    }
     example = "cars.csv data.target=price"
 
+    path: TablePath | None
+    test: TablePath | None
     target: ColumnName
     task: Literal["regression", "classification"]
     id: Annotated[ColumnName | None, SAME_ROWS]
