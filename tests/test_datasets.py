@@ -19,10 +19,12 @@ from dlrun.system.console import Screen
 
 Loader = Callable[..., Any]
 SEED = 3  # none of the defaults
+WITH_MONTH = ["data.day_of_week=false", "data.month=true"]
 LOADERS: list[tuple[Loader, Values, str, list[str]]] = [
     (datasets.hitters, {}, "hitters-dense", [f"data.split_seed={SEED}"]),
     (datasets.nyse, {}, "nyse-rnn", [f"seed={SEED}"]),
     (datasets.nyse, {"day_of_week": True}, "nyse-dense", [f"seed={SEED}"]),
+    (datasets.nyse, {"month": True}, "nyse-dense", [*WITH_MONTH, f"seed={SEED}"]),
     (datasets.mnist, {}, "mnist-logistic", [f"seed={SEED}"]),
     (datasets.cifar100, {}, "cifar100", [f"seed={SEED}"]),
     (datasets.imdb_bags, {}, "imdb-dense", [f"seed={SEED}"]),
@@ -119,3 +121,4 @@ def test_the_book_s_days_are_standardised(tmp_path: Path, real_data: Path) -> No
     assert days.train.X.shape == (4276, 15) and days.test.y.shape == (1770,)
     assert days.frame[days.target].std(ddof=0) == pytest.approx(1, abs=1e-3)
     assert len(datasets.nyse(day_of_week=True, data_dir=tmp_path).columns) == 20
+    assert len(datasets.nyse(month=True, data_dir=tmp_path).columns) == 27

@@ -15,6 +15,7 @@ import dlrun.plugin
 from dlrun.api import Run
 from dlrun.config.network_sections import OptimizerConfig
 from dlrun.config.sections import Reference
+from dlrun.data.download import paths_in_installed_packages
 from tests.conftest import NAMES, ROOT, Dlrun, Done, python, smoke
 from tests.experiments.use import rows_of_test
 from tests.test_docs import dlrun_commands, read, shell_lines
@@ -128,6 +129,8 @@ def test_each_reason_is_of_a_command() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", sorted(LINES))
 def test_commands_run(tmp_path: Path, done: Done, forked: Dlrun, line: str) -> None:
+    if "islp:" in line and not paths_in_installed_packages("ISLP"):
+        pytest.skip("the package islp is not installed")
     readers_files(tmp_path)
     readers_runs(line, tmp_path, done, forked)
     for words in dlrun_commands(line):

@@ -1,8 +1,6 @@
 """Sentiment of a film review from the set of its words, by a dense network (ISLP, lab 10.9.5).
 
-A review is a sparse row of 10,003 zeros and ones; only the rows of a batch are made dense.
-Reaches a test accuracy of .852 after 30 epochs, in 22 seconds of one core; an epoch of
-`dlrun imdb-dense`, the same network, is eight times as fast.
+Reaches .852 after 30 epochs, in 22 seconds of one core; `dlrun imdb-dense` is eight times as fast.
 """
 
 import argparse
@@ -16,25 +14,27 @@ EPOCHS = 30  # trainer.max_epochs
 BATCH_SIZE = 512  # batch_size
 LEARNING_RATE = 0.001  # optimizer.lr
 HIDDEN = [16, 16]  # model.hidden
+DROPOUT = 0.0  # model.dropout
 SEED = 0  # seed
 
 
 def dense_network(n_words):
-    """Return hidden layers, each with a ReLU, and one logit: (n, n_words) -> (n,)."""
+    """Return hidden layers, each with a ReLU and dropout, and one logit: (n, n_words) -> (n,)."""
     layers, size = [], n_words
     for units in HIDDEN:
-        layers += [nn.Linear(size, units), nn.ReLU()]
+        layers += [nn.Linear(size, units), nn.ReLU(), nn.Dropout(DROPOUT)]
         size = units
     return nn.Sequential(*layers, nn.Linear(size, 1), nn.Flatten(0))
 
 
 def dense(X, rows):
-    """Return some rows of a sparse matrix as a tensor."""
+    """Return reviews, which are sparse rows of zeros and ones, as a tensor."""
     return torch.from_numpy(X[rows.numpy()].toarray())
 
 
 def train_epoch(network, optimizer, X, y, batches):
     """Update the weights by each batch of row numbers; return the mean loss of a row."""
+    network.train()
     losses = []  # one for each row
     for rows in batches:
         logits = network(dense(X, rows))
@@ -49,8 +49,8 @@ def train_epoch(network, optimizer, X, y, batches):
 @torch.no_grad()
 def evaluate(network, X, y):
     """Return the mean loss, and the share of the reviews that are classified correctly."""
-    parts = torch.arange(len(y)).split(1000)
-    logits = torch.cat([network(dense(X, rows)) for rows in parts])
+    network.eval()
+    logits = torch.cat([network(dense(X, rows)) for rows in torch.arange(len(y)).split(1000)])
     loss = nn.functional.binary_cross_entropy_with_logits(logits, y.float())
     return loss.item(), ((logits > 0) == y).float().mean().item()
 

@@ -19,6 +19,7 @@ LEARNING_RATE = 0.001  # optimizer.lr
 HIDDEN = [32]  # model.hidden
 DROPOUT = [0.5]  # model.dropout
 DAY_OF_WEEK = True  # data.day_of_week
+MONTH = False  # data.month
 SEED = 0  # seed
 
 
@@ -58,7 +59,7 @@ def main():
     parser.add_argument("--sample", action="store_true", help="generated data")
     options = parser.parse_args()
 
-    days = datasets.nyse(seed=SEED, day_of_week=DAY_OF_WEEK, sample=options.sample)
+    days = datasets.nyse(day_of_week=DAY_OF_WEEK, month=MONTH, seed=SEED, sample=options.sample)
     X, y = map(torch.Tensor, days.train)  # as float32
     torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)

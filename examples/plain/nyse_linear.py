@@ -13,6 +13,7 @@ from sklearn.metrics import r2_score
 from dlrun import datasets
 
 DAY_OF_WEEK = False  # data.day_of_week
+MONTH = False  # data.month
 
 
 def fit(train, test):
@@ -24,10 +25,13 @@ def fit(train, test):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--day-of-week", action="store_true", default=DAY_OF_WEEK)
+    parser.add_argument("--month", action="store_true", default=MONTH)
     parser.add_argument("--sample", action="store_true", help="generated data")
     options = parser.parse_args()
 
-    days = datasets.nyse(day_of_week=options.day_of_week, sample=options.sample)
+    days = datasets.nyse(
+        day_of_week=options.day_of_week, month=options.month, sample=options.sample
+    )
     yesterday = days.test.X[:, days.columns.index("log_volume_1")]
     print(f"yesterday's volume as the prediction: R² {r2_score(days.test.y, yesterday):.4f}")
     print(f"test r2 {fit(days.train, days.test):.4f}")

@@ -1,9 +1,6 @@
 """Trading volume of the New York Stock Exchange by a recurrent network (ISLP, lab 10.9.6).
 
-Reads return, volume and volatility of the five days before, the oldest first. As in the lab, the
-test days also validate.
-Reaches a test R² of .414 after 200 epochs, in 19 seconds of one core. `dlrun nyse-rnn` is the same
-network.
+As in the lab, the test days validate. R² .414 in 19 seconds; `dlrun nyse-rnn` is the same network.
 """
 
 import argparse
@@ -18,20 +15,23 @@ BATCH_SIZE = 64  # batch_size
 LEARNING_RATE = 0.001  # optimizer.lr
 HIDDEN = 12  # model.hidden
 DROPOUT = 0.1  # model.dropout
+DAY_OF_WEEK = False  # data.day_of_week
+MONTH = False  # data.month
 SEED = 0  # seed
 
 
 class RecurrentNetwork(nn.Module):
-    """Recurrent layer, and dropout and a linear layer on its last output: (n, 15) -> (n,)."""
+    """Reads five days, oldest first, each with the predicted day's 0/1 columns: -> volume (n,)."""
 
-    def __init__(self):
+    def __init__(self, columns):
         super().__init__()
-        self.rnn = nn.RNN(3, HIDDEN, batch_first=True)
+        self.rnn = nn.RNN(3 + columns - 15, HIDDEN, batch_first=True)
         self.dropout = nn.Dropout(DROPOUT)
         self.output = nn.Linear(HIDDEN, 1)
 
     def forward(self, rows):
-        outputs, _ = self.rnn(rows.reshape(-1, 5, 3))
+        days = rows[:, :15].reshape(-1, 5, 3), rows[:, None, 15:].expand(-1, 5, -1)
+        outputs, _ = self.rnn(torch.cat(days, dim=2))
         return self.output(self.dropout(outputs[:, -1])).flatten()
 
 
@@ -62,11 +62,11 @@ def main():
     parser.add_argument("--sample", action="store_true", help="generated data")
     options = parser.parse_args()
 
-    days = datasets.nyse(seed=SEED, sample=options.sample)
+    days = datasets.nyse(day_of_week=DAY_OF_WEEK, month=MONTH, seed=SEED, sample=options.sample)
     X, y = map(torch.Tensor, days.train)  # as float32
     torch.set_num_threads(1)  # several wait for each other when other programs run
     torch.manual_seed(SEED)
-    network = RecurrentNetwork()
+    network = RecurrentNetwork(columns=X.shape[1])
     optimizer = torch.optim.RMSprop(network.parameters(), lr=LEARNING_RATE)
     for epoch in range(1, options.epochs + 1):
         batches = torch.randperm(len(X)).split(BATCH_SIZE)

@@ -30,6 +30,7 @@ EPOCHS = 30  # trainer.max_epochs
 BATCH_SIZE = 512  # batch_size
 LEARNING_RATE = 0.001  # optimizer.lr
 HIDDEN = [16, 16]  # model.hidden
+DROPOUT = 0.0  # model.dropout
 SEED = 0  # seed
 
 # What dlrun finds in the file:
@@ -131,6 +132,8 @@ def dense_network():
     layers, size = [], NUM_WORDS + 3
     for units in HIDDEN:
         layers += [nn.Linear(size, units), nn.ReLU()]
+        if DROPOUT:
+            layers.append(nn.Dropout(DROPOUT))
         size = units
     if len(CLASSES) == 2:
         layers += [nn.Linear(size, 1), nn.Flatten(0)]

@@ -23,7 +23,7 @@ from dlrun.config.data_sections import (
     HittersDataConfig,
     ReviewsDataConfig,
     ReviewSequencesDataConfig,
-    WeekdaysDataConfig,
+    TradingDaysDataConfig,
 )
 from dlrun.config.yaml_loader import config_layers_from_settings
 from dlrun.data.array_cache import Array
@@ -117,16 +117,22 @@ def hitters(*, sample: bool = False, seed: int = 1, data_dir: DataDir = None) ->
 
 @with_short_errors
 def nyse(
-    *, day_of_week: bool = False, sample: bool = False, seed: int = 0, data_dir: DataDir = None
+    *,
+    day_of_week: bool = False,
+    month: bool = False,
+    sample: bool = False,
+    seed: int = 0,
+    data_dir: DataDir = None,
 ) -> TableRows:
     """Return the days of the New York Stock Exchange: 4,276 rows to train, 1,770 to test.
 
     The 15 columns are return, volume and volatility five days before, four days before, up to the
-    day before: `X.reshape(-1, 5, 3)` are sequences. day_of_week: five columns of 0 and 1 more. y is
-    the day's volume. All are standardised over all days. seed: only generates samples.
+    day before: `X.reshape(-1, 5, 3)` are sequences. day_of_week: five columns of 0 and 1 more.
+    month: twelve, which follow. y is the day's volume. It and the 15 columns are standardised over
+    all days. seed: only generates samples.
     """
-    settings = {"seed": seed, "data.day_of_week": day_of_week}
-    _, table = _load_data("nyse-linear", WeekdaysDataConfig, settings, sample, data_dir)
+    settings = {"seed": seed, "data.day_of_week": day_of_week, "data.month": month}
+    _, table = _load_data("nyse-linear", TradingDaysDataConfig, settings, sample, data_dir)
     return _table_rows(table)
 
 

@@ -40,6 +40,14 @@ def test_a_script_has_the_values_of_the_config(cli: Dlrun, tmp_path: Path) -> No
     assert changed == constants(cli("script", "hitters-dense").stdout) | expected
 
 
+@pytest.mark.parametrize("words", ["imdb-dense", f"text-dense {ROOT}/examples/own/mails.csv"])
+def test_a_script_has_one_dropout_for_all_layers(cli: Dlrun, words: str) -> None:
+    dropout = "model.dropout=[0.3,0.3]"
+    script = cli("script", *words.split(), dropout, "model.hidden=[32,32]").is_told(0).stdout
+    assert constants(script)["model.dropout"] == 0.3
+    cli("script", *words.split(), "model.dropout=[0.3,0]").is_told(2, "model.dropout")
+
+
 def test_the_lasso_of_the_book_is_a_script(cli: Dlrun) -> None:
     script = cli("script", "hitters-lasso", "scale=false").is_told(0).stdout
     assert constants(script)["scale"] is False

@@ -41,7 +41,27 @@ def table(text: str) -> list[dict[str, str]]:
 def test_shown_rows_are_predicted_as_tested(
     forked: Dlrun, tmp_path: Path, done: Done, name: str
 ) -> None:
-    folder = done(name)
+    assert_its_rows_are_predicted_as_tested(forked, tmp_path, done(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"), [("nyse-linear", 32), ("nyse-dense", 32), ("nyse-rnn", 20)]
+)
+def test_the_weekday_and_the_month_of_a_day_predict_too(
+    forked: Dlrun, tmp_path: Path, name: str, inputs: int
+) -> None:
+    factors = setting("data.day_of_week=true", "data.month=true")
+    folder = finished(tmp_path, [*smoke(name), *factors])
+    assert_its_rows_are_predicted_as_tested(forked, tmp_path, folder)
+    forked("predict", folder, "--test").is_told(0)
+    run = Run.open(folder)
+    if name == "nyse-linear":
+        assert len(table(run.read("coefficients.csv").decode())) == 1 + inputs
+    else:  # the first weight of the network
+        assert next(iter(run.network().parameters())).shape[1] == inputs
+
+
+def assert_its_rows_are_predicted_as_tested(forked: Dlrun, tmp_path: Path, folder: Path) -> None:
     run = Run.open(folder)
     rows = rows_of_test(run, tmp_path / "rows.csv")
     forked("predict", folder, "--csv", "rows.csv", "--out", "out.csv").is_told(0)

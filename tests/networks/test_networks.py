@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from dlrun.api import Run
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.kernels.bag_linear import BagLinear
 from dlrun.networks.dense import DenseNetwork
 from dlrun.networks.images import ConvNet
 from tests.conftest import Dlrun, setting, smoke
-from tests.experiments.use import results
+from tests.experiments.use import latest, results
 
 DENSE = "imdb-dense"
 
@@ -32,6 +33,24 @@ def test_each_hidden_layer_has_its_own_dropout() -> None:
     for hidden, dropout in (([2], []), ([], [0.5]), ([2], [1.0]), ([0], [0.5])):
         with pytest.raises(ValidationError):
             HiddenLayersConfig(hidden=hidden, dropout=dropout)
+
+
+@pytest.mark.parametrize("name", ["imdb-dense", "text-dense"])
+def test_a_network_of_texts_has_dropout_only_if_asked(
+    forked: Dlrun, tmp_path: Path, name: str
+) -> None:
+    layers = []
+    for values in ([], ["model.dropout=[0.3,0]"]):
+        forked(*smoke(name), *setting(*values)).is_told(0)
+        run = Run.open(latest(tmp_path, name))
+        layers.append([type(layer).__name__ for layer in run.network().modules()])
+        forked("predict", run.folder, "--test").is_told(0)
+    plain, dropping = layers
+    assert "FastDropout" not in plain
+    assert [one for one in dropping if one != "FastDropout"] == plain
+    assert dropping.count("FastDropout") == 2
+    forked(*smoke(name), *setting("model.dropout=[0.3]")).is_told(2, "model.dropout")
+    forked(*smoke(name), *setting("model.hidden=[]")).is_told(2, "model.hidden")
 
 
 def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from dlrun.config.data_sections import SERIES
 from dlrun.data import dataset_catalog, user_data
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.system.console import Screen
 from dlrun.tables import generated_tables
 from dlrun.tables.encoding import TableEncoder
 from dlrun.tables.table import Table
+from dlrun.tables.trading_days import MONTHS
 from tests.conftest import Out
 from tests.data.use import shipped_data
 
@@ -369,6 +370,33 @@ def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
     volumes = np.concatenate([table.train.targets, table.test.targets])
     assert centre == pytest.approx(volumes.mean(), abs=0.2)
     assert scale == pytest.approx(volumes.std(), rel=0.1)
+
+
+def test_the_months_of_days_are_those_of_their_dates(tmp_path: Path) -> None:
+    table = load_days(tmp_path, lags=3, day_of_week=True, month=True)
+    assert table.encoder is not None
+    months = [name for name in table.encoder.names if name.startswith("month[")]
+    assert table.encoder.names[-12:] == months == [f"month[{month}]" for month in MONTHS]
+    for part in table.train, table.test:
+        dates = pd.to_datetime(part.cells["date"])
+        ones = table.encoder.encode(part.inputs)[:, -12:]
+        assert (ones.argmax(1) + 1 == dates.dt.month).all() and (ones.sum(1) == 1).all()
+
+
+def test_the_months_of_a_table_without_dates_are_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "NYSE.csv"
+    found: dict[str, Any] = {"source": "nyse", "archive": file, "lags": 1}
+    rows = "".join(f"{row},2,{row % 3},mon,{row % 2 == 0}\n" for row in range(9))
+    file.write_text(DAYS + rows)
+    load_days(tmp_path, **found)
+    with pytest.raises(ConfigError, match=r"data\.month.*no column 'date'"):
+        load_days(tmp_path, month=True, **found)
+    for date, problem in (("", "no value in column 'date'"), ("soon", "'soon' is no date")):
+        dates = [date, *[f"1962-12-0{row}" for row in range(1, 9)]]
+        lines = [f"{one},{row}" for one, row in zip(dates, rows.splitlines(), strict=True)]
+        file.write_text("\n".join([f"date,{DAYS.strip()}", *lines]))
+        with pytest.raises(DataError, match=problem):
+            load_days(tmp_path, month=True, **found)
 
 
 def test_the_volume_of_yesterday_was_that_day_s_target(tmp_path: Path) -> None:

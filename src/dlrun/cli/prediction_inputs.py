@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlrun.data.photographs import find_images
+from dlrun.data.tables_of_islp import find_table
 from dlrun.data.text_files import DataWarnings, decode_bytes, open_csv_table, read_text_file
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.predictors import Predictor
@@ -78,7 +79,8 @@ def _read_rows(path: Path, columns: Sequence[str], run: Run) -> Iterator[Predict
 
     id_column = run.settings.get("data.id")
     warnings = DataWarnings()
-    table = read_table(path, {f"--csv ({column})": column for column in columns}, warnings)
+    file = find_table(path, "--csv")
+    table = read_table(file, {f"--csv ({column})": column for column in columns}, warnings)
     for line, row in zip(table.lines.tolist(), table.frame.to_dict("records"), strict=True):
         names: dict[str, object] = {"line": line}
         if id_column:

@@ -152,9 +152,23 @@ def _changed_values(experiment: Experiment[C], config: C) -> dict[str, object]:
     values = config.model_dump(mode="json")
     model = getattr(config, "model", None)
     if isinstance(model, HiddenLayersConfig):
-        values["model"]["dropout"] = model.dropouts  # a script has no single one for all layers
+        values["model"]["dropout"] = _dropout_of_script(experiment, model)
     changed = experiment.shipped.changed_values(values)
     return {key: changed[key] for key in changed if key not in WITHOUT_EFFECT}
+
+
+def _dropout_of_script(experiment: Experiment[C], model: HiddenLayersConfig) -> float | list[float]:
+    """Return the dropout in the form of the shipped one: a number for each layer, or one for all.
+
+    Raises ConfigError if the script has one number and the config several.
+    """
+    if isinstance(experiment.shipped.values["model.dropout"], list):
+        return model.dropouts
+    different = set(model.dropouts)
+    if len(different) > 1:
+        problem = f"the script of {experiment.name} has one dropout for all hidden layers"
+        raise ConfigError(f"model.dropout: {problem}", "give one number")
+    return different.pop()
 
 
 def _constants(script: str) -> list[str]:

@@ -1,9 +1,18 @@
 """Define the config section `data` of each kind of data set: which data, and how to divide them."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from dlrun.config.sections import (
@@ -15,6 +24,7 @@ from dlrun.config.sections import (
     PositiveInt,
     Section,
     Seed,
+    absolute_path,
     error_about_key,
     is_marked,
 )
@@ -28,10 +38,12 @@ FOLDS = "data.folds"
 SPLIT_SEED = "data.split_seed"  # null: the run's seed splits the data
 CHANCE = RUNTIME_KEYS | {"seed", "threads", FOLD}  # runs of one config may differ in these keys
 FOLDER_OF_CLASSES = "a folder with a sub-folder for each class"
+ISLP = "islp:"  # a table's name in the authors' package follows
 # Columns of NYSE.csv.
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME = "log_volume"
 WEEKDAY = "day_of_week"
+DATE = "date"
 IS_TRAIN = "train"
 
 ColumnKind = Literal["number", "category", "boolean", "date", "text"]
@@ -44,6 +56,19 @@ def _name_as_text(name: object) -> object:
 
 
 ColumnName = Annotated[str, BeforeValidator(_name_as_text)]
+
+
+def is_name_of_islp(path: Path) -> bool:
+    """Decide whether a path, which is no file's, stands for a table of the package islp."""
+    return str(path).startswith(ISLP) and not path.exists()
+
+
+def _absolute_unless_of_islp(path: Path) -> Path:
+    return path if is_name_of_islp(path) else absolute_path(path)
+
+
+# The path of a table, or a name such as islp:Default, which is the same table on every machine.
+TablePath = Annotated[Path, Strict(False), AfterValidator(_absolute_unless_of_islp)]
 # It marks a key of a section `data` that changes what is read of the rows, and not which rows.
 SAME_ROWS = Mark()
 
@@ -231,9 +256,13 @@ class HittersDataConfig(DividedDataConfig, DataSourceConfig):
 class UserTableDataConfig(ValidatedDataConfig, UserDataConfig):
     """Defines the config of a user's own table."""
 
-    path_kinds: ClassVar = {"file": "a table: CSV with a header, Parquet or Excel"}
+    path_kinds: ClassVar = {
+        "file": "a table: CSV with a header, Parquet or Excel, or islp:NAME of the package islp"
+    }
     example = "cars.csv data.target=price"
 
+    path: TablePath | None
+    test: TablePath | None
     target: ColumnName
     task: Literal["regression", "classification"]
     id: Annotated[ColumnName | None, SAME_ROWS]
@@ -267,18 +296,22 @@ class UserTableDataConfig(ValidatedDataConfig, UserDataConfig):
 
 
 class TradingDaysDataConfig(DataSourceConfig):
-    """Defines the config of NYSE's trading days, real or synthetic, and of their lags."""
+    """Defines the config of NYSE's trading days, real or synthetic, and of what predicts a day.
+
+    day_of_week, month: whether those of the predicted day are predictors.
+    """
 
     id: ClassVar = None
-    columns: ClassVar = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
 
     lags: Annotated[int, Field(ge=1, le=250), SAME_ROWS]
-
-
-class WeekdaysDataConfig(TradingDaysDataConfig):
-    """Defines the config of trading days, and whether the day of the week is a predictor."""
-
     day_of_week: Annotated[bool, SAME_ROWS]
+    month: Annotated[bool, SAME_ROWS]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Each column that the table must have is found by what needs the column."""
+        columns = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
+        return columns | ({"data.month": DATE} if self.month else {})
 
 
 class DataExperimentConfig(ExperimentConfig):

@@ -25,17 +25,17 @@ from dlrun.system.accelerator import ALLOW_FALLBACK_HINT, AcceleratorChoice, Req
 EPOCHS = "trainer.max_epochs"  # with a larger value a run continues in a new one
 
 
-def _absolute(path: Path) -> Path:
+def absolute_path(path: Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111
 
 
 def _absolute_if_it_exists(text: str) -> str:
-    path = _absolute(Path(text))
+    path = absolute_path(Path(text))
     return str(path) if os.path.exists(path) else text  # noqa: PTH110 (False if too long)
 
 
 # A path is made absolute, so that a run's own config.yaml repeats the run from any folder.
-LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
+LocalPath = Annotated[Path, Strict(False), AfterValidator(absolute_path)]
 # A value is a known name, or a path, which is made absolute if it exists.
 NameOrPath = Annotated[str, AfterValidator(_absolute_if_it_exists)]
 PositiveInt = Annotated[int, Field(ge=1, lt=2**31)]  # C counts so far

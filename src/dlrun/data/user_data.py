@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dlrun.config.data_sections import UserDataConfig, UserTextsDataConfig
 from dlrun.data.file_hashes import hash_contents, hash_file
+from dlrun.data.tables_of_islp import find_table, path_of_table
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError, ErrorCollector
 
@@ -23,12 +24,14 @@ def check_own_data(config: UserDataConfig) -> None:
     )
     if config.path is None:
         raise ConfigError("data.path: no data are named", hint)
-    for key, place in {"path": config.path, "test": config.test}.items():
-        if place is None or ("folder" in kinds and place.is_dir()):
+    for key, named in {"data.path": config.path, "data.test": config.test}.items():
+        if named is None:
             continue
-        if not ("file" in kinds and place.is_file()):
-            problem = f"data.{key}: {place}: no such {' or '.join(kinds)}"
-            collector.errors.append(ConfigError(problem, hint))
+        with collector.collected():
+            place = find_table(named, key)
+            is_there = {"folder": place.is_dir, "file": place.is_file}
+            if not any(is_there[kind]() for kind in kinds):
+                raise ConfigError(f"{key}: {place}: no such {' or '.join(kinds)}", hint)
     collector.raise_all()
     if config.folds and len(user_data_paths(config)) > 1:
         key = "data.test" if config.test else "data.path"
@@ -43,12 +46,13 @@ def user_data_paths(config: UserDataConfig) -> list[Path]:
     """Find a user's data: one path, or those of the training and the test part.
 
     The parts may be train/ and test/ in a folder. Such a folder without sub-folders is a class.
+    The name of a table of the package islp becomes the path of its file, if there is one.
     """
-    place = config.path
-    if place is None:
+    if config.path is None:
         return []
+    place = path_of_table(config.path)
     if config.test is not None:
-        return [place, config.test]
+        return [place, path_of_table(config.test)]
     parts = [place / name for name in ("train", "test") if _sub_folders(place / name)]
     return parts if place / "train" in parts else [place]
 

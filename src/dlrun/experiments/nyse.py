@@ -6,7 +6,6 @@ from dlrun.config.data_sections import (
     TradingDaysDataConfig,
     ValidatedDataConfig,
     Validation,
-    WeekdaysDataConfig,
 )
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.config.sections import BookConfig
@@ -21,21 +20,17 @@ class ValidatedDaysDataConfig(ValidatedDataConfig, TradingDaysDataConfig):
     validation: Literal["test"] | Validation
 
 
-class ValidatedWeekdaysDataConfig(ValidatedDaysDataConfig, WeekdaysDataConfig):
-    """Defines the config of NYSE's days with weekdays as inputs, and of the validation days."""
-
-
 class DaysLinearConfig(TableFitConfig, BookConfig):
     """Defines the config keys of nyse-linear."""
 
-    data: WeekdaysDataConfig
+    data: TradingDaysDataConfig
 
 
 class DaysDenseConfig(TableNetworkConfig, BookConfig):
     """Defines the config keys of nyse-dense."""
 
     model: HiddenLayersConfig
-    data: ValidatedWeekdaysDataConfig
+    data: ValidatedDaysDataConfig
 
 
 class DaysRecurrentConfig(TableNetworkConfig, BookConfig):

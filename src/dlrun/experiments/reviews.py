@@ -14,14 +14,14 @@ from dlrun.config.data_sections import (
     UserTextsDataConfig,
     UserTextSequencesDataConfig,
 )
-from dlrun.config.network_sections import NetworkConfig, Units
+from dlrun.config.network_sections import HiddenLayersConfig, NetworkConfig, Units
 from dlrun.config.sections import BookConfig, PenaltyPathExperimentConfig, Section
 from dlrun.data.dataset_catalog import IMDB
 from dlrun.experiments.experiment import Experiment
 
 
-class DenseTextModelConfig(Section):
-    """Defines the layer sizes of the dense network that classifies texts."""
+class DenseTextModelConfig(HiddenLayersConfig):
+    """Defines the hidden layers, at least one, of the dense network that classifies texts."""
 
     hidden: Annotated[list[Units], Field(min_length=1)]
 

@@ -14,7 +14,8 @@ class DenseNetwork(nn.Module):
 
     inputs: the number of values of a row.
     hidden: the units of each hidden layer.
-    dropout: the share of each hidden layer's units that is dropped in training, if any.
+    dropout: the share of each hidden layer's units that is dropped in training; empty: no layers
+    of dropout.
     first: the first layer, if it is not an nn.Linear.
     """
 

@@ -79,10 +79,12 @@ class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
 
     def build(self, config: DenseTextConfig, assets: TextAssets) -> DenseNetwork:
         hidden = config.model.hidden
+        dropouts = config.model.dropouts
         return DenseNetwork(
             assets.width,
             hidden,
-            dropout=[],
+            # The book's network has no layers of dropout, which a summary would show.
+            dropout=dropouts if any(dropouts) else [],
             outputs=count_outputs(len(assets.labels)),
             # As nn.Linear, without the dense matrix of the bags.
             first=BagLinear(assets.width, hidden[0]),

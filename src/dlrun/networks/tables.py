@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.data_sections import SERIES
+from dlrun.config.data_sections import SERIES, TradingDaysDataConfig
 from dlrun.config.network_sections import HiddenLayersConfig
 from dlrun.experiments import table_common
 from dlrun.experiments.table_common import (
@@ -57,6 +57,12 @@ class RecurrentNetwork(nn.Module):
         return values
 
 
+def count_lagged_columns(config: TableNetworkConfig) -> int:
+    """Return how many columns hold the series of the days before; they are the first."""
+    assert isinstance(config.data, TradingDaysDataConfig)
+    return config.data.lags * len(SERIES)
+
+
 class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, TableAssets]):
     """Trains a dense network on rows, or a recurrent one on sequences of earlier days."""
 
@@ -94,16 +100,31 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
         )
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
-        """Return the network's inputs: the rows, or the lags of the series as sequences."""
-        is_dense = isinstance(config.model, HiddenLayersConfig)
+        """Return the network's inputs: the rows, or the lags of the series as sequences.
+
+        Each step of a sequence also has the other columns, such as the predicted day of the week.
+        """
         inputs = X.astype(np.float32)
-        return inputs if is_dense else inputs.reshape(len(X), -1, len(SERIES))
+        if isinstance(config.model, HiddenLayersConfig):
+            return inputs
+        lagged, others = np.split(inputs, [count_lagged_columns(config)], axis=1)
+        sequences = lagged.reshape(len(X), -1, len(SERIES))
+        repeated = np.repeat(others[:, None], sequences.shape[1], axis=1)
+        return np.concatenate([sequences, repeated], axis=2)
+
+    def _matrix(self, config: TableNetworkConfig, inputs: Tensor) -> Matrix:
+        """Return the rows (n, columns) of which `_inputs` made the network's inputs."""
+        if not isinstance(config.model, HiddenLayersConfig):
+            lagged, others = inputs[..., : len(SERIES)].flatten(1), inputs[:, 0, len(SERIES) :]
+            inputs = torch.cat([lagged, others], dim=1)
+        return inputs.double().numpy()
 
     def build(self, config: TableNetworkConfig, assets: TableAssets) -> nn.Module:
         """Build the untrained network."""
         model = config.model
         if not isinstance(model, HiddenLayersConfig):
-            return RecurrentNetwork(len(SERIES), model.hidden, model.dropout)
+            others = len(assets.encoder.names) - count_lagged_columns(config)
+            return RecurrentNetwork(len(SERIES) + others, model.hidden, model.dropout)
         outputs = count_outputs(len(assets.labels)) if assets.labels else 1
         return DenseNetwork(len(assets.encoder.names), model.hidden, model.dropouts, outputs)
 
@@ -128,7 +149,7 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
             run,
             loaded.assets,
             lambda X: infer(torch.from_numpy(self._inputs(config, X))),
-            test.inputs.flatten(1).double().numpy(),
+            self._matrix(config, test.inputs),
             test.targets.numpy(),
             config.seed,
         )

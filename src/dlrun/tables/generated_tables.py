@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dlrun.config.data_sections import (
+    DATE,
     IS_TRAIN,
     SERIES,
     WEEKDAY,
@@ -21,6 +22,7 @@ PLAYER_COLUMNS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRun
 PLAYER_NUMBERS = f"{PLAYER_COLUMNS} PutOuts Assists Errors Salary".split()
 # The categories of generated rows in turn; one that stands twice is twice as frequent.
 PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
+FIRST_DAY = "1962-12-03"  # a Monday, with which NYSE.csv begins, too
 DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
 
 
@@ -45,5 +47,7 @@ def generate_rows(context: ReadContext[DataConfig]) -> list[ReadTable]:
     for name, text in words.items():
         levels = text.split()
         cells[name] = [levels[row % len(levels)] for row in range(SAMPLE_ROWS)]
+    if isinstance(context.config, TradingDaysDataConfig):
+        cells[DATE] = list(pd.bdate_range(FIRST_DAY, periods=SAMPLE_ROWS).strftime("%Y-%m-%d"))
     numbers = np.arange(1, SAMPLE_ROWS + 1)
     return [ReadTable(Path("generated row"), pd.DataFrame(cells), numbers, [])]

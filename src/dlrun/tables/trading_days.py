@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 
 from dlrun.config.data_sections import (
+    DATE,
     IS_TRAIN,
     SERIES,
     VOLUME,
     WEEKDAY,
     TradingDaysDataConfig,
-    WeekdaysDataConfig,
 )
 from dlrun.data.datasets_and_sources import ReadContext
 from dlrun.data.scaling import is_constant
@@ -25,9 +25,14 @@ from dlrun.tables.encoding import (
 from dlrun.tables.read_table import ReadTable
 from dlrun.tables.table import RowPlaces, Table, TablePart, hash_rows
 
+MONTH = "month"
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+
 
 def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
-    """Return a table of trading days: each row holds the days before, and if asked the weekday.
+    """Return a table of trading days: each row holds the days before, and if asked its own factors.
+
+    The factors are the day of the week and the month of the predicted day.
 
     The series are standardised over all days, the oldest comes first; the target is the volume.
     """
@@ -49,13 +54,17 @@ def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
             moments.append((float(means[index]), float(scales[index])))
             inputs[column] = series[config.lags - lag : len(series) - lag, index]
     cells = days.frame.iloc[config.lags :].reset_index(drop=True)
-    if isinstance(config, WeekdaysDataConfig) and config.day_of_week:
+    factors: dict[str, tuple[pd.Series[str], list[str]]] = {}  # words of the days, and levels
+    if config.day_of_week:
         weekdays = cells[WEEKDAY].str.strip()
-        columns.append(Column(name=WEEKDAY, kind="category"))
-        levels = sorted(set(weekdays))
-        encodings.append(CategoryEncoding(name=WEEKDAY, levels=levels, drop_first=False))
+        factors[WEEKDAY] = weekdays, sorted(set(weekdays))
+    if config.month:
+        factors[MONTH] = _read_months(days)[config.lags :], MONTHS
+    for name, (words, levels) in factors.items():
+        columns.append(Column(name=name, kind="category"))
+        encodings.append(CategoryEncoding(name=name, levels=levels, drop_first=False))
         moments += [(0.0, 1.0)] * len(levels)
-        inputs[WEEKDAY] = weekdays.to_numpy()
+        inputs[name] = words.to_numpy()
     is_train = (cells[IS_TRAIN].str.strip().str.lower() == "true").to_numpy()
     if not 1 < is_train.sum() < len(cells):
         problem = f"{is_train.sum():,} of {len(cells):,} days to train with"
@@ -84,15 +93,27 @@ def make_lagged_days(context: ReadContext[TradingDaysDataConfig]) -> Table:
 
 def _read_series(days: ReadTable) -> Matrix:
     """Return the series (days, 3). Raises DataError if a day has no value."""
+    series = _read_columns(days, [Column(name=name, kind="number") for name in SERIES])
+    # The order in memory changes the last bits of means.
+    return np.ascontiguousarray(series.to_numpy(np.float64))
+
+
+def _read_months(days: ReadTable) -> "pd.Series[str]":
+    """Return the name of each day's month. Raises DataError if a day has no date."""
+    dates = _read_columns(days, [Column(name=DATE, kind="date")])[DATE]
+    months: pd.Series[str] = dates.dt.month.map(dict(enumerate(MONTHS, start=1)))
+    return months
+
+
+def _read_columns(days: ReadTable, columns: list[Column]) -> pd.DataFrame:
+    """Return columns by their kinds. Raises DataError if a day has no value."""
     places = RowPlaces([days.path], np.zeros(len(days.lines), np.int64), days.lines)
-    numbers = [Column(name=name, kind="number") for name in SERIES]
-    series = convert_columns(days.frame, numbers, places)
-    for name in SERIES:
-        gaps = np.flatnonzero(series[name].isna())
+    values = convert_columns(days.frame, columns, places)
+    for name in values.columns:
+        gaps = np.flatnonzero(values[name].isna())
         if len(gaps):
             raise DataError(
                 f"{places[gaps[0]]}: no value in column {name!r}",
                 "correct the cells, or delete the rows",
             )
-    # The order in memory changes the last bits of means.
-    return np.ascontiguousarray(series.to_numpy(np.float64))
+    return values
