@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from dlrun.api import Run
 from dlrun.errors import DlrunError
@@ -288,6 +289,22 @@ def test_fits_have_the_published_digits_and_networks_are_near_them(
     found = results(latest(tmp_path, name))
     assert found["metrics"][metric] == pytest.approx(published, abs=near)
     assert found["reference_differs"] is None
+
+
+@pytest.mark.realdata
+def test_the_fit_with_months_is_that_of_scikit_learn(
+    forked: Dlrun, tmp_path: Path, real_data: Path
+) -> None:
+    file = real_data / "NYSE.csv"
+    forked("nyse-linear", *setting(f"data.archive={file}", "data.month=true")).is_told(0)
+    days = pd.read_csv(file, parse_dates=["date"])
+    names = ["DJ_return", "log_volume", "log_volatility"]
+    lags = [days[names].shift(lag).add_suffix(f"_{lag}") for lag in range(1, 6)]
+    X = pd.concat([*lags, pd.get_dummies(days["date"].dt.month_name())], axis=1)[5:]
+    y, is_train = days["log_volume"][5:], days["train"][5:]
+    r2 = LinearRegression().fit(X[is_train], y[is_train]).score(X[~is_train], y[~is_train])
+    found = results(latest(tmp_path, "nyse-linear"))["metrics"]
+    assert found["test_r2"] == pytest.approx(r2, abs=EXACT) and found["test_r2"] > 0.4129
 
 
 def test_models_of_one_table_have_the_same_data(forked: Dlrun, tmp_path: Path) -> None:
