@@ -145,3 +145,32 @@ def test_the_order_is_the_books(tmp_path: Path) -> None:
 def test_validation_rows_that_are_the_test_rows_are_named(tmp_path: Path) -> None:
     (shown,) = sections(run(tmp_path, best_epoch=BEST, **ON_TEST))
     assert [line.name for line in shown.charts[0].lines] == ["training", "validation = test"]
+
+
+def test_pictures_of_one_metric_on_the_same_rows_share_a_scale(tmp_path: Path) -> None:
+    """Each run is a dot."""
+    runs = [
+        run(tmp_path, f"{name}{seed}", name, seed=seed, metrics={"test_mae": mae + seed / 100})
+        for name, mae in (("a", 0.2), ("b", 0.9))
+        for seed in range(5)
+    ]
+    low, high = (row.picture for row in overview(sections(*runs)).table.rows)
+    assert low is not None and high is not None
+    assert (low.axis.start, low.axis.end) == (high.axis.start, high.axis.end)
+    assert low.dots == [0.2 + seed / 100 for seed in range(5)]
+    assert low.axis.at(low.mean) + 50 < high.axis.at(high.mean)
+
+
+def test_a_legend_explains_what_is_drawn(tmp_path: Path) -> None:
+    alone = overview(sections(run(tmp_path, metrics={"test_mae": 0.5})))
+    assert [*alone.legend] == ["mean"]
+    seeds = [run(tmp_path, str(n), seed=n, metrics={"test_mae": 0.5 + n}) for n in range(5)]
+    assert [*overview(sections(*seeds)).legend] == ["mean", "run", "interval"]
+
+
+def test_always_the_largest_class_stands_beside_the_accuracy(tmp_path: Path) -> None:
+    classes = {"classes": {"number": 2, "largest": "no", "share": 0.75}}
+    found = overview(sections(run(tmp_path, metrics={"test_accuracy": 0.8}, **classes)))
+    assert found.table.rows[0].cells["guess"] == "0.7500"
+    of_values = overview(sections(run(tmp_path, "v", metrics={"test_mae": 0.8})))
+    assert "guess" not in [column.name for column in of_values.table.columns]

@@ -157,7 +157,8 @@ class Strip:
     """Holds the small picture of a config's result: a bar for the interval, dots and ticks in it.
 
     label: what it shows, in words. bar: a range of runs, or the interval of a test set. ticks: the
-    published number by its edition. dots: the runs, if they are too few for a range.
+    published number by its edition. dots: the runs, if there are several. scale: values that the
+    axis holds too, those of other strips.
     """
 
     label: str
@@ -165,13 +166,20 @@ class Strip:
     bar: tuple[float, float] | None
     ticks: Mapping[str, float]
     dots: Sequence[float]
+    scale: Sequence[float] = ()
+
+    @property
+    def values(self) -> list[float]:
+        """All values that are shown."""
+        return [self.mean, *self.dots, *(self.bar or ()), *self.ticks.values()]
 
     @cached_property
     def axis(self) -> Axis:
         """The axis is wider than the rounding error of a published number."""
-        values = [(1 + sign * LEAST_WIDTH / 2) * self.mean for sign in (-1, 1)]
-        values += [*self.dots, *(self.bar or ()), *self.ticks.values()]
-        return Axis(*padded_range(values, 0.2), STRIP_LEFT, STRIP_RIGHT)
+        widened = [(1 + sign * LEAST_WIDTH / 2) * self.mean for sign in (-1, 1)]
+        return Axis(
+            *padded_range([*widened, *self.values, *self.scale], 0.1), STRIP_LEFT, STRIP_RIGHT
+        )
 
 
 @dataclass(frozen=True)
