@@ -29,7 +29,7 @@ from dlrun.experiments.table_common import (
     straw_man_metrics,
     warn_of_perfect_fit,
 )
-from dlrun.experiments.table_importance import draw_importance, keep_importance
+from dlrun.experiments.table_importance import draw_importance, save_importance
 from dlrun.experiments.tables import TableFitConfig
 from dlrun.metrics import CROSS_VALIDATED, TESTED, VALID, describe_metric, format_metric
 from dlrun.runs.csv_tables import parse_csv, to_csv
@@ -85,7 +85,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         warn_of_perfect_fit(predictions, run.screen)
         save_test_predictions(run, config.predictions, predictions, table.describe)
         test = encoded.parts["test"]
-        keep_importance(run, encoded.assets, best_fit.infer, test.X, test.targets, config.seed)
+        save_importance(run, encoded.assets, best_fit.infer, test.X, test.targets)
         _write_summary(run, table, encoded, columns, best_fit)
         extra: dict[str, object] = {"train_rows": len(encoded.parts["train"])}
         if "coefficients" in best_fit.arrays:

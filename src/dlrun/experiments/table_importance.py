@@ -1,4 +1,7 @@
-"""Keep and draw how much each column of a table matters to a model, measured on the test rows."""
+"""Measure how much a model needs each column of a table, by shuffling the column's cells.
+
+Breiman (2001), Random Forests, doi:10.1023/A:1010933404324, section 10.
+"""
 
 from collections.abc import Callable
 
@@ -6,66 +9,89 @@ import numpy as np
 
 from dlrun.data.array_cache import Array
 from dlrun.experiments.table_common import TableAssets
-from dlrun.runs.csv_tables import parse_csv, to_csv
+from dlrun.metrics import is_plottable
 from dlrun.runs.folder import IMPORTANCE
+from dlrun.runs.importance_csv import ColumnImportance, importance_table, parse_importance
 from dlrun.runs.live_run import LiveRun
+from dlrun.runs.predictions_csv import log_losses
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
+from dlrun.stats import mean_interval, zero_if_rounding_error
 from dlrun.tables.encoding import Matrix
-from dlrun.tables.importance import permutation_importance
 
-LOSS_NAMES = {"log_loss": "log loss", "mae": "mean absolute error"}
-SMALLEST_PROBABILITY = np.finfo(np.float64).eps  # as in scikit-learn's log_loss
+REPEATS = 5
+# Of more rows some are drawn by chance: 50 columns and 400 trees then take three seconds.
+MOST_ROWS, LEAST_ROWS = 1000, 100
+MOST_CELLS = 50_000
 MOST_COLUMNS = 1000
-HEADER = ["column", "metric", "increase", "low", "high"]
 
 
-def keep_importance(
+def save_importance(
     run: LiveRun,
     assets: TableAssets,
     infer: Callable[[Matrix], Matrix],
     rows: Matrix,
     targets: Array,
-    seed: int,
 ) -> None:
-    """Write importance.csv: by how much the loss of test rows rises if a column is shuffled.
+    """Save by how much the loss of the test rows rises if a column is shuffled.
+
+    Nothing is saved of a single row, which cannot be shuffled, or of a model that diverged.
 
     infer: matrix (n, columns) -> values (n,), or probabilities (n, classes).
-    rows, targets: of the test, (n, columns) and (n,).
+    rows: the encoded test rows (n, columns). targets: class indices, or values (n,).
     """
     places = assets.encoder.places
-    if len(rows) < 2:
+    if len(rows) < 2 or not places:
         return
     if len(places) > MOST_COLUMNS:
         run.screen.note(f"no {IMPORTANCE}: the table has more than {MOST_COLUMNS:,} columns")
         return
-
-    def log_loss(rows: Matrix, labels: Array) -> float:
-        of_true = infer(rows)[np.arange(len(rows)), labels]
-        return float(-np.log(np.maximum(of_true, SMALLEST_PROBABILITY)).mean())
-
-    def mean_absolute_error(rows: Matrix, values: Array) -> float:
-        return float(np.abs(infer(rows) - values).mean())
-
-    metric, loss = ("log_loss", log_loss) if assets.labels else ("mae", mean_absolute_error)
+    metric, losses = ("log_loss", log_losses) if assets.labels else ("mae", _absolute_errors)
+    random = np.random.default_rng(run.config.seed)
+    most_rows = min(MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // len(places)))
+    if len(rows) > most_rows:
+        drawn = np.sort(random.choice(len(rows), most_rows, replace=False))
+        rows, targets = rows[drawn], targets[drawn]
+    shuffles = [random.permutation(len(rows)) for _ in range(REPEATS)]
+    found = []
     with run.phase("importance"):
-        found = permutation_importance(loss, rows, targets, places, seed)
-    lines = [(one.column, metric, one.increase, one.low, one.high) for one in found]
-    run.keep(IMPORTANCE, to_csv([HEADER, *lines]))
+        usual = float(losses(infer(rows), targets).mean())
+        shuffled = rows.copy()
+        for column, place in places.items():
+            increases = []
+            for shuffle in shuffles:
+                shuffled[:, place] = rows[shuffle, place]
+                loss = float(losses(infer(shuffled), targets).mean())
+                if not is_plottable(loss):
+                    return
+                increases.append(zero_if_rounding_error(loss - usual, usual))
+            shuffled[:, place] = rows[:, place]
+            low, high = mean_interval(increases) or (0.0, 0.0)
+            found.append(ColumnImportance(column, metric, float(np.mean(increases)), low, high))
+    found.sort(key=lambda one: -one.increase)
+    run.keep(IMPORTANCE, importance_table(found))
+
+
+def _absolute_errors(predicted: Matrix, true: Array) -> Matrix:
+    errors: Matrix = np.abs(true - predicted)
+    return errors
 
 
 def draw_importance(run: Run, *, title: str) -> DrawnFigures:
-    """Draw importance.csv; a run of a single test row, or of very many columns, has none."""
+    """Draw the importance of the columns, if the run measured it."""
     from dlrun.plots import draw_column_importance  # slow: matplotlib
 
-    if not (run.folder / IMPORTANCE).is_file():
+    content = run.read_if_written(IMPORTANCE)
+    if content is None:
         return {}
-    _, lines = parse_csv(run.read(IMPORTANCE))
-    names = [name for name, *_ in lines]
-    numbers = np.array([line[2:] for line in lines], np.float64)
-    metric = lines[0][1]
-    loss = LOSS_NAMES[metric]
-    if metric == "mae":
-        loss += f" of {TableAssets.of_run(run).target}"
-    label = f"increase of the test set's {loss} if a column is shuffled"
-    return {"importance.png": draw_column_importance(names, numbers, label, title=title)}
+    columns = parse_importance(content)
+    loss = "log loss"
+    if columns[0].metric == "mae":
+        loss = f"mean absolute error of {TableAssets.of_run(run).target}"
+    figure = draw_column_importance(
+        [column.column for column in columns],
+        np.array([(column.increase, column.low, column.high) for column in columns]),
+        f"increase of the test set's {loss} if a column is shuffled",
+        title=title,
+    )
+    return {"importance.png": figure}

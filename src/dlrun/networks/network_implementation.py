@@ -171,7 +171,9 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             result, accelerator = training.run_on_accelerator()
             network = result.module.network
             run.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-            self.explain(config, run, loaded, partial(objective.infer, network.cpu().eval()))
+            self.explain(
+                config, run, loaded, partial(objective.infer, network.cpu().float().eval())
+            )
         with run.phase("predictions"):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
             save_test_predictions(run, config.predictions, predictions, loaded.describe)

@@ -20,7 +20,7 @@ from dlrun.experiments.table_common import (
     TablePredictor,
     column_table,
 )
-from dlrun.experiments.table_importance import draw_importance, keep_importance
+from dlrun.experiments.table_importance import draw_importance, save_importance
 from dlrun.experiments.tables import TableNetworkConfig
 from dlrun.networks.dense import DenseNetwork
 from dlrun.networks.network_implementation import Infer, LoadedData, NetworkImplementation
@@ -145,13 +145,12 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
         """Write how much each column of the table matters."""
         test = loaded.test
         assert isinstance(test, TensorBatches)
-        keep_importance(
+        save_importance(
             run,
             loaded.assets,
             lambda X: infer(torch.from_numpy(self._inputs(config, X))),
             self._matrix(config, test.inputs),
             test.targets.numpy(),
-            config.seed,
         )
 
     def predictor(self, run: Run, config: TableNetworkConfig) -> TablePredictor:

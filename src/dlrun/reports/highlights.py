@@ -14,7 +14,7 @@ from dlrun.runs.published import EDITIONS
 from dlrun.system.files import read_arrays
 from dlrun.system.text import cut
 
-MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 6, 12, 24
+MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN, COLUMNS_SHOWN = 6, 12, 24, 12
 MAX_TEXT = 800  # a mistake's text is cut to so many characters
 
 ScoredNames = list[tuple[str, float]]  # labels with probabilities, or words with weights

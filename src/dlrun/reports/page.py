@@ -15,9 +15,9 @@ import jinja2
 from markupsafe import Markup
 
 from dlrun.config.yaml_loader import format_setting
-from dlrun.metrics import format_metric
+from dlrun.metrics import format_interval, format_metric
 from dlrun.reports import comparison, svg_charts
-from dlrun.reports.highlights import PHOTOGRAPHS_SHOWN
+from dlrun.reports.highlights import COLUMNS_SHOWN, PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.page_table import PageRow, PageTable
 from dlrun.reports.result_rows import MetricComparisonRow
@@ -99,6 +99,7 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         all_runs=PageTable.with_used_columns(COLUMNS, rows),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
+        important=COLUMNS_SHOWN,
     ).encode()
     write_file_atomically(out, page)
     return len(page), [problem for section in sections for problem in section.problems]
@@ -154,6 +155,7 @@ def _render(**values: object) -> str:
         code=text_as_html,
         config=format_setting,
         heading=lambda text: text if "_" in text or len(text) < 3 else text[0].upper() + text[1:],
+        interval=format_interval,
         number=format_metric,
         short=_format_curve_value,
     )

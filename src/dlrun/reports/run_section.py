@@ -23,7 +23,16 @@ from dlrun.reports.warning_tags import WarningTag
 from dlrun.runs.csv_tables import parse_csv
 from dlrun.runs.damage_and_copies import find_damage
 from dlrun.runs.find import run_name_without_time
-from dlrun.runs.folder import COLUMNS, METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
+from dlrun.runs.folder import (
+    COLUMNS,
+    IMPORTANCE,
+    METRICS,
+    MISTAKES,
+    PREDICTIONS,
+    THUMBNAILS,
+    WORDS,
+)
+from dlrun.runs.importance_csv import ColumnImportance, parse_importance
 from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.notes import RunNotes
 from dlrun.runs.published import EDITIONS, published_metrics
@@ -140,7 +149,7 @@ class RunSection:
         """Read the files about the test rows, if they are shown, so that damage is known."""
         if self.representative is self:  # each access reads and checks a file
             _ = self.evaluation, self.mistakes, self.words_by_class, self.photographs
-            _ = self.columns_read
+            _ = self.columns_read, self.important_columns
 
     def environment(self) -> dict[str, object]:
         """The code, the packages and the machine are those with which the run began."""
@@ -195,6 +204,11 @@ class RunSection:
         """What was made of each column of a table: a header, and a row for each column."""
         nothing: tuple[list[str], list[list[str]]] = ([], [])
         return self._parse_file(COLUMNS, parse_csv, nothing)
+
+    @cached_property
+    def important_columns(self) -> list[ColumnImportance]:
+        """The columns of a table that the model needs most come first."""
+        return self._parse_file(IMPORTANCE, parse_importance, [])
 
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:

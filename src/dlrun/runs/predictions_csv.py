@@ -36,6 +36,13 @@ DescribeRow = Callable[[int], dict[str, str]]
 """Returns a row for a reader: {"text": its words} or {"image": a PNG in base64}."""
 
 
+def log_losses(probabilities: NDArray[np.float64], true: Array) -> NDArray[np.float64]:
+    """Compute the log loss of each row (n_rows,) from the probabilities of every class."""
+    of_true_class = probabilities[np.arange(len(true)), true]
+    losses: NDArray[np.float64] = -np.log(of_true_class.clip(SMALLEST, 1))
+    return losses
+
+
 @dataclass(frozen=True, repr=False)
 class Predictions(ABC):
     """Holds the true and the predicted class or value of each row of a test set, in order.
@@ -223,9 +230,7 @@ class PredictedClasses(Predictions):
     def _log_losses(self) -> NDArray[np.float64] | None:
         if self.probabilities is None:
             return None
-        of_true_class = self.probabilities[np.arange(len(self)), self.true]
-        losses: NDArray[np.float64] = -np.log(of_true_class.clip(SMALLEST, 1))
-        return losses
+        return log_losses(self.probabilities, self.true)
 
     def _squared_errors(self) -> NDArray[np.float64] | None:
         """A row has the sum over all classes, or of two classes the error of the second alone."""
