@@ -31,7 +31,7 @@ from dlrun.experiments.table_common import (
 )
 from dlrun.experiments.table_importance import draw_importance, save_importance
 from dlrun.experiments.tables import TableFitConfig
-from dlrun.metrics import CROSS_VALIDATED, TESTED, VALID, describe_metric, format_metric
+from dlrun.metrics import CROSS_VALIDATED, TESTED, VALID, describe_metric, format_metric, without_stage
 from dlrun.runs.csv_tables import parse_csv, to_csv
 from dlrun.runs.folder import COLUMNS, MODEL, PATH
 from dlrun.runs.live_run import LiveRun
@@ -71,7 +71,7 @@ class TableFitImplementation(Implementation[F], Generic[F]):
             encoded = EncodedTable.fit(config, table, parts, for_trees=self.for_trees)
         with run.phase("fit"):
             fits = self._fit_all(config, run, encoded, fingerprint_table(table))
-            best = self._best_step(run.rows, config, encoded.assets)
+            best = self._best_step(run.rows, config)
             if len(fits) > 1:
                 run.keep(PATH, to_csv(_table_of_path(fits)))
             best_fit = fits[best]
@@ -145,12 +145,13 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         arrays = chosen.model.refit(encoded, chosen.arrays, run.screen)
         return encoded, FittedModel(chosen.model, encoded.assets, arrays)
 
-    def _best_step(self, rows: Sequence[dict[str, float]], config: F, assets: TableAssets) -> int:
-        """Return the index of the fit that validates best; without validation, of the only one."""
-        main_metric, _ = metric_names_of_table(config, assets.labels)
-        name = f"{self.make_model(config).chosen_by}{main_metric}"
+    def _best_step(self, rows: Sequence[dict[str, float]], config: F) -> int:
+        """Return the index of the fit that validates best, or of the only one."""
+        if len(rows) == 1:
+            return 0
+        name = self.make_model(config).chosen_by
         sign = describe_metric(name, {}).sign
-        return max(range(len(rows)), key=lambda index: sign * rows[index].get(name, 0))
+        return max(range(len(rows)), key=lambda index: sign * rows[index][name])
 
     def test(self, run: Run, config: F, data_dir: Path, screen: Screen) -> Predictions:
         """Predict the test set again with the fit that was kept."""
@@ -187,10 +188,10 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         from dlrun.plots import draw_penalty_path  # slow: matplotlib
 
         assets = TableAssets.of_run(run)
-        metric, _ = metric_names_of_table(config, assets.labels)
+        metric = without_stage(self.make_model(config).chosen_by)
         (_, *names), fits = parse_csv(run.read(PATH))
         coefficients = np.array(fits, np.float64)[:, 1:]
-        best = self._best_step(run.rows, config, assets)
+        best = self._best_step(run.rows, config)
         title = self.title(run)
         figure = draw_penalty_path(run.table, metric, coefficients, names, best, title=title)
         return {"lasso_path.png": figure}
@@ -203,7 +204,8 @@ def _row_of_fit(
     row: dict[str, float] = {fit.model.step_name: number}
     row |= fit.recorded_numbers
     for part_name, part in parts.items():
-        metrics = fit.predict(part).main_metrics
+        predictions = fit.predict(part)
+        metrics = predictions.main_metrics | predictions.further_metrics
         row |= {f"{part_name}_{name}": metrics.get(name, math.nan) for name in metric_names}
     return row
 

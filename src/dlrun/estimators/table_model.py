@@ -6,7 +6,6 @@ from typing import Protocol
 
 from dlrun.data.array_cache import Array
 from dlrun.experiments.table_common import EncodedPart, EncodedTable, TableAssets
-from dlrun.metrics import VALID
 from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, Predictions
 from dlrun.system.console import Screen
 from dlrun.tables.encoding import Matrix
@@ -25,12 +24,12 @@ class TableModel(Protocol):
 
     step_name: what a fit is called.
     recorded_numbers: single numbers of a fit that metrics.csv has too.
-    chosen_by: the beginning of the name of the metric that chooses among several fits.
+    chosen_by: the metric that chooses among several fits.
     """
 
     step_name: str
     recorded_numbers: tuple[str, ...] = ()
-    chosen_by: str = VALID
+    chosen_by: str = ""
 
     def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
         """Yield the fits to the training rows after the first `done` ones."""

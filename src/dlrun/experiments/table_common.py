@@ -207,11 +207,11 @@ def is_trading_days(config: DataExperimentConfig) -> bool:
     return isinstance(config.data, TradingDaysDataConfig)
 
 
-def metric_names_of_table(config: DataExperimentConfig, labels: Sequence[str]) -> tuple[str, str]:
+def metric_names_of_table(config: DataExperimentConfig, labels: Sequence[str]) -> list[str]:
     """Return the names of the metrics for classes, values or a series, the main one first."""
     if labels:
-        return "accuracy", "macro_f1"
-    return ("r2", "mae") if is_trading_days(config) else ("mae", "r2")
+        return ["accuracy", "macro_f1", "roc_auc", "log_loss"]
+    return ["r2", "mae"] if is_trading_days(config) else ["mae", "r2"]
 
 
 def fingerprint_table(table: Table) -> str:
