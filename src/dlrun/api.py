@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dlrun.experiments.experiment import Network
-    from dlrun.experiments.predictors import Input, Prediction, Predictor
+    from dlrun.experiments.predictors import ByWord, Input, Prediction, Predictor
     from dlrun.runs.predictions_csv import Predictions
 
 PathLike = str | Path
@@ -122,6 +122,15 @@ class Run(SavedRun):
         for warning in describe_unknown_levels(predictor):
             Screen().warn(warning)
         return predictions
+
+    def by_word(self, text: PathLike) -> "ByWord":
+        """Return what each word of a text, or of a text's file (a Path), does to its prediction.
+
+        Raises DlrunError if the run reads no texts.
+        """
+        from dlrun.experiments.predictors import predict_by_word  # slow, as Pillow is
+
+        return predict_by_word(self.predictor, text)
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
