@@ -82,9 +82,10 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
         if sweep is None:
             raise
     # Slow: the modules that begin runs.
-    from dlrun.sweeps.results_page import read_sweep_page_content
+    from dlrun.sweeps.results import SweepResults
+    from dlrun.sweeps.results_page import make_page_content
 
-    return read_sweep_page_content(sweep)
+    return make_page_content(SweepResults.read(sweep))
 
 
 def _newest_finished(runs_dir: Path) -> PageContent:

@@ -1,9 +1,7 @@
 """Collect what the HTML report of a sweep shows."""
 
 import shlex
-from pathlib import Path
 
-from dlrun.errors import ConfigError
 from dlrun.reports.page import PageContent
 from dlrun.reports.page_table import PageRow, PageTable
 from dlrun.reports.svg_charts import PARTS, Chart, DotPlot, label_of_data_part
@@ -12,21 +10,6 @@ from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.results_table import results_columns, results_rows
 from dlrun.sweeps.selection import Ranking, describe_config_result
-from dlrun.sweeps.sweep_plan import read_sweep_plan
-from dlrun.sweeps.sweep_runs import Sweep, SweepState
-
-
-def read_sweep_page_content(folder: Path) -> PageContent:
-    """Read what a sweep's HTML report shows from the files in the sweep's folder.
-
-    Raises ConfigError if it has no runs, DlrunError if its plan is damaged.
-    """
-    sweep = Sweep(read_sweep_plan(folder, force=True), folder)
-    runs = sweep.find_runs()
-    if not runs:
-        lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(sweep.runs_dir)])
-        raise ConfigError(f"{folder}: this sweep has no runs", f"`{lists}` has all")
-    return make_page_content(SweepResults(sweep, SweepState(runs)))
 
 
 def make_page_content(results: SweepResults) -> PageContent:
@@ -45,6 +28,10 @@ def make_page_content(results: SweepResults) -> PageContent:
         shown["the best config by validation"] = describe_config_result(best)
     if comparison := results.describe_comparison():
         shown["the second config"] = comparison
+    if test_comparison := results.describe_test_comparison():
+        shown["on the test rows"] = test_comparison
+    if results.use_of_metrics:
+        shown["what each is for"] = results.use_of_metrics
     drawn: list[Chart] = []
     if results.ranking.are_on_same_rows:  # a chart would compare what was computed on others
         for name in plan.experiment_names:
