@@ -5,11 +5,12 @@ import hashlib
 import itertools
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -50,6 +51,10 @@ COLUMNS = [
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
 
+# Whether `dlrun report --watch` keeps a page up to date; after its end there is a last page.
+Watch = Literal["none", "goes on", "ended"]
+
+
 class PageContent(NamedTuple):
     """Holds the runs of an HTML report, and its title, warnings, tables and charts of a sweep.
 
@@ -71,10 +76,13 @@ class PageContent(NamedTuple):
     with_published: bool = False
 
 
-def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
+def write_report_page(
+    content: PageContent, out: Path, watch: Watch = "none"
+) -> tuple[int, list[str]]:
     """Write the HTML report of runs, a sweep or a reproduction; raise OSError if that fails.
 
-    Returns its size in bytes, and a sentence for each damaged file.
+    watch: whether the page is written again, and then reloads itself. Returns its size in bytes,
+    and a sentence for each damaged file.
     """
     count = len(content.runs)
     # Each of many runs has one cell at least. There are no runs if all of a sweep failed.
@@ -99,6 +107,9 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         all_runs=PageTable.with_used_columns(COLUMNS, rows),
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
+        watch=watch,
+        watch_script=Markup(_read_part("watch.js")),  # noqa: S704
+        version_of_page=time.time_ns(),
     ).encode()
     write_file_atomically(out, page)
     return len(page), [problem for section in sections for problem in section.problems]
@@ -161,7 +172,7 @@ def _render(**values: object) -> str:
         **values,
         geometry=svg_charts,
         describe_data=describe_data,
-        hashes={"style": _sha256(style), "script": _sha256(script)},
+        sha256=_sha256,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         notes=remarks_on_metrics,
         script=Markup(script),  # noqa: S704 (our own file)

@@ -22,7 +22,9 @@ def make_page_content(results: SweepResults) -> PageContent:
     finished = sum(run.is_finished for run in results.runs)
     if finished < plan.expected_runs:
         count = f"{finished} of {plan.expected_runs} points have finished"
-        note += f" {count}; {results.sweep.resume_command} runs the rest."
+        note += f" {count}"
+        is_running = any(run.state == "running" for run in results.runs)
+        note += "." if is_running else f"; {results.sweep.resume_command} runs the rest."
     shown: dict[str, str] = {}
     if best and best.label and best.validation_spread:
         shown["the best config by validation"] = describe_config_result(best)
