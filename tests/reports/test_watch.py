@@ -56,6 +56,9 @@ def a_run_that_goes_on(folder: Path) -> Process:
 def test_a_reader_keeps_the_place_while_a_run_goes_on(
     watched: Path, processes: list[Process], browser: "Browser"
 ) -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=60_000)
     page = browser.new_page(viewport={"width": 1000, "height": 600})
     wrong: list[str] = []
     page.on("console", lambda said: wrong.append(said.text))
@@ -72,26 +75,22 @@ def test_a_reader_keeps_the_place_while_a_run_goes_on(
     page.evaluate("document.querySelector('details.run[open]').scrollIntoView()")
     page.evaluate("scrollBy(0, 200)")
     place = top(page, "0003")
-    assert place == -200
+    assert place == pytest.approx(-200, abs=1)
     page.locator("#words").evaluate("(input) => input.focus({ preventScroll: true })")
     number = run.locator("h3").text_content()
+    assert number
 
     processes.append(a_run_that_goes_on(watched))
     live = page.locator("details.run[data-name$='live']")
-    page.wait_for_function("document.querySelector('details.run[data-name$=live]')", timeout=60_000)
-    assert page.locator("#running a").count() == 1, "it is marked"
-    assert live.locator(".state").text_content() == "running"
-    assert run.locator("h3").text_content() != number, "the new run is before it"
+    expect(live.locator(".state")).to_have_text("running")
+    expect(page.locator("#running a")).to_have_count(1)
+    expect(run.locator("h3")).not_to_have_text(number)  # the new run is before it
     steps = live.locator("> summary .quiet", has_text="epoch")
-    steps.wait_for(state="attached", timeout=60_000)
+    expect(steps).to_have_count(1)
     seen = steps.text_content()
-    page.wait_for_function(
-        "(seen) => document.querySelector('details.run[data-name$=live] > summary')"
-        "?.textContent.includes(seen) === false",
-        arg=seen,
-        timeout=60_000,
-    )
-    assert top(page, "0003") == place
+    assert seen
+    expect(steps).not_to_have_text(seen)
+    assert top(page, "0003") == pytest.approx(place, abs=1)
     assert page.get_by_label("Show only runs with").input_value() == "imdb-dense 20"
     assert page.evaluate("document.activeElement.id") == "words"
     assert heading.get_attribute("aria-sort") == "descending"
@@ -100,12 +99,12 @@ def test_a_reader_keeps_the_place_while_a_run_goes_on(
     assert page.locator("details.run[open]").count() == 1
 
     assert ended(processes[1])[0] == 130
-    page.wait_for_function("!document.querySelector('#running a')", timeout=60_000)
-    assert live.locator(".state").text_content() == "interrupted"
+    expect(page.locator("#running a")).to_have_count(0)
+    expect(live.locator(".state")).to_have_text("interrupted")
     code, stderr = ended(processes[0])
     assert code == 130 and "Traceback" not in stderr
-    page.wait_for_function("!document.querySelector('#running')", timeout=60_000)
-    assert top(page, "0003") == place, "the last page keeps it too"
+    expect(page.locator("#running")).to_have_count(0)
+    assert top(page, "0003") == pytest.approx(place, abs=1), "the last page keeps it too"
     page.wait_for_timeout(3000)
     assert len(page.frames) == 1, "it looks for no further page"
     assert not wrong

@@ -44,17 +44,29 @@
   const find = (selector, name) => all(selector).find((element) => nameOf(element) === name);
   const top = (element) => element.getBoundingClientRect().top;
 
-  function reload() {
-    const sorted = document.querySelector("#all-runs [aria-sort]");
+  // The nearest place to the upper edge. Pixels are rounded: without a scroll it stays, and does not drift.
+  let place;
+  function findPlace() {
+    if (place?.y === scrollY) return place;
     const shown = all(places).filter((element) => element.getClientRects().length);
     shown.sort((a, b) => Math.abs(top(a)) - Math.abs(top(b)));
+    return { name: nameOf(shown[0]), top: top(shown[0]), y: scrollY };
+  }
+  function scrollToPlace(wanted) {
+    const element = find(places, wanted.name);
+    scrollTo(0, element ? scrollY + top(element) - wanted.top : wanted.y);
+    place = { ...wanted, y: scrollY };
+  }
+
+  function reload() {
+    const sorted = document.querySelector("#all-runs [aria-sort]");
     const state = {
       words: words.value,
       sorted: sorted && { name: nameOf(sorted), order: sorted.getAttribute("aria-sort") },
       open: all("details[open] > summary").map(nameOf),
       folded: all("details:not([open]) > summary").map(nameOf),
       wide: all(".wide").map((element) => [nameOf(element), element.scrollLeft]),
-      place: { name: nameOf(shown[0]), top: top(shown[0]), y: scrollY },
+      place: findPlace(),
       focus: nameOf(document.activeElement),
     };
     history.replaceState(state, "");
@@ -73,7 +85,8 @@
     }
     for (const [name, left] of state.wide) find(".wide", name)?.scrollTo(left, 0);
     find("summary, button, input, a, .wide", state.focus)?.focus({ preventScroll: true });
-    const place = find(places, state.place.name);
-    scrollTo(0, place ? scrollY + top(place) - state.place.top : state.place.y);
+    scrollToPlace(state.place);
+    // Once more after the first frame, in which wide tables get a line above them.
+    requestAnimationFrame(() => requestAnimationFrame(() => scrollToPlace(state.place)));
   }
 }
