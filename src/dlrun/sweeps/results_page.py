@@ -2,6 +2,7 @@
 
 import shlex
 
+from dlrun.reports.notebook import sweep_as_html
 from dlrun.reports.page import PageContent
 from dlrun.reports.page_table import PageRow, PageTable
 from dlrun.reports.svg_charts import PARTS, Chart, DotPlot, label_of_data_part
@@ -50,6 +51,13 @@ def make_page_content(results: SweepResults) -> PageContent:
         dots=_dot_plot(results.ranking),
         charts=drawn,
         title=f"Sweep {plan.name}",
+    )
+
+
+def results_as_html(results: SweepResults) -> str:
+    """A notebook shows the results of a sweep so."""
+    return sweep_as_html(
+        make_page_content(results), _table_of_configs(results.ranking), results.failed
     )
 
 
