@@ -140,6 +140,12 @@ class Run(SavedRun):
         """Return the figures by their file names, drawn again from the run's files."""
         return saved_runs.draw_again(self)
 
+    def _repr_html_(self) -> str:
+        """A notebook shows the metrics of the run beside the book's, and its curves."""
+        from dlrun.reports.notebook import run_as_html  # slow, as jinja2 is
+
+        return run_as_html(self)
+
 
 def is_frame(value: object) -> "TypeGuard[pd.DataFrame]":
     """Return whether a value is a pandas DataFrame, without an import of pandas."""
@@ -157,6 +163,12 @@ class SweepResults(ResultsOfSweep):
     def runs(self) -> list[Run]:
         """Return the runs of the sweep, in the order in which they were planned."""
         return [Run.of(run) for run in super().runs]
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the configs, the verdict on the best, and a dot for each run."""
+        from dlrun.sweeps.results_page import results_as_html
+
+        return results_as_html(self)
 
 
 @with_short_errors
