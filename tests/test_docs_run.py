@@ -28,6 +28,7 @@ REASONS = {
     r"^jupyter ": "a program that stays: tests/test_examples.py runs the notebook",
     r"--slurm|--status waiting": "needs a cluster: tests/slurm",
     r"^dlrun (sweep )?(autoencoder|diabetes|(config )?my-experiment)": "tests/test_examples.py",
+    r"^dlrun report --watch": "goes on until Ctrl-C: tests/reports/test_watch.py",
     r"^dlrun demo": "takes minutes: tests/cli/test_demo.py",
     r"^dlrun reproduce": "takes minutes: tests/reproduction",
     r"benchmarks/tables/(compare|models)": "takes minutes, needs packages that dlrun does not",

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dlrun.experiments.experiment import Network
-    from dlrun.experiments.predictors import Input, Prediction, Predictor
+    from dlrun.experiments.predictors import ByWord, Input, Prediction, Predictor
     from dlrun.runs.predictions_csv import Predictions
 
 PathLike = str | Path
@@ -123,6 +123,15 @@ class Run(SavedRun):
             Screen().warn(warning)
         return predictions
 
+    def by_word(self, text: PathLike) -> "ByWord":
+        """Return what each word of a text, or of a text's file (a Path), does to its prediction.
+
+        Raises DlrunError if the run reads no texts.
+        """
+        from dlrun.experiments.predictors import predict_by_word  # slow, as Pillow is
+
+        return predict_by_word(self.predictor, text)
+
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Predictions":
         """Predict the test set again on the CPU; raise DlrunError if it cannot be predicted."""
         return saved_runs.test_again(self, data_dir, screen)
@@ -130,6 +139,12 @@ class Run(SavedRun):
     def draw(self) -> DrawnFigures:
         """Return the figures by their file names, drawn again from the run's files."""
         return saved_runs.draw_again(self)
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the metrics of the run beside the book's, and its curves."""
+        from dlrun.reports.notebook import run_as_html  # slow, as jinja2 is
+
+        return run_as_html(self)
 
 
 def is_frame(value: object) -> "TypeGuard[pd.DataFrame]":
@@ -148,6 +163,12 @@ class SweepResults(ResultsOfSweep):
     def runs(self) -> list[Run]:
         """Return the runs of the sweep, in the order in which they were planned."""
         return [Run.of(run) for run in super().runs]
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the configs, the verdict on the best, and a dot for each run."""
+        from dlrun.sweeps.results_page import results_as_html
+
+        return results_as_html(self)
 
 
 @with_short_errors

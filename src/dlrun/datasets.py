@@ -10,7 +10,7 @@ have these arguments, and raise ConfigError or DataError with a hint on what to 
 - data_dir: where data are, and are downloaded to if missing; by default DLRUN_DATA_DIR, or `data`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +30,7 @@ from dlrun.data.array_cache import Array
 from dlrun.data.datasets_and_sources import GENERATED, Config, ReadContext
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import split_off_validation
-from dlrun.data.text_encoding import SPECIAL
+from dlrun.data.text_encoding import SPECIAL, decode_ids
 from dlrun.errors import with_short_errors
 from dlrun.experiments.checks import load_experiment_config
 from dlrun.experiments.registry import find_experiment
@@ -101,6 +101,10 @@ class FilmReviews:
     classes: list[str]
     words: list[str]
     n_words: int
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the words of word ids, such as a row of `imdb_sequences`, without the padding."""
+        return decode_ids(ids, self.words)
 
 
 @with_short_errors

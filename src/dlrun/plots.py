@@ -38,6 +38,11 @@ LINE_HEIGHT = 0.18
 EPOCH_SPLITS = ("train", "valid")  # they have a value for each epoch
 PROBABILITY_BINS = 10
 MOST_LABELLED = 8  # so many coefficients of a path are named
+# Of a text's words: inches of each in a line, inches of the whole, characters, and bars.
+WORD_WIDTH = 0.2
+MOST_WIDTH = 16.0
+LONGEST_WORD = 24
+MOST_BARS = 40
 # Sizes of a row of a config, and of all below the rows, in inches; of a split's lane in a row.
 ROW_HEIGHT = 0.42
 AXIS_HEIGHT = 0.5
@@ -339,6 +344,42 @@ def draw_column_importance(
     if shown < len(names):
         axes.set_title(f"the first {shown} of {len(names)} columns", fontsize=10)
     axes.set(xlabel=escape_figure_text(label, 100))
+    return figure
+
+
+@_matplotlib_defaults()
+def draw_line_of_words(
+    words: Sequence[str], probabilities: Sequence[float], class_name: str, *, title: str
+) -> Figure:
+    """Draw the probability of a class after each word of a text; few words are named below."""
+    width = min(max(6.5, WORD_WIDTH * len(words)), MOST_WIDTH)
+    figure, (axes,) = _create_panel_grid(1, width, 4, title=title)
+    axes.plot(probabilities, marker="o", markersize=3, color=COLOURS["train"])
+    axes.axhline(0.5, linestyle="--", color="grey", linewidth=1)
+    name = escape_figure_text(class_name, 40)
+    axes.set(ylim=(-0.02, 1.02), ylabel=f"probability of {name}", xlabel="word")
+    if WORD_WIDTH * len(words) <= MOST_WIDTH:
+        names = [escape_figure_text(word, LONGEST_WORD) for word in words]
+        axes.set_xticks(range(len(words)), names, rotation=90)
+        axes.set_xlabel("")
+    return figure
+
+
+@_matplotlib_defaults()
+def draw_bars_of_words(
+    words: Sequence[str], values: Sequence[float], class_name: str, *, title: str
+) -> Figure:
+    """Draw the largest log odds that words add to a class, in the order of the text."""
+    largest = sorted(range(len(words)), key=lambda place: -abs(values[place]))[:MOST_BARS]
+    places = sorted(largest, reverse=True)  # matplotlib counts from below
+    figure, (axes,) = _create_panel_grid(1, 7, 1 + 0.2 * len(places), title=title)
+    colours = [COLOURS["train" if values[place] > 0 else "valid"] for place in places]
+    axes.barh(range(len(places)), [values[place] for place in places], color=colours)
+    names = [escape_figure_text(words[place], LONGEST_WORD) for place in places]
+    axes.set_yticks(range(len(places)), names)
+    axes.axvline(0, color="grey", linewidth=1)
+    name = escape_figure_text(class_name, 40)
+    axes.set_xlabel(f"what the word adds to the log odds of {name}")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,125 @@ def test_its_words_are_counted(done: Done, name: str) -> None:
     assert (prediction.words, prediction.unknown) == (21, 1)
     labels = dict(prediction.labels)
     assert labels.keys() == {*run.labels} and sum(labels.values()) == pytest.approx(1)
+
+
+def test_an_lstm_has_the_probability_of_each_beginning_of_a_text(done: Done) -> None:
+    run = Run.open(done("imdb-lstm"))
+    words = [*run.vocabulary[10:30], "qqqq", *run.vocabulary[5:8]]
+    by_word = run.by_word(" ".join(words))
+    assert [word.word for word in by_word.words] == words
+    assert [word.word for word in by_word.words if not word.is_known] == ["qqqq"]
+    beginnings = [" ".join(words[: end + 1]) for end in range(-1, len(words))]
+    expected = [dict(one.labels)[by_word.label] for one in run.predict(beginnings)]
+    values = [by_word.base, *(word.value for word in by_word.words)]
+    assert values == pytest.approx(expected, abs=1e-6)
+    assert values[-1] == pytest.approx(by_word.prediction.probability, abs=1e-6)
+    assert list(by_word.frame["probability"]) == values[1:]
+
+
+def log_odds(run: Run, text: str, label: str) -> float:
+    (prediction,) = run.predict([text])
+    probability = dict(prediction.labels)[label]
+    return math.log(probability / sum(p for name, p in prediction.labels if name != label))
+
+
+@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso"])
+def test_a_bag_of_words_tells_what_is_lost_without_a_word(done: Done, name: str) -> None:
+    run = Run.open(done(name))
+    words = [*run.vocabulary[10:30], "qqqq", *run.vocabulary[10:13], "zzzz"]
+    by_word = run.by_word(" ".join(words))
+    assert [word.word for word in by_word.words] == [*words[:20], "qqqq zzzz"]
+    whole = log_odds(run, " ".join(words), by_word.label)
+    for one in by_word.words:
+        without = " ".join(word for word in words if word not in one.word.split())
+        expected = whole - log_odds(run, without, by_word.label)
+        assert one.value == pytest.approx(expected, abs=1e-5)
+    if name == "imdb-lasso":
+        assert by_word.base + by_word.frame["log_odds"].sum() == pytest.approx(whole)
+        weights = {row["word"]: row for row in csv.DictReader((run.folder / "words.csv").open())}
+        shown = {one.word: one.value for one in by_word.words if one.word in weights}
+        assert shown
+        for word, value in shown.items():
+            speaks_for = weights[word]["class"] == by_word.label
+            size = float(weights[word]["weight"])
+            assert value == pytest.approx(size if speaks_for else -size, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["text-dense", "text-lasso", "text-lstm"])
+def test_of_three_classes_the_values_are_of_the_predicted_one(tmp_path: Path, name: str) -> None:
+    kinds = "good", "bad", "odd"
+    rows = [f"{kinds[i % 3]},a {kinds[i % 3]} film {i % 7}" for i in range(210)]
+    (tmp_path / "own.csv").write_text("\n".join(["label,text", *rows]))
+    own = [str(tmp_path / "own.csv"), *setting("data.validation=30")]
+    run = Run.open(finished(tmp_path, [*smoke(name), *own]))
+    by_word = run.by_word("an odd film")
+    (prediction,) = run.predict(["an odd film"])
+    assert by_word.label == prediction.label
+    if name == "text-lstm":
+        assert by_word.words[-1].value == pytest.approx(prediction.probability, abs=1e-6)
+    if name == "text-lasso":
+        assert by_word.label == "odd"
+        assert max(by_word.words, key=lambda word: word.value).word == "odd"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_word_by_word_is_shown_and_written(tmp_path: Path, done: Done, name: str) -> None:
+    run = Run.open(done(name))
+    text = f"{review(run)} qqqq"
+    (tmp_path / "one.txt").write_text(text)
+    words = [word.word for word in run.by_word(text).words]
+    *lines, head = (
+        harness.run(tmp_path, "predict", run.folder, "--by-word", "one.txt")
+        .is_told(0)
+        .stdout.splitlines()
+    )
+    assert [line.split()[0] for line in lines] == words
+    assert lines[-1].endswith("unknown") and head.startswith(run.predict([text])[0].label)
+    for out in "words.csv", "words.png":
+        command = "predict", run.folder, "--by-word", text, "--out", out
+        found = json.loads(harness.run(tmp_path, *command, "--json").is_told(0).stdout)
+        assert [one["word"] for one in found["by_word"]] == words
+        assert harness.run(tmp_path, *command).is_told(2, "exists already")
+    table = list(csv.DictReader((tmp_path / "words.csv").read_text().splitlines()))
+    assert [row["word"] for row in table] == words
+    assert Image.open(tmp_path / "words.png").size > (300, 100)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_words_have_colours_where_there_are_colours(done: Done, name: str) -> None:
+    text = review(Run.open(done(name)))
+    command = [sys.executable, "-m", "dlrun", "predict", str(done(name)), "--by-word", text]
+    colours = clean_environment() | {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    coloured = subprocess.check_output(command, env=colours, text=True)
+    assert "\x1b[" in coloured
+    plain = subprocess.check_output(command, env=colours | {"NO_COLOR": "1"}, text=True)
+    assert "\x1b[" not in plain and len(plain.splitlines()) == 1 + len(text.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "code"),
+    [
+        ("imdb-lasso", "a b", 2),
+        ("imdb-lasso", "", 2),
+        ("imdb-lasso", "-", 2),
+        ("imdb-lasso", "good --test", 2),
+        ("imdb-lasso", "good --csv table.csv", 2),
+        ("imdb-lasso", "good --out out.txt", 2),
+        ("imdb-lasso", "...", 2),
+        ("imdb-lasso", "large.txt", 2),
+        ("imdb-lasso", "binary.txt", 1),
+        ("mnist-dense", "good", 2),
+        ("hitters-linear", "good", 2),
+    ],
+)
+def test_mistakes_of_word_by_word(
+    tmp_path: Path, done: Done, name: str, words: str, code: int
+) -> None:
+    (tmp_path / "large.txt").write_text("some words " * 10_000)
+    (tmp_path / "binary.txt").write_bytes(b"\x00")
+    command = "predict", done(name), "--by-word", *words.split()
+    ended = harness.run(tmp_path, *command).is_told(code)
+    assert not ended.stdout and not (tmp_path / "out.txt").exists()
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -28,7 +28,8 @@ def test_a_sweep_whose_runs_have_finished_is_shown_again(cli: Dlrun, tmp_path: P
     assert {"table.csv", "report.html"} < {path.name for path in folder.iterdir()}
     labels = [line.split()[0] for line in shown.stdout.splitlines() if line[0] != " "]
     files = ["table", "figure", "report"]
-    assert labels == ["config", "lr=0.002", "lr=0.001", *files, "best", "second"]
+    assert labels == ["config", "lr=0.002", "lr=0.001", *files, "best", "second", "test"]
+    assert "dlrun runs compare s`" in shown.stderr
     cli("report", "s").is_told(0)
     assert "<h1>Sweep s</h1>" in (tmp_path / "report.html").read_text()
 

@@ -56,6 +56,20 @@ def test_models_of_a_table_are_compared_in_pairs_on_the_same_folds(table: Path) 
     assert rows[other]["interval_of_difference"] == pytest.approx([ends.low, ends.high])
     assert rows[other]["difference"] == pytest.approx(rows[other]["mean"] - rows[best]["mean"])
     assert rows[best]["difference"] is None and rows[best]["seconds"] > 0
+    assert found["comparison"]["metric"] == "valid_mae"
+    tested = found["test_comparison"]
+    errors = {
+        name: [one["metrics"]["test_mae"] for one in found["points"] if one["experiment"] == name]
+        for name in MODELS
+    }
+    ends = scipy.stats.ttest_rel(errors[best], errors[other]).confidence_interval()
+    assert (tested["metric"], tested["unit"], tested["count"]) == ("test_mae", "fold", 5)
+    assert tested["interval_of_difference"] == pytest.approx([ends.low, ends.high])
+    compared = json.loads(harness.run(table, "runs", "compare", "s", "--json").is_told(0).stdout)
+    assert len(compared["runs"]) == 10
+    (of_configs,) = compared["comparisons"]
+    assert (of_configs["config"], of_configs["with"]) == (other, best)
+    assert of_configs["difference"] == pytest.approx(-tested["difference"])
     others = [row for row in found["rows"] if row["metric"] != "valid_mae"]
     assert {row["difference"] for row in others} == {None}
     folder = table / "runs" / "sweeps" / "s"

@@ -88,6 +88,11 @@ COMMANDS = {
             "Download an experiment's data, compare them with published checksums, and prepare "
             "them.",
         ),
+        "show": ListedCommand(
+            "data_show:show_row",
+            "Show one row of a data set: a text with its word ids, an image, or the cells of a "
+            "table.",
+        ),
     },
     "runs": {
         "list": ListedCommand(
@@ -126,10 +131,11 @@ COMMANDS = {
     },
 }
 GROUPS = {
-    "data": """Download, check and prepare the data.
+    "data": """Download, check, prepare and look at the data.
 
 Examples:
 dlrun data fetch imdb
+dlrun data show imdb 0
 """,
     "runs": """List, show, compare, annotate, check and remove runs.
 

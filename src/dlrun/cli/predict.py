@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from dlrun.cli import options as opt
+from dlrun.cli.predict_by_word import check_out, show_text_by_word
 from dlrun.cli.prediction_inputs import PredictionInput, is_existing_path, read_inputs
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictors import Prediction, Predictor, describe_unknown_levels
@@ -46,7 +47,13 @@ def predict_inputs(
     csv: Annotated[Path | None, opt.option("A table of texts, or of rows.", "FILE")] = None,
     column: Annotated[str | None, opt.option("The column of the texts.", "NAME")] = None,
     test: Annotated[bool, opt.flag("Predict the run's own test set.", "--test")] = False,
-    out: Annotated[Path | None, opt.option("Write a table of predictions.", "F.csv")] = None,
+    by_word: Annotated[
+        bool, opt.flag("Show what each word of one text does to its prediction.", "--by-word")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        opt.option("Write a table of predictions; of --by-word also a figure, F.png.", "F.csv"),
+    ] = None,
     force: opt.Replace = False,
     json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
@@ -58,6 +65,7 @@ def predict_inputs(
 
     Examples:
     dlrun predict imdb-dense/latest "A film to fall asleep in."
+    dlrun predict imdb-lstm/latest --by-word "A film to fall asleep in."
     dlrun predict latest --test
     dlrun predict hitters-lasso/latest --csv new.csv --out salaries.csv
     """
@@ -69,6 +77,17 @@ def predict_inputs(
         files = [name for name in (*inputs, str(csv or "")) if is_existing_path(name)]
         if out.exists() and any(out.samefile(file) for file in files):
             raise ConfigError(f"--out {out}: it is an input", "choose another file")
+    if by_word:
+        if len(inputs) != 1 or csv or column or test:
+            problem = (
+                "--by-word: one text, or a file of one; only --out, --force and --json go with it"
+            )
+            raise ConfigError(problem, "leave out the rest")
+        if out is not None:
+            check_out(out)
+        predictor = predictor_of(opened)
+        show_text_by_word(opened, predictor, inputs[0], screen, out=out, json=json)
+        return 0
     if test:
         if inputs or csv or column:
             problem = "--test: only --out, --force and --json go with it"

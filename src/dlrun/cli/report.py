@@ -8,8 +8,9 @@ from typing import Annotated
 from rich.text import Text
 
 from dlrun.cli import options as opt
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DlrunError, UsageError
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
+from dlrun.reports.watch import watch_report
 from dlrun.runs.find import find_sweep_or_none, runs_below, runs_newest_first
 from dlrun.runs.groups import group_runs
 from dlrun.runs.options import resolve_runs_dir
@@ -29,6 +30,9 @@ def write_report(
         ),
     ] = None,
     out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
+    watch: Annotated[
+        bool, opt.flag("Keep the page up to date while runs go on, until Ctrl-C.", "--watch")
+    ] = False,
     json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
     force: opt.ReplaceOther = False,
@@ -38,15 +42,23 @@ def write_report(
     Examples:
     dlrun report
     dlrun report imdb-dense/latest imdb-lasso/latest --out lab.html
+    dlrun report --watch
     """
+    if watch and json:
+        raise UsageError("--watch: not with --json", "leave one of them out")
     screen = Screen()
-    if runs:
-        content = _join_pages([_open_runs_or_sweep(name, runs_dir) for name in runs])
-    else:
-        content = _newest_finished(resolve_runs_dir(runs_dir))
-        if content.note:
-            screen.note(content.note)
     check_output_path("--out", out, force=force, ours=OURS)
+
+    def read() -> PageContent:
+        if not runs:
+            return _newest(resolve_runs_dir(runs_dir), unfinished=watch)
+        return _join_pages([_open_runs_or_sweep(name, runs_dir, unfinished=watch) for name in runs])
+
+    if watch:
+        watch_report(read, lambda content: _folders_to_watch(content, runs, runs_dir), out, screen)
+    content = read()
+    if content.note and not runs:
+        screen.note(content.note)
     size, problems = write_report_page(content, out)
     for problem in (*content.warnings, *problems):
         screen.warn(printable(problem))
@@ -66,15 +78,16 @@ def _join_pages(contents: Sequence[PageContent]) -> PageContent:
     return PageContent(list(by_folder.values()), warnings=warnings)
 
 
-def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
+def _open_runs_or_sweep(name: str, runs_dir: Path | None, *, unfinished: bool) -> PageContent:
     """Open the run, the sweep or the folder of runs with a name.
 
-    Raises DlrunError if there is none.
+    Of a folder the unfinished runs are left out, unless they are wanted. Raises DlrunError if there
+    is none.
     """
     path = Path(name).expanduser().resolve()
     folders = runs_below(path) if name else []
     if folders and folders[0] != path:
-        return _finished_of(folders, name)
+        return _open_runs(folders, name, unfinished=unfinished)
     try:
         return PageContent([Run.open(name, runs_dir)])
     except ConfigError:
@@ -82,17 +95,15 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None) -> PageContent:
         if sweep is None:
             raise
     # Slow: the modules that begin runs.
-    from dlrun.sweeps.results_page import read_sweep_page_content
+    from dlrun.sweeps.results import SweepResults
+    from dlrun.sweeps.results_page import make_page_content
 
-    return read_sweep_page_content(sweep)
+    return make_page_content(SweepResults.read(sweep))
 
 
-def _newest_finished(runs_dir: Path) -> PageContent:
-    """Take the newest configs until they have NEWEST runs.
-
-    Raises ConfigError if no run has finished.
-    """
-    every = _finished_of(runs_newest_first(runs_dir), str(runs_dir))
+def _newest(runs_dir: Path, *, unfinished: bool) -> PageContent:
+    """Take the newest configs until they have NEWEST runs; see `_open_runs`."""
+    every = _open_runs(runs_newest_first(runs_dir), str(runs_dir), unfinished=unfinished)
     shown = list[Run]()
     for group in group_runs(every.runs):
         if len(shown) >= NEWEST:
@@ -100,18 +111,20 @@ def _newest_finished(runs_dir: Path) -> PageContent:
         shown += group.runs
     note = ""
     if len(shown) < len(every.runs):
-        note = f"{len(shown)} of {len(every.runs)} finished runs, those of the newest configs; "
+        kind = "runs" if unfinished else "finished runs"
+        note = f"{len(shown)} of {len(every.runs)} {kind}, those of the newest configs; "
         note += f"`{shlex.join(['dlrun', 'report', str(runs_dir)])}` has all."
     return PageContent(shown, note, every.warnings)
 
 
-def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
-    """Leave out unfinished and unreadable runs, with a warning.
+def _open_runs(folders: Sequence[Path], searched: str, *, unfinished: bool) -> PageContent:
+    """Leave out unreadable runs, with a warning, and runs that wait.
 
-    Raises ConfigError if no run is left.
+    Unfinished runs are left out too, unless they are wanted: then no run at all is no error, as one
+    may begin. Raises ConfigError if no run is left.
     """
-    finished = list[Run]()
-    unfinished = 0
+    opened = list[Run]()
+    unfinished_count = 0
     left_out = list[str]()
     for folder in folders:
         try:
@@ -119,12 +132,25 @@ def _finished_of(folders: Sequence[Path], searched: str) -> PageContent:
         except DlrunError as error:
             left_out.append(f"left out: {error.message}")
             continue
-        if run.state == "finished":
-            finished.append(run)
+        if run.is_finished or (unfinished and run.record.status != "waiting"):
+            opened.append(run)
         else:
-            unfinished += 1
+            unfinished_count += 1
     if unfinished:
-        left_out.append(f"left out: {pluralize(unfinished, 'unfinished run')}")
-    if not finished:
+        return PageContent(opened, warnings=left_out)
+    if unfinished_count:
+        left_out.append(f"left out: {pluralize(unfinished_count, 'unfinished run')}")
+    if not opened:
         raise ConfigError(f"{searched}: it has no finished run", "name a run, or give --runs-dir")
-    return PageContent(finished, warnings=left_out)
+    return PageContent(opened, warnings=left_out)
+
+
+def _folders_to_watch(
+    content: PageContent, names: Sequence[str] | None, runs_dir: Path | None
+) -> list[Path]:
+    """Find the runs of a page, and the runs beside them, which may be wanted on the page too."""
+    runs_dirs = {resolve_runs_dir(runs_dir), *(run.folder.parents[1] for run in content.runs)}
+    folders = [run for parent in runs_dirs for run in runs_newest_first(parent, damaged=True)]
+    for name in names or ():
+        folders += runs_below(Path(name).expanduser())
+    return [*folders, *(run.folder for run in content.runs)]

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from dlrun import stats
@@ -13,8 +14,9 @@ from dlrun.errors import ConfigError
 from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric, format_metric
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.descriptions import describe_data
-from dlrun.runs.find import run_name_without_time
+from dlrun.runs.find import find_sweep_or_none, run_name_without_time
 from dlrun.runs.groups import Group, group_runs
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.run import Run
 from dlrun.runs.run_tables import SECONDS
@@ -44,7 +46,7 @@ class _Row:
 
 
 def compare(
-    runs: Annotated[list[str], opt.argument("Each by folder, name or suffix, latest.", "RUN")],
+    runs: Annotated[list[str], opt.argument(f"{opt.RUN_HELP} Or a sweep.", "RUN")],
     json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
@@ -56,11 +58,12 @@ def compare(
     Examples:
     dlrun runs compare imdb-dense/latest imdb-lstm/latest
     dlrun runs compare ab12 ff75 --json
+    dlrun runs compare three
     """
     screen = Screen()
-    by_folder = {run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}
-    opened = list(by_folder.values())
-    if len(opened) < max(2, len(runs)):
+    named = [run for name in runs for run in _open_run_or_sweep(name, runs_dir)]
+    opened = list({run.folder: run for run in named}.values())
+    if len(opened) < max(2, len(named)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
     rows = _differing_rows([_compared_values(run) for run in opened])
     rows += _metric_rows(opened)
@@ -83,6 +86,19 @@ def compare(
     for compared in compared_configs:
         lines = textwrap.wrap(printable(compared.describe()), LINE_WIDTH, break_long_words=False)
         screen.show("\n".join(lines))
+
+
+def _open_run_or_sweep(name: str, runs_dir: Path | None) -> list[Run]:
+    """A sweep's name stands for its finished runs, those of its best config first."""
+    try:
+        return [Run.open(name, runs_dir)]
+    except ConfigError:
+        sweep = find_sweep_or_none(name, resolve_runs_dir(runs_dir))
+        if sweep is None:
+            raise
+    from dlrun.sweeps.results import SweepResults  # slow: the modules that begin runs
+
+    return SweepResults.read(sweep).finished_runs
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.config.data_sections import (
     DataConfig,
@@ -43,6 +46,33 @@ class DataOrigin:
     is_book: bool = False
     is_generated: bool = False
     files_digest: str = ""
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """Holds what a reader sees of a row: facts with their names, and the pixels of an image.
+
+    pixels: bytes, (height, width) of grey or (3, height, width) of colours.
+    """
+
+    facts: list[tuple[str, str]]
+    pixels: NDArray[np.uint8] | None = None
+
+
+class LoadedRows(Protocol):
+    """Holds the rows of a data set as it is loaded."""
+
+    @property
+    def train(self) -> Sized: ...
+
+    @property
+    def test(self) -> Sized: ...
+
+    @property
+    def origin(self) -> DataOrigin: ...
+
+    def show_row(self, index: int, *, is_test: bool) -> ShownRow:
+        """Return what a reader sees of a training or a test row, by its index in its part."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +160,7 @@ class Dataset:
     In the methods `config` is always the config's section `data`.
 
     name: the name of the data set, and of its folder in the data folder.
-    make: reads the files, and returns an object with `train` and `test`, whose length is that of
-    their rows, and `origin`.
+    make: reads the files, and returns `LoadedRows`.
     sample_rows: the key that says how many training rows are generated.
     read_header: reads the names of a table's columns; raises DlrunError if one is missing.
     describe: returns lines about the data that a dry run shows, if there is more to say of them

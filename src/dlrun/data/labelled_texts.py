@@ -12,7 +12,7 @@ from scipy import sparse
 from dlrun.config.data_sections import DataConfig, ReviewsDataConfig, UserTextsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.array_cache import Prepared, load_or_prepare_arrays
-from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext, ShownRow
 from dlrun.data.splits import (
     LabelledRowDivider,
     RowContents,
@@ -76,9 +76,20 @@ class Reviews:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Join the words that word ids encode."""
-        words = [*text_encoding.SPECIAL, *self.vocabulary]
-        unknown = words[text_encoding.UNKNOWN]
-        return " ".join(words[index] if index < len(words) else unknown for index in ids)
+        return text_encoding.decode_ids(ids, [*text_encoding.SPECIAL, *self.vocabulary])
+
+    def show_row(self, index: int, *, is_test: bool) -> ShownRow:
+        part = self.test if is_test else self.train
+        ids = part.ids.review(index).tolist()
+        unknown = ids.count(text_encoding.UNKNOWN)
+        return ShownRow(
+            [
+                ("label", self.labels[part.labels[index]]),
+                ("words", f"{len(ids) - 1:,}, of which {unknown:,} are not in the vocabulary"),
+                ("text", self.decode(ids)),
+                ("ids", " ".join(map(str, ids))),
+            ]
+        )
 
 
 def load_reviews(context: ReadContext[TextsConfig]) -> Reviews:

@@ -20,7 +20,7 @@ from dlrun.config.data_sections import (
 )
 from dlrun.data import photographs, user_data
 from dlrun.data.array_cache import Array, Prepared, load_or_prepare_arrays
-from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext, ShownRow
 from dlrun.data.splits import (
     LabelledRowDivider,
     RowContents,
@@ -68,6 +68,16 @@ class SmallImages:
     names: list[str]
     origin: DataOrigin
     test_names: RowNames
+
+    def show_row(self, index: int, *, is_test: bool) -> ShownRow:
+        part = self.test if is_test else self.train
+        pixels = part.pixels[index]
+        height, width = pixels.shape[-2:]
+        facts = [
+            ("label", self.names[part.labels[index]]),
+            ("size", f"{height} x {width} pixels, {'colour' if pixels.ndim == 3 else 'grey'}"),
+        ]
+        return ShownRow(facts, pixels)
 
 
 def make_images(context: ReadContext[DataConfig]) -> SmallImages:

@@ -29,6 +29,13 @@ def split_words(text: str) -> list[str]:
     return [word for word in text.lower().translate(_SPACES).split(" ") if word]
 
 
+def decode_ids(ids: Iterable[int], words: Sequence[str]) -> str:
+    """Join the words that word ids encode, without padding; `words` has the word of each id."""
+    return " ".join(
+        words[index] if index < len(words) else SPECIAL[UNKNOWN] for index in ids if index != PAD
+    )
+
+
 def make_binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
     """Make a float32 CSR matrix (n_rows, width) with ones at the given columns of each row."""
     ones = np.ones(len(columns), dtype=np.float32)

@@ -13,12 +13,12 @@ from dlrun.data.array_cache import fingerprint_arrays
 from dlrun.data.labelled_texts import Reviews
 from dlrun.data.split import Split
 from dlrun.data.splits import split_off_validation
-from dlrun.data.text_encoding import FIRST_WORD
+from dlrun.data.text_encoding import FIRST_WORD, RaggedWordIds
 from dlrun.experiments import text_common
 from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.reviews import TextLassoConfig
 from dlrun.experiments.save_predictions import save_test_predictions
-from dlrun.experiments.text_common import TextAssets, TextPredictor
+from dlrun.experiments.text_common import BagPredictor, TextAssets
 from dlrun.lasso import one_vs_rest
 from dlrun.lasso.logistic_lasso import (
     Labels,
@@ -144,15 +144,18 @@ class TextLassoImplementation(Implementation[TextLassoConfig]):
         run.check_data(_fingerprint(parts, reviews))
         return _classify(_load_best(run), reviews)
 
-    def predictor(self, run: Run, config: TextLassoConfig) -> TextPredictor:
+    def predictor(self, run: Run, config: TextLassoConfig) -> BagPredictor:
         """Return a predictor for texts."""
         assets = TextAssets.of_run(run)
         fit = _load_best(run)
-        return TextPredictor(
+
+        def logits(texts: RaggedWordIds) -> one_vs_rest.Logits:
+            return one_vs_rest.compute_logits(fit, texts.bag_of_words(assets.width))
+
+        return BagPredictor(
             assets,
-            lambda texts: one_vs_rest.class_probabilities(
-                one_vs_rest.compute_logits(fit, texts.bag_of_words(assets.width))
-            ),
+            lambda texts: one_vs_rest.class_probabilities(logits(texts)),
+            lambda texts: one_vs_rest.class_logits(logits(texts)),
         )
 
     def draw(self, run: Run, config: TextLassoConfig) -> DrawnFigures:

@@ -22,6 +22,7 @@ from dlrun.system.text import shorten_list
 if TYPE_CHECKING:
     import pandas as pd
 
+KINDS_OF_INPUT = {"text": "texts", "image": "images", "row": "rows of a table"}  # by `reads`
 Input = str | Path | Mapping[str, object]  # what a user asks a prediction for
 
 
@@ -54,6 +55,46 @@ class Prediction:
     def probability(self) -> float:
         """Return the probability of the most probable class."""
         return self.labels[0][1]
+
+
+@dataclass(frozen=True)
+class WordValue:
+    """Holds a word of a text, its value, and whether it is in the vocabulary; see `ByWord`."""
+
+    word: str
+    value: float
+    is_known: bool
+
+
+@dataclass(frozen=True)
+class ByWord:
+    """Holds the prediction for a text, and a value of its most probable class for each word.
+
+    A model that reads words in their order has the measure `probability`: that of the class if the
+    text ended with the word. A model that reads which words there are has the measure `log_odds`:
+    by how much the class's log odds would fall without the word. Then each different word stands
+    once; unknown words, which are one to the model, stand together, joined by blanks.
+
+    base: the class's probability, or log odds, if the text had no words.
+    """
+
+    prediction: Prediction
+    measure: Literal["probability", "log_odds"]
+    base: float
+    words: list[WordValue]
+
+    @property
+    def label(self) -> str:
+        """Return the class that the values are of: the most probable one."""
+        return self.prediction.label
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """Return a DataFrame with a row for each word: `word`, the measure, and `known`."""
+        import pandas as pd  # slow
+
+        rows = [(word.word, word.value, word.is_known) for word in self.words]
+        return pd.DataFrame(rows, columns=["word", self.measure, "known"])
 
 
 def read_input(value: Input, reads: str, text_column: str) -> Input:
@@ -97,6 +138,13 @@ class Predictor(ABC):
     def predict(self, inputs: Sequence[Any]) -> list[Prediction]:
         """Predict each input, in order."""
 
+    def by_word(self, text: str) -> ByWord:
+        """Say what each word of a text does; raise ConfigError if the model is none of texts."""
+        problem = f"this run reads {KINDS_OF_INPUT[self.reads]}, not texts"
+        if self.reads == "text":
+            problem = "this run's experiment does not predict a text word by word"
+        raise ConfigError(f"word by word: {problem}", "runs of imdb-* and text-* can do so")
+
     def ranked(self, probabilities: NDArray[np.float64]) -> Labelled:
         """Name the classes with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
@@ -125,6 +173,16 @@ def predict(
         inputs = [inputs]
     read = [read_input(value, predictor.reads, text_column) for value in inputs]
     return predictor.predict(read) if read else []
+
+
+def predict_by_word(predictor: Predictor, text: str | Path) -> ByWord:
+    """Say what each word of a text does, or of the text in a file (a Path).
+
+    Raises DlrunError if the predictor reads no texts, or the text cannot be read.
+    """
+    if predictor.reads == "text":
+        text = cast("str", read_input(text, "text", ""))
+    return predictor.by_word(cast("str", text))
 
 
 def predict_frame(

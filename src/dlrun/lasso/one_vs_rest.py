@@ -38,10 +38,15 @@ def predict_classes(logits: Logits) -> NDArray[np.int64]:
     return largest
 
 
+def class_logits(logits: Logits) -> NDArray[np.float64]:
+    """Return the logit of each class in its own regression, (n_rows, n_classes)."""
+    return np.hstack([-logits, logits]) if logits.shape[1] == 1 else logits
+
+
 def class_probabilities(logits: Logits) -> NDArray[np.float64]:
     """Compute the regressions' probabilities, divided by their sum: (n_rows, n_classes)."""
     if logits.shape[1] == 1:
-        both: NDArray[np.float64] = expit(np.hstack([-logits, logits]))
+        both: NDArray[np.float64] = expit(class_logits(logits))
         return both
     # This is expit(logits) / expit(logits).sum(), but never 0 / 0.
     normalised: NDArray[np.float64] = softmax(log_expit(logits), axis=1)

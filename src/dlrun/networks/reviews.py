@@ -1,11 +1,13 @@
 """Classify texts by a dense network on bags of words, or by an LSTM (ISLP, 10.9.5, 10.9.6)."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.data.labelled_texts import ReviewPart, Reviews
@@ -13,8 +15,10 @@ from dlrun.data.splits import RowIndices, split_off_validation
 from dlrun.data.text_encoding import RaggedWordIds
 from dlrun.experiments.reviews import DenseTextConfig, LSTMConfig
 from dlrun.experiments.text_common import (
+    BagPredictor,
+    SequencePredictor,
     TextAssets,
-    TextPredictor,
+    log_odds,
     make_split_of_reviews,
     review_describer,
 )
@@ -27,6 +31,7 @@ from dlrun.system.console import Screen
 from dlrun.training.array_batches import BagBatches, BatchDataset, TensorBatches
 from dlrun.training.objective import count_outputs
 
+Probabilities = Callable[[RaggedWordIds], NDArray[np.float64]]  # (n_texts, classes)
 N = TypeVar("N", bound=DenseTextConfig | LSTMConfig)
 
 
@@ -60,10 +65,11 @@ class TextNetworkImplementation(NetworkImplementation[N, TextAssets], Generic[N]
     def inputs(self, config: N, texts: RaggedWordIds, width: int) -> Tensor | BagOfWordsBatch:
         """Make the network's inputs of new texts; `width` is the number of word ids."""
 
-    def predictor(self, run: Run, config: N) -> TextPredictor:
-        assets = self.assets(run)
+    def probabilities(self, run: Run, config: N) -> Probabilities:
+        """Return a function from encoded texts to the class probabilities of a run's network."""
+        width = self.assets(run).width
         infer = self.inference(run, config)
-        return TextPredictor(assets, lambda texts: infer(self.inputs(config, texts, assets.width)))
+        return lambda texts: infer(self.inputs(config, texts, width))
 
 
 class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
@@ -92,6 +98,12 @@ class DenseTextImplementation(TextNetworkImplementation[DenseTextConfig]):
 
     def inputs(self, config: DenseTextConfig, texts: RaggedWordIds, width: int) -> BagOfWordsBatch:
         return BagOfWordsBatch(texts.bag_of_words(width), np.arange(len(texts)))
+
+    def predictor(self, run: Run, config: DenseTextConfig) -> BagPredictor:
+        probabilities = self.probabilities(run, config)
+        return BagPredictor(
+            self.assets(run), probabilities, lambda texts: log_odds(probabilities(texts))
+        )
 
 
 class LSTMClassifier(nn.Module):
@@ -131,3 +143,6 @@ class LSTMImplementation(TextNetworkImplementation[LSTMConfig]):
 
     def inputs(self, config: LSTMConfig, texts: RaggedWordIds, width: int) -> Tensor:
         return torch.from_numpy(texts.padded(config.data.max_length).astype(np.int32))
+
+    def predictor(self, run: Run, config: LSTMConfig) -> SequencePredictor:
+        return SequencePredictor(self.assets(run), self.probabilities(run, config))

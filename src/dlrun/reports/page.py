@@ -3,26 +3,24 @@
 import base64
 import hashlib
 import itertools
-import math
-import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-import jinja2
 from markupsafe import Markup
 
 from dlrun.config.yaml_loader import format_setting
-from dlrun.metrics import format_interval, format_metric
-from dlrun.reports import comparison, svg_charts
+from dlrun.reports import comparison
 from dlrun.reports.highlights import COLUMNS_SHOWN, PHOTOGRAPHS_SHOWN
 from dlrun.reports.overview_table import make_overview_table, sections_by_experiment
 from dlrun.reports.page_table import PageRow, PageTable
 from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.svg_charts import Chart, DotPlot
+from dlrun.reports.templates import join_parts, render_template
 from dlrun.reports.warning_tags import warning_tags_as_html
 from dlrun.runs.descriptions import describe_data
 from dlrun.runs.groups import group_runs
@@ -30,9 +28,9 @@ from dlrun.runs.ranked_metrics import main_metric
 from dlrun.runs.run import Run
 from dlrun.runs.run_tables import RUN_COLUMNS, Column, run_row
 from dlrun.runs.same_rows import rank_on_same_test_rows
-from dlrun.runs.shown_results import add_accuracy_of_largest_class, remarks_on_metrics
+from dlrun.runs.shown_results import remarks_on_metrics
 from dlrun.system.files import write_file_atomically
-from dlrun.system.text import cut, pluralize, printable_lines
+from dlrun.system.text import cut, pluralize
 
 # The curves' tables of all runs, and of one run, have at most so many numbers. 20 runs take less
 # than .8 MB.
@@ -48,6 +46,10 @@ COLUMNS = [
     Column("differs", "not the default", format=Markup),
 ]
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
+
+
+# Whether `dlrun report --watch` keeps a page up to date; after its end there is a last page.
+Watch = Literal["none", "goes on", "ended"]
 
 
 class PageContent(NamedTuple):
@@ -71,10 +73,13 @@ class PageContent(NamedTuple):
     with_published: bool = False
 
 
-def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
+def write_report_page(
+    content: PageContent, out: Path, watch: Watch = "none"
+) -> tuple[int, list[str]]:
     """Write the HTML report of runs, a sweep or a reproduction; raise OSError if that fails.
 
-    Returns its size in bytes, and a sentence for each damaged file.
+    watch: whether the page is written again, and then reloads itself. Returns its size in bytes,
+    and a sentence for each damaged file.
     """
     count = len(content.runs)
     # Each of many runs has one cell at least. There are no runs if all of a sweep failed.
@@ -89,7 +94,8 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
     for section in sections:
         section.read_predictions()
     rows = [_row_of_run(section) for section in sections]
-    page = _render(
+    page = render_template(
+        "page.html",
         content=content,
         title=content.title or pluralize(count, "run"),
         sections=sections,
@@ -100,6 +106,16 @@ def write_report_page(content: PageContent, out: Path) -> tuple[int, list[str]]:
         main_metric=main_metric,
         shown=PHOTOGRAPHS_SHOWN,
         important=COLUMNS_SHOWN,
+        describe_data=describe_data,
+        sha256=_sha256,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        notes=remarks_on_metrics,
+        script=join_parts("runs.js", "curves.js"),
+        style=join_parts("charts.css", "report.css"),
+        watch=watch,
+        watch_script=join_parts("watch.js"),
+        version_of_page=time.time_ns(),
+        version=metadata.version("dlrun"),
     ).encode()
     write_file_atomically(out, page)
     return len(page), [problem for section in sections for problem in section.problems]
@@ -136,75 +152,6 @@ def _row_of_run(section: RunSection) -> PageRow:
         "differs": Markup(" ").join(differs),
     }
     return PageRow(cells, is_quiet=bool(section.not_compared), run_number=number)
-
-
-def _render(**values: object) -> str:
-    """Every value on the page is escaped, and its control characters are replaced."""
-    style = _read_part("report.css")
-    script = "\n".join(map(_read_part, ("runs.js", "curves.js")))
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_read_unindented),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        brief=lambda value, length=60: cut(format_setting(value), length),
-        code=text_as_html,
-        config=format_setting,
-        heading=lambda text: text if "_" in text or len(text) < 3 else text[0].upper() + text[1:],
-        interval=format_interval,
-        number=format_metric,
-        short=_format_curve_value,
-    )
-    return environment.get_template("page.html").render(
-        **values,
-        geometry=svg_charts,
-        describe_data=describe_data,
-        hashes={"style": _sha256(style), "script": _sha256(script)},
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        notes=remarks_on_metrics,
-        script=Markup(script),  # noqa: S704 (our own file)
-        style=Markup(style),  # noqa: S704
-        version=metadata.version("dlrun"),
-        with_largest_class=add_accuracy_of_largest_class,
-        warning_tags_as_html=warning_tags_as_html,
-        zip=zip,
-    )
-
-
-def _read_part(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _read_unindented(name: str) -> str:
-    """The indentation of the templates would be 7 % of the bytes of a page of 24 runs."""
-    return re.sub("^ +", "", _read_part(name), flags=re.MULTILINE)
-
-
-def text_as_html(text: str) -> Markup:
-    """Words in backticks become code."""
-    pieces = printable_lines(text).split("`")
-    marks = itertools.cycle((Markup("{}"), Markup("<code>{}</code>")))
-    return Markup("").join(mark.format(piece) for mark, piece in zip(marks, pieces, strict=False))
-
-
-def _format_curve_value(value: float) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return "" if math.isnan(value) else format_metric(value)
-
-
-def _visible(value: object) -> object:
-    """Control characters except line breaks are replaced, and None becomes an empty text."""
-    if value is None:
-        return ""
-    if isinstance(value, str) and not value.isprintable():
-        text = printable_lines(value)
-        return Markup(text) if isinstance(value, Markup) else text  # noqa: S704 (it is escaped)
-    return value
 
 
 def _sha256(text: str) -> str:

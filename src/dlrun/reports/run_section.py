@@ -134,7 +134,8 @@ class RunSection:
         was_chosen = self.record.earlier_epoch or self.record.stopped_epoch
         applies = {
             tags.FAILED: self.state == "failed",
-            tags.UNFINISHED: self.state not in ("finished", "failed"),
+            tags.RUNNING: self.state == "running",
+            tags.UNFINISHED: self.state not in ("finished", "failed", "running"),
             tags.DAMAGED: self.is_damaged,
             tags.DIVERGED: diverged,
             tags.COPY: bool(self.copy),

@@ -21,7 +21,10 @@ class WarningTag(NamedTuple):
 
 
 FAILED = WarningTag("failed", "a run ended by an error, which its section names", is_problem=True)
-UNFINISHED = WarningTag("unfinished", "a run that has not ended, or was killed, is in no mean")
+RUNNING = WarningTag(
+    "running", "a run that goes on is in no mean yet; its section has the newest step"
+)
+UNFINISHED = WarningTag("unfinished", "a run that waits, or was stopped or killed, is in no mean")
 DAMAGED = WarningTag("damaged", "a file of a run was changed, and is not shown", is_problem=True)
 DIVERGED = WarningTag(
     "diverged", "the training loss ended above its first value, or is huge", is_problem=True

@@ -4,15 +4,16 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from dlrun.config.yaml_loader import Values
+from dlrun.errors import ConfigError
 from dlrun.reports.result_rows import MetricComparisonRow
 from dlrun.runs.compare import Comparison, compare_groups
-from dlrun.runs.find import run_name_without_time
 from dlrun.runs.run import Run
 from dlrun.sweeps.results_table import results_table_lines
 from dlrun.sweeps.selection import Ranking, RunsOfConfig, rank_configs
-from dlrun.sweeps.sweep_plan import SweepPlan
+from dlrun.sweeps.sweep_plan import SweepPlan, read_sweep_plan
 from dlrun.sweeps.sweep_runs import Sweep, SweepState
 from dlrun.system.console import Screen
 
@@ -27,6 +28,19 @@ class SweepResults:
 
     sweep: Sweep
     state: SweepState
+
+    @classmethod
+    def read(cls, folder: Path) -> "SweepResults":
+        """Read the results so far from the folder of a sweep and from its runs.
+
+        Raises ConfigError if it has no runs, DlrunError if its plan is damaged.
+        """
+        sweep = Sweep(read_sweep_plan(folder, force=True), folder)
+        runs = sweep.find_runs()
+        if not runs:
+            lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(sweep.runs_dir)])
+            raise ConfigError(f"{folder}: this sweep has no runs", f"`{lists}` has all")
+        return cls(sweep, SweepState(runs))
 
     @property
     def plan(self) -> SweepPlan:
@@ -72,13 +86,15 @@ class SweepResults:
 
     @property
     def compare_command(self) -> str:
-        """The command compares each config with the best one; without a best, with the first."""
+        return shlex.join(["dlrun", "runs", "compare", self.sweep.name_or_folder])
+
+    @property
+    def finished_runs(self) -> list[Run]:
+        """The runs of the best config come first; without a best, those of the first config."""
         groups = list(self.ranking.groups)
         if self.best is not None:
             groups.reverse()
-        names = [run_name_without_time(run.folder) for group in groups for run in group.runs]
-        words = ["dlrun", "runs", "compare", *names, "--runs-dir", str(self.sweep.runs_dir)]
-        return shlex.join(words)
+        return [run for group in groups for run in group.runs]
 
     @cached_property
     def comparison(self) -> Comparison | None:
@@ -86,11 +102,19 @@ class SweepResults:
 
         The result is None if there is no second best config.
         """
-        best = self.best
-        second = self.ranking.second
-        if best is None or best.validation_spread is None or second is None:
+        if self.best is None or self.ranking.second is None:
             return None
-        return compare_groups(best, second, best.validation_spread.metric.name)
+        return compare_groups(self.best, self.ranking.second, self.best.chosen_by)
+
+    @cached_property
+    def test_comparison(self) -> Comparison | None:
+        """Compare the same two configs, which validation has named, by the test metric.
+
+        The result is None if there is no second best config, or no test metric.
+        """
+        if self.best is None or self.ranking.second is None or not self.best.judged_by:
+            return None
+        return compare_groups(self.best, self.ranking.second, self.best.judged_by)
 
     def describe_comparison(self) -> str | None:
         """Say how the best config compares with the second best, which the text names.
@@ -102,6 +126,25 @@ class SweepResults:
         return f"{self.ranking.second.label}. " + self.comparison.describe(
             "The best beside it", "the second"
         )
+
+    def describe_test_comparison(self) -> str | None:
+        """Say how the same two configs compare on the test rows; None without a comparison."""
+        if self.test_comparison is None:
+            return None
+        return self.test_comparison.describe("The best", "the second")
+
+    @property
+    def use_of_metrics(self) -> str:
+        """Say which metric may choose a config, and what the other is for.
+
+        The text is empty if nothing was chosen among several configs.
+        """
+        if self.best is None or not self.best.chosen_by or len(self.ranking.groups) < 2:
+            return ""
+        text = f"choose by {self.best.chosen_by}"
+        if not self.best.judged_by:
+            return text
+        return f"{text}; {self.best.judged_by} says what the choice is worth, and must not choose"
 
     @property
     def runs(self) -> Sequence[Run]:

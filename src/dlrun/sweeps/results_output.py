@@ -65,12 +65,16 @@ def show_sweep_results(results: SweepResults, files: Mapping[str, str], screen: 
         label = "best" if results.best.label else "mean"
         labelled[label] = describe_config_result(results.best)
     screen.show_labelled(*((label, printable(text)) for label, text in labelled.items()))
-    if comparison := results.describe_comparison():
-        lines = textwrap.wrap(printable(comparison), LINE_WIDTH - LABEL_WIDTH)
-        screen.show_labelled(("second", f"\n{' ' * LABEL_WIDTH}".join(lines)))
-    if results.best is not None and results.plan.has_several_experiments:
-        command = f"`{results.compare_command}` compares them on the test rows"
-        screen.note(f"chosen by {results.best.chosen_by} alone; {command}")
+    comparisons = {
+        "second": results.describe_comparison(),
+        "test": results.describe_test_comparison(),
+    }
+    for label, text in comparisons.items():
+        if text:
+            lines = textwrap.wrap(printable(text), LINE_WIDTH - LABEL_WIDTH)
+            screen.show_labelled((label, f"\n{' ' * LABEL_WIDTH}".join(lines)))
+    if results.use_of_metrics:
+        screen.note(f"{results.use_of_metrics}; `{results.compare_command}` compares all configs")
     for warning in results.warnings:
         screen.warn(warning)
 
@@ -112,6 +116,7 @@ def print_results_as_json(
             "second": second
             and {"experiment": second.record.experiment, "settings": second.settings},
             "comparison": results.comparison and results.comparison.as_object(),
+            "test_comparison": results.test_comparison and results.test_comparison.as_object(),
             "warnings": results.warnings,
             "files": files,
         }

@@ -1,9 +1,8 @@
 """Collect what the HTML report of a sweep shows."""
 
 import shlex
-from pathlib import Path
 
-from dlrun.errors import ConfigError
+from dlrun.reports.notebook import sweep_as_html
 from dlrun.reports.page import PageContent
 from dlrun.reports.page_table import PageRow, PageTable
 from dlrun.reports.svg_charts import PARTS, Chart, DotPlot, label_of_data_part
@@ -12,21 +11,6 @@ from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.results import SweepResults
 from dlrun.sweeps.results_table import results_columns, results_rows
 from dlrun.sweeps.selection import Ranking, describe_config_result
-from dlrun.sweeps.sweep_plan import read_sweep_plan
-from dlrun.sweeps.sweep_runs import Sweep, SweepState
-
-
-def read_sweep_page_content(folder: Path) -> PageContent:
-    """Read what a sweep's HTML report shows from the files in the sweep's folder.
-
-    Raises ConfigError if it has no runs, DlrunError if its plan is damaged.
-    """
-    sweep = Sweep(read_sweep_plan(folder, force=True), folder)
-    runs = sweep.find_runs()
-    if not runs:
-        lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(sweep.runs_dir)])
-        raise ConfigError(f"{folder}: this sweep has no runs", f"`{lists}` has all")
-    return make_page_content(SweepResults(sweep, SweepState(runs)))
 
 
 def make_page_content(results: SweepResults) -> PageContent:
@@ -39,12 +23,18 @@ def make_page_content(results: SweepResults) -> PageContent:
     finished = sum(run.is_finished for run in results.runs)
     if finished < plan.expected_runs:
         count = f"{finished} of {plan.expected_runs} points have finished"
-        note += f" {count}; {results.sweep.resume_command} runs the rest."
+        note += f" {count}"
+        is_running = any(run.state == "running" for run in results.runs)
+        note += "." if is_running else f"; {results.sweep.resume_command} runs the rest."
     shown: dict[str, str] = {}
     if best and best.label and best.validation_spread:
         shown["the best config by validation"] = describe_config_result(best)
     if comparison := results.describe_comparison():
         shown["the second config"] = comparison
+    if test_comparison := results.describe_test_comparison():
+        shown["on the test rows"] = test_comparison
+    if results.use_of_metrics:
+        shown["what each is for"] = results.use_of_metrics
     drawn: list[Chart] = []
     if results.ranking.are_on_same_rows:  # a chart would compare what was computed on others
         for name in plan.experiment_names:
@@ -61,6 +51,13 @@ def make_page_content(results: SweepResults) -> PageContent:
         dots=_dot_plot(results.ranking),
         charts=drawn,
         title=f"Sweep {plan.name}",
+    )
+
+
+def results_as_html(results: SweepResults) -> str:
+    """A notebook shows the results of a sweep so."""
+    return sweep_as_html(
+        make_page_content(results), _table_of_configs(results.ranking), results.failed
     )
 
 

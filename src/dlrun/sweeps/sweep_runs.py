@@ -34,10 +34,14 @@ class Sweep:
         return self.folder.parents[1]
 
     @property
-    def resume_command(self) -> str:
+    def name_or_folder(self) -> str:
+        """A command finds the sweep by its name only in the default folder of all runs."""
         is_found_by_name = self.runs_dir == resolve_runs_dir()
-        name = self.plan.name if is_found_by_name else self.folder
-        return resume_sweep_command(name, self.data_dir)
+        return self.plan.name if is_found_by_name else str(self.folder)
+
+    @property
+    def resume_command(self) -> str:
+        return resume_sweep_command(self.name_or_folder, self.data_dir)
 
     def write_plan(self) -> None:
         """Write the plan into the sweep's folder, if it has changed; the caller holds the lock."""

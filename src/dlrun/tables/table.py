@@ -16,7 +16,7 @@ from dlrun.config.data_sections import (
     UserTableDataConfig,
 )
 from dlrun.data.array_cache import Array, fingerprint_arrays
-from dlrun.data.datasets_and_sources import DataOrigin, ReadContext
+from dlrun.data.datasets_and_sources import DataOrigin, ReadContext, ShownRow
 from dlrun.data.split import RowCounts
 from dlrun.data.splits import (
     Mask,
@@ -127,6 +127,14 @@ class Table:
         cells = self.test.cells.iloc[row]
         names = [column.name for column in self.columns if not column.left_out]
         return {"text": ", ".join(f"{name} {cells[name]}" for name in names)}
+
+    def show_row(self, index: int, *, is_test: bool) -> ShownRow:
+        """Return the cells of a row as the file has them; its line and its target come first."""
+        part = self.test if is_test else self.train
+        facts = [] if part.lines is None else [("line", str(part.lines[index]))]
+        cells = {str(name): str(cell) for name, cell in part.cells.iloc[index].items()}
+        target = (self.target, cells.pop(self.target))
+        return ShownRow([*facts, target, *cells.items()])
 
 
 class RowPlaces(Sequence[str]):
