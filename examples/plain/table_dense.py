@@ -168,7 +168,7 @@ def date_columns(train, dates):
     """Return the parts of dates."""
     days = (dates - train.min()) / pd.Timedelta(days=1)
     columns = {"year": dates.dt.year, "month": dates.dt.month}
-    columns |= {"day of week": dates.dt.dayofweek, "days": days}
+    columns |= {"day of week": dates.dt.day_of_week, "days": days}
     known = train.dropna()
     if (known != known.dt.normalize()).any():
         columns["hour"] = (dates - dates.dt.normalize()) / pd.Timedelta(hours=1)

@@ -31,7 +31,14 @@ from dlrun.experiments.table_common import (
 )
 from dlrun.experiments.table_importance import draw_importance, save_importance
 from dlrun.experiments.tables import TableFitConfig
-from dlrun.metrics import CROSS_VALIDATED, TESTED, VALID, describe_metric, format_metric, without_stage
+from dlrun.metrics import (
+    CROSS_VALIDATED,
+    TESTED,
+    VALID,
+    describe_metric,
+    format_metric,
+    without_stage,
+)
 from dlrun.runs.csv_tables import parse_csv, to_csv
 from dlrun.runs.folder import COLUMNS, MODEL, PATH
 from dlrun.runs.live_run import LiveRun
@@ -187,7 +194,6 @@ class TableFitImplementation(Implementation[F], Generic[F]):
         """Draw errors and coefficients by penalty."""
         from dlrun.plots import draw_penalty_path  # slow: matplotlib
 
-        assets = TableAssets.of_run(run)
         metric = without_stage(self.make_model(config).chosen_by)
         (_, *names), fits = parse_csv(run.read(PATH))
         coefficients = np.array(fits, np.float64)[:, 1:]

@@ -198,7 +198,7 @@ class Lasso(LinearModel):
         return arrays | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
 
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
-        """Return values (n,), or the regressions' probabilities, divided by their sum (n, classes)."""
+        """Return values (n,), or probabilities (n, classes): those of regressions by their sum."""
         outputs: Matrix = arrays["intercept"] + rows @ arrays["coefficients"].T
         if not self.is_classifier:
             return outputs
