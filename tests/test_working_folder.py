@@ -113,6 +113,7 @@ QUICK = [
     ["config", "imdb-dense"],
     ["script", "hitters-linear"],
     ["data", "fetch", "text-dense", *smoke("text-dense")[-2:]],
+    ["data", "show", "text-dense", "0", *smoke("text-dense")[-2:]],
     ["accelerators"],
     ["new", "mine"],
     ["runs", "rm", "table-linear/latest", "--yes"],

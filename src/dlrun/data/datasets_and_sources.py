@@ -6,10 +6,7 @@ from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from dlrun.config.data_sections import (
     DataConfig,
@@ -24,6 +21,10 @@ from dlrun.data.text_files import DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, ErrorCollector
 from dlrun.system.console import Screen
 from dlrun.system.files import MOST_UNPACKED, read_unpacked
+
+if TYPE_CHECKING:  # slow: a page is written without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Config = TypeVar("Config", bound=DataConfig)  # the class of a section `data`
 # Covariant: what reads a section reads that of a subclass, too.
@@ -56,7 +57,7 @@ class ShownRow:
     """
 
     facts: list[tuple[str, str]]
-    pixels: NDArray[np.uint8] | None = None
+    pixels: "NDArray[np.uint8] | None" = None
 
 
 class LoadedRows(Protocol):

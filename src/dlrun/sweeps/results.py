@@ -144,7 +144,7 @@ class SweepResults:
         text = f"choose by {self.best.chosen_by}"
         if not self.best.judged_by:
             return text
-        return f"{text}; {self.best.judged_by} says what the choice is worth, and must not choose"
+        return f"{text}; {self.best.judged_by} only says what the choice is worth"
 
     @property
     def runs(self) -> Sequence[Run]:

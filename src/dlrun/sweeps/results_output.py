@@ -74,7 +74,8 @@ def show_sweep_results(results: SweepResults, files: Mapping[str, str], screen: 
             lines = textwrap.wrap(printable(text), LINE_WIDTH - LABEL_WIDTH)
             screen.show_labelled((label, f"\n{' ' * LABEL_WIDTH}".join(lines)))
     if results.use_of_metrics:
-        screen.note(f"{results.use_of_metrics}; `{results.compare_command}` compares all configs")
+        screen.note(results.use_of_metrics)
+        screen.note(f"`{results.compare_command}` compares all configs")
     for warning in results.warnings:
         screen.warn(warning)
 
