@@ -54,7 +54,7 @@ def write_table(path: Path) -> None:
 
 def readers_files(folder: Path) -> None:
     """Write the files that a reader of the docs would have."""
-    for name in ("mails", "mine", "train", "test", "cars", "new-cars"):
+    for name in ("mails", "mine", "train", "test", "cars", "new-cars", "new"):
         write_table(folder / f"{name}.csv")
     (folder / "mine.yaml").write_text("seed: 1\n")
     shutil.copytree(ROOT / "examples" / "own", folder / "examples" / "own")
@@ -96,7 +96,9 @@ def readers_runs(line: str, folder: Path, done: Done, forked: Dlrun) -> None:
         target = folder / runs / (name if runs == "runs" else "ada") / (as_name or run.name)
         shutil.copytree(run, target)
 
-    if "cars.csv" in line and "predict" in line:
+    if "--csv new.csv" in line:
+        forked(*small("table-linear cars.csv data.target=price".split())).is_told(0)
+    elif "cars.csv" in line and "predict" in line:
         first = "table-lasso cars.csv data.target=price"
         forked(*small(first.split())).is_told(0)
     elif "players.csv" in line:
@@ -148,14 +150,15 @@ def blocks(page: str, language: str) -> list[str]:
 @pytest.mark.slow
 def test_the_blocks_of_python_run_and_are_typed(tmp_path: Path) -> None:
     readers_files(tmp_path)
-    block, frame, arrays = blocks("python.md", "python")
+    block, frame, arrays, in_notebook = blocks("python.md", "python")
     tiny = ", ".join(repr(word) for word in smoke("imdb-dense")[2::2])
     code = block.replace('"imdb-dense",', f'"imdb-dense", config=[{tiny}],')
     assert code.count("config=[") == 2
     code = code.replace("seeds=5", "seeds=1")
     code += frame + arrays.replace("hitters()", "hitters(sample=True)")
+    code += in_notebook.replace('"imdb-dense",', f'"imdb-dense", config=[{tiny}],')
     python(tmp_path, "-c", f"{code}\nassert longer.record.seed == 3").is_told(0)
-    (tmp_path / "user.py").write_text(f"{block}{frame}{arrays}reveal_type(dlrun.list_runs)\n")
+    (tmp_path / "user.py").write_text(f"{block}{frame}{arrays}{in_notebook}reveal_type(dlrun.list_runs)\n")
     told = python(
         tmp_path, "-m", "mypy", "--strict", "--cache-dir", ROOT / ".mypy_cache", "user.py"
     )
