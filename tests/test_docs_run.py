@@ -158,7 +158,9 @@ def test_the_blocks_of_python_run_and_are_typed(tmp_path: Path) -> None:
     code += frame + arrays.replace("hitters()", "hitters(sample=True)")
     code += in_notebook.replace('"imdb-dense",', f'"imdb-dense", config=[{tiny}],')
     python(tmp_path, "-c", f"{code}\nassert longer.record.seed == 3").is_told(0)
-    (tmp_path / "user.py").write_text(f"{block}{frame}{arrays}{in_notebook}reveal_type(dlrun.list_runs)\n")
+    (tmp_path / "user.py").write_text(
+        f"{block}{frame}{arrays}{in_notebook}reveal_type(dlrun.list_runs)\n"
+    )
     told = python(
         tmp_path, "-m", "mypy", "--strict", "--cache-dir", ROOT / ".mypy_cache", "user.py"
     )
