@@ -23,9 +23,9 @@ def find_table(path: Path, setting: str) -> Path:
 
     setting: what names the table, for errors.
     """
-    found = path_of_table(path)
-    if not is_name_of_islp(found):
-        return found
+    file = path_of_table(path)
+    if not is_name_of_islp(file):
+        return file
     tables = _installed_tables()
     if not tables:
         problem = f"{setting}: {path}: the package islp is not installed"

@@ -23,6 +23,7 @@ from dlrun.experiments.table_common import (
     divide_rows,
     draw_predicted_and_true,
     encode_part,
+    find_class_without_row,
     fingerprint_table,
     make_split_of_table,
     metric_names_of_table,
@@ -224,11 +225,10 @@ def _shown_metrics(row: dict[str, float]) -> str:
 
 def _check_classes(table: EncodedTable) -> None:
     """Raise DataError if a class has no row to fit."""
-    labels = table.parts["train"].targets
-    for index, name in enumerate(table.assets.labels):
-        if index not in labels:
-            problem = f"column {table.assets.target!r}: no row of the class {name!r} is left to fit"
-            raise DataError(problem, "give more rows of it, or a smaller data.validation")
+    missing = find_class_without_row(table.assets.labels, table.parts["train"].targets)
+    if missing is not None:
+        problem = f"column {table.assets.target!r}: no row of the class {missing!r} is left to fit"
+        raise DataError(problem, "give more rows of it, or a smaller data.validation")
 
 
 def _table_of_path(fits: Sequence[FittedModel]) -> list[Sequence[str | float]]:

@@ -15,7 +15,7 @@ from dlrun.errors import DataError
 from dlrun.estimators.table_implementation import TableFitImplementation
 from dlrun.estimators.table_model import FitArrays, FitIterator, TableModel
 from dlrun.estimators.trees import Trees
-from dlrun.experiments.table_common import EncodedTable
+from dlrun.experiments.table_common import EncodedTable, find_class_without_row
 from dlrun.experiments.tables import BoostingConfig, TableFitConfig, TableLassoConfig
 from dlrun.metrics import CROSS_VALIDATED, VALID
 from dlrun.runs.predictions_csv import log_losses
@@ -33,7 +33,10 @@ class LinearModel(TableModel):
     def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
         """Return values (n,), or probabilities (n, classes); two classes have one logit."""
         outputs: Matrix = arrays["intercept"] + rows @ arrays["coefficients"].T
-        return outputs if outputs.ndim == 1 else _probabilities(outputs)
+        return outputs if outputs.ndim == 1 else self._to_probabilities(outputs)
+
+    def _to_probabilities(self, logits: Matrix) -> Matrix:
+        return _probabilities(logits)
 
 
 class LeastSquares(LinearModel):
@@ -41,7 +44,8 @@ class LeastSquares(LinearModel):
 
     def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
         """Yield one fit; of equally good ones that with small standardised coefficients."""
-        rows, targets = table.parts["train"].X, table.targets_of("train")
+        rows = table.parts["train"].X
+        targets = table.targets_of("train")
         # Without this scaling the cut-off of `lstsq` would drop columns of very small numbers.
         means, scales = mean_and_scale(rows)
         scaled = (rows - means) / scales
@@ -58,7 +62,8 @@ class Logistic(LinearModel):
 
     def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
         """Yield one fit, on standardised columns."""
-        rows, targets = table.parts["train"].X, table.targets_of("train")
+        rows = table.parts["train"].X
+        targets = table.targets_of("train")
         from sklearn import linear_model, preprocessing  # slow
 
         scaler = preprocessing.StandardScaler().fit(rows)
@@ -89,13 +94,12 @@ class Lasso(LinearModel):
 
     def iterate_fits(self, table: EncodedTable, done: int, screen: Screen) -> FitIterator:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
-        rows, targets = table.parts["train"].X, table.targets_of("train")
-        from sklearn import preprocessing  # slow
-
+        rows = table.parts["train"].X
+        targets = table.targets_of("train")
         every = np.arange(len(rows))
         splits = [*self._divide(table), (every, every)]  # the last is the fit that may be kept
         lassos = [self._read(table, fitted) for fitted, _ in splits]
-        penalties = self._penalties(preprocessing.StandardScaler().fit_transform(rows), targets)
+        penalties = self._penalties(lassos[-1].scaler.transform(rows), targets)
         iterations: list[int] = []
         for penalty in penalties[done:].tolist():
             scores = []
@@ -150,10 +154,10 @@ class Lasso(LinearModel):
         rows = table.parts["train"].X[fitted]
         targets = table.targets_of("train")[fitted]
         classes = table.assets.labels
-        for index, name in enumerate(classes):
-            if index not in targets:
-                problem = f"a fold of the cross-validation has no row of the class {name!r} to fit"
-                raise DataError(problem, "choose fewer cross_validation.folds")
+        missing = find_class_without_row(classes, targets)
+        if missing is not None:
+            problem = f"a fold of the cross-validation has no row of the class {missing!r} to fit"
+            raise DataError(problem, "choose fewer cross_validation.folds")
         scaler = preprocessing.StandardScaler().fit(rows)
         inputs = scaler.transform(rows) if self.config.scale else rows
         return _LassoInputs(inputs, targets, scaler, len(classes))
@@ -168,7 +172,8 @@ class Lasso(LinearModel):
         from dlrun.lasso.one_vs_rest import labels_of_regressions
 
         most = self.config.max_iterations
-        rows, targets = inputs.rows, inputs.targets
+        rows = inputs.rows
+        targets = inputs.targets
         with config_context(skip_parameter_validation=True):  # a sixth of the seconds
             if self.is_classifier:
                 solvers = [
@@ -185,8 +190,10 @@ class Lasso(LinearModel):
                 coefficients = np.vstack([solver.coef_ for solver in solvers])
                 intercepts = np.concatenate([solver.intercept_ for solver in solvers])
             else:
-                solvers = [linear_model.Lasso(alpha=penalty, max_iter=most).fit(rows, targets)]
-                coefficients, intercepts = solvers[0].coef_, solvers[0].intercept_
+                solver = linear_model.Lasso(alpha=penalty, max_iter=most).fit(rows, targets)
+                solvers = [solver]
+                coefficients = solver.coef_
+                intercepts = solver.intercept_
         to_arrays = _unscaled if self.config.scale else _never_scaled
         iterations = max(int(np.max(solver.n_iter_)) for solver in solvers)
         return to_arrays(coefficients, intercepts, inputs.scaler), iterations
@@ -197,14 +204,11 @@ class Lasso(LinearModel):
         numbers = (penalty, score, nonzero)
         return arrays | dict(zip(self.recorded_numbers, map(np.array, numbers), strict=True))
 
-    def predict(self, arrays: FitArrays, rows: Matrix) -> Matrix:
-        """Return values (n,), or probabilities (n, classes): those of regressions by their sum."""
-        outputs: Matrix = arrays["intercept"] + rows @ arrays["coefficients"].T
-        if not self.is_classifier:
-            return outputs
+    def _to_probabilities(self, logits: Matrix) -> Matrix:
+        """Each class has a regression of its own: their probabilities are divided by their sum."""
         from dlrun.lasso.one_vs_rest import class_probabilities  # slow: scipy
 
-        return class_probabilities(outputs)
+        return class_probabilities(logits)
 
     def _score(self, predicted: Matrix, targets: Array) -> float:
         """Return the log loss of probabilities, or the mean absolute error of values."""

@@ -165,6 +165,11 @@ class EncodedTable:
         return scaled
 
 
+def find_class_without_row(labels: Sequence[str], targets: Array) -> str | None:
+    """Return the name of the first class that has no row, by the class indices of rows (n,)."""
+    return next((name for index, name in enumerate(labels) if index not in targets), None)
+
+
 def encode_part(part: TablePart, encoder: TableEncoder) -> EncodedPart:
     """Encode the rows of a part of a table as a matrix."""
     return EncodedPart(encoder.encode(part.inputs), part.targets, part.row_names, part.groups)

@@ -51,9 +51,10 @@ def save_importance(
     most_rows = min(MOST_ROWS, max(LEAST_ROWS, MOST_CELLS // len(places)))
     if len(rows) > most_rows:
         drawn = np.sort(random.choice(len(rows), most_rows, replace=False))
-        rows, targets = rows[drawn], targets[drawn]
+        rows = rows[drawn]
+        targets = targets[drawn]
     shuffles = [random.permutation(len(rows)) for _ in range(REPEATS)]
-    found = []
+    importances = []
     with run.phase("importance"):
         usual = float(losses(infer(rows), targets).mean())
         shuffled = rows.copy()
@@ -67,9 +68,11 @@ def save_importance(
                 increases.append(zero_if_rounding_error(loss - usual, usual))
             shuffled[:, place] = rows[:, place]
             low, high = mean_interval(increases) or (0.0, 0.0)
-            found.append(ColumnImportance(column, metric, float(np.mean(increases)), low, high))
-    found.sort(key=lambda one: -one.increase)
-    run.keep(IMPORTANCE, importance_table(found))
+            importances.append(
+                ColumnImportance(column, metric, float(np.mean(increases)), low, high)
+            )
+    importances.sort(key=lambda one: -one.increase)
+    run.keep(IMPORTANCE, importance_table(importances))
 
 
 def _absolute_errors(predicted: Matrix, true: Array) -> Matrix:
