@@ -20,8 +20,10 @@ Directions = Mapping[str, Better]  # a config declares them, by the metrics' nam
 SMALL = 1e-3  # a smaller number is shown with three significant digits
 LARGE = 1e6  # a larger number is shown with an exponent
 MAX_PLOTTABLE = 1e100  # a run that diverged may have more
+# The parts of the data by the stage of a metric.
+PARTS = {"train": "training", "cv": "cross-validation", "valid": "validation", "test": "test"}
 # Beginnings of a metric's name in metrics.csv and results.json.
-STAGES = ("train_", CROSS_VALIDATED, VALID, TESTED)
+STAGES = tuple(f"{part}_" for part in PARTS)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun import stats
+from dlrun.metrics import PARTS
 from dlrun.system.library_imports import outside_working_folder
 from dlrun.system.text import cut
 
@@ -26,7 +27,6 @@ ConfigRow = tuple[str, Mapping[str, Sequence[float]]]
 Labels = Sequence[tuple[str, float]]  # labels with their probabilities, the most probable first
 
 COLOURS = {"train": "#1f77b4", "cv": "#2ca02c", "valid": "#ff7f0e", "test": "#2c2c2c"}
-SPLIT_NAMES = {"train": "training", "cv": "cross-validation", "valid": "validation", "test": "test"}
 PANELS_PER_ROW = 3
 MOST_COLUMNS = 20  # of a table, in one figure
 LAST_DAYS = 60  # of a series, which can be told apart by the eye
@@ -158,9 +158,9 @@ def _draw_metric(
     if metric in table:
         points = _known_points(table["epoch"], table[metric])
         axes.plot(*points, marker="o", markersize=3, label=metric)
-    splits = {split: SPLIT_NAMES[split] for split in EPOCH_SPLITS if f"{split}_{metric}" in table}
+    splits = {split: PARTS[split] for split in EPOCH_SPLITS if f"{split}_{metric}" in table}
     if valid_is_test and "valid" in splits:
-        splits["valid"] = f"{SPLIT_NAMES['valid']} = test"
+        splits["valid"] = f"{PARTS['valid']} = test"
     _draw_metric_by_split(axes, table["epoch"], table, metric, splits)
     if test_value is not None:
         decimals = 3 if abs(test_value) < 1000 else 0
@@ -195,7 +195,7 @@ def draw_accuracy_along_lasso_path(
     """Draw the accuracy on each split of the data by lambda / n, for n training rows."""
     figure, (axes,) = _create_panel_grid(1, 5.5, 4.3, title=title)
     x = [-math.log(value / training_rows) for value in table["lambda"]]
-    _draw_metric_by_split(axes, x, table, "accuracy", SPLIT_NAMES)
+    _draw_metric_by_split(axes, x, table, "accuracy", PARTS)
     axes.axvline(x[chosen_index], linestyle=":", color="grey", label="chosen by validation")
     axes.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
     axes.legend()
@@ -396,7 +396,7 @@ def draw_penalty_path(
     """Draw a metric and a lasso's standardised coefficients (penalties, columns) by its penalty."""
     figure, (left, right) = _create_panel_grid(2, 5.5, 4.3, title=title)
     x = [-math.log(value) for value in table["lambda"]]
-    _draw_metric_by_split(left, x, table, metric, SPLIT_NAMES)
+    _draw_metric_by_split(left, x, table, metric, PARTS)
     left.set(ylabel="mean absolute error" if metric == "mae" else metric)
     order = np.argsort(-np.abs(coefficients[chosen_index]))
     for place, column in enumerate(order.tolist()):
@@ -422,7 +422,7 @@ def draw_configs(
     """
     height = ROW_HEIGHT * (len(rows) + 1) + AXIS_HEIGHT
     figure, (axes,) = _create_panel_grid(1, 8.5, height, title=title)
-    splits = [split for split in SPLIT_NAMES if any(values.get(split) for _, values in rows)]
+    splits = [split for split in PARTS if any(values.get(split) for _, values in rows)]
     for place, (_, values_by_split) in enumerate(rows):
         for lane, split in enumerate(splits):
             values = values_by_split.get(split, ())
@@ -436,7 +436,7 @@ def draw_configs(
                 axes.vlines(mean, y - LANE / 2, y + LANE / 2, color=colour, linewidth=2.5)
     for split in splits:
         is_both = split == "valid" and valid_is_test
-        label = f"{SPLIT_NAMES[split]} = test" if is_both else SPLIT_NAMES[split]
+        label = f"{PARTS[split]} = test" if is_both else PARTS[split]
         axes.plot([], [], "o", markersize=5, color=COLOURS[split], label=label)
     if axes.collections:
         axes.plot([], [], "|", markersize=11, markeredgewidth=2.5, color="grey", label="mean")

@@ -10,7 +10,7 @@ from functools import cached_property
 from statistics import fmean
 
 from dlrun import stats
-from dlrun.metrics import STAGES, TESTED, is_plottable, without_stage
+from dlrun.metrics import PARTS, STAGES, TESTED, is_plottable, without_stage
 from dlrun.runs.metrics_csv import LR, STEP
 from dlrun.runs.published import published_metrics
 from dlrun.runs.record import RunRecord
@@ -34,7 +34,6 @@ DOTS_RIGHT = 628
 DOTS_ROW = 34
 DOTS_BOTTOM = 44
 DOTS_LANE = 10
-PARTS = {"train": "training", "cv": "cross-validation", "valid": "validation", "test": "test"}
 
 ColumnsByName = Mapping[str, Sequence[float]]  # metrics.csv, whose first column counts steps
 

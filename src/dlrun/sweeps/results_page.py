@@ -2,10 +2,11 @@
 
 import shlex
 
+from dlrun.metrics import PARTS
 from dlrun.reports.notebook import sweep_as_html
 from dlrun.reports.page import PageContent
 from dlrun.reports.page_table import PageRow, PageTable
-from dlrun.reports.svg_charts import PARTS, Chart, DotPlot, label_of_data_part
+from dlrun.reports.svg_charts import Chart, DotPlot, label_of_data_part
 from dlrun.sweeps.comparison_figure import comparison_rows
 from dlrun.sweeps.key_charts import chart_of_key
 from dlrun.sweeps.results import SweepResults
