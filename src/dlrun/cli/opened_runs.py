@@ -4,17 +4,28 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.runs.damage_and_copies import find_damage
-from dlrun.runs.find import find_run, raise_if_sweep, run_name_without_time, runs_below
+from dlrun.runs.find import (
+    find_run,
+    find_sweep_or_none,
+    raise_if_sweep,
+    run_name_without_time,
+    runs_below,
+)
 from dlrun.runs.folder import LATEST
 from dlrun.runs.notes import RunNotes
+from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.run import Run, ScannedRun, scan_folder, scan_runs
 from dlrun.runs.run_tables import Column, Row, table_lines
 from dlrun.system.console import Screen
 from dlrun.system.spelling import did_you_mean
+
+if TYPE_CHECKING:
+    from dlrun.sweeps.results import SweepResults
 
 NO_RUNS = "name a folder of runs by --runs-dir"
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
@@ -33,6 +44,19 @@ def scan_runs_or_fail(runs_dir: Path, experiment: str | None) -> Iterator[Scanne
     meant = "" if experiment in known else did_you_mean(experiment, known)
     lists = shlex.join(["dlrun", "runs", "list", "--runs-dir", str(runs_dir)])
     raise ConfigError(f"{runs_dir / experiment}: no runs here{meant}", f"`{lists}` has all")
+
+
+def open_run_or_sweep(name: str, runs_dir: Path | None) -> "Run | SweepResults":
+    """Open the run with a name, or else the results of the sweep. Raises DlrunError."""
+    try:
+        return Run.open(name, runs_dir)
+    except ConfigError:
+        sweep = find_sweep_or_none(name, resolve_runs_dir(runs_dir))
+        if sweep is None:
+            raise
+    from dlrun.sweeps.results import SweepResults  # slow: the modules that begin runs
+
+    return SweepResults.read(sweep)
 
 
 def open_runs(names: Sequence[str] | None, runs_dir: Path) -> list[tuple[str, ScannedRun]]:

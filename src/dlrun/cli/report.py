@@ -8,10 +8,11 @@ from typing import Annotated
 from rich.text import Text
 
 from dlrun.cli import options as opt
+from dlrun.cli.opened_runs import open_run_or_sweep
 from dlrun.errors import ConfigError, DlrunError, UsageError
 from dlrun.reports.page import OURS, PageContent, report_rows, write_report_page
 from dlrun.reports.watch import watch_report
-from dlrun.runs.find import find_sweep_or_none, runs_below, runs_newest_first
+from dlrun.runs.find import runs_below, runs_newest_first
 from dlrun.runs.groups import group_runs
 from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.output_paths import check_output_path
@@ -88,17 +89,12 @@ def _open_runs_or_sweep(name: str, runs_dir: Path | None, *, unfinished: bool) -
     folders = runs_below(path) if name else []
     if folders and folders[0] != path:
         return _open_runs(folders, name, unfinished=unfinished)
-    try:
-        return PageContent([Run.open(name, runs_dir)])
-    except ConfigError:
-        sweep = find_sweep_or_none(name, resolve_runs_dir(runs_dir))
-        if sweep is None:
-            raise
-    # Slow: the modules that begin runs.
-    from dlrun.sweeps.results import SweepResults
-    from dlrun.sweeps.results_page import make_page_content
+    opened = open_run_or_sweep(name, runs_dir)
+    if isinstance(opened, Run):
+        return PageContent([opened])
+    from dlrun.sweeps.results_page import make_page_content  # slow: the modules that begin runs
 
-    return make_page_content(SweepResults.read(sweep))
+    return make_page_content(opened)
 
 
 def _newest(runs_dir: Path, *, unfinished: bool) -> PageContent:

@@ -8,15 +8,14 @@ from typing import Annotated
 
 from dlrun import stats
 from dlrun.cli import options as opt
-from dlrun.cli.opened_runs import EMPTY
+from dlrun.cli.opened_runs import EMPTY, open_run_or_sweep
 from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError
 from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric, format_metric
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.descriptions import describe_data
-from dlrun.runs.find import find_sweep_or_none, run_name_without_time
+from dlrun.runs.find import run_name_without_time
 from dlrun.runs.groups import Group, group_runs
-from dlrun.runs.options import resolve_runs_dir
 from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.run import Run
 from dlrun.runs.run_tables import SECONDS
@@ -61,7 +60,7 @@ def compare(
     dlrun runs compare three
     """
     screen = Screen()
-    named = [run for name in runs for run in _open_run_or_sweep(name, runs_dir)]
+    named = [run for name in runs for run in _open_runs(name, runs_dir)]
     opened = list({run.folder: run for run in named}.values())
     if len(opened) < max(2, len(named)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
@@ -88,17 +87,10 @@ def compare(
         screen.show("\n".join(lines))
 
 
-def _open_run_or_sweep(name: str, runs_dir: Path | None) -> list[Run]:
+def _open_runs(name: str, runs_dir: Path | None) -> list[Run]:
     """A sweep's name stands for its finished runs, those of its best config first."""
-    try:
-        return [Run.open(name, runs_dir)]
-    except ConfigError:
-        sweep = find_sweep_or_none(name, resolve_runs_dir(runs_dir))
-        if sweep is None:
-            raise
-    from dlrun.sweeps.results import SweepResults  # slow: the modules that begin runs
-
-    return SweepResults.read(sweep).finished_runs
+    opened = open_run_or_sweep(name, runs_dir)
+    return [opened] if isinstance(opened, Run) else opened.finished_runs
 
 
 @dataclass(frozen=True)
