@@ -97,7 +97,7 @@ def readers_runs(line: str, folder: Path, done: Done, forked: Dlrun) -> None:
         shutil.copytree(run, target)
 
     if "--csv new.csv" in line:
-        forked(*small("table-linear cars.csv data.target=price".split())).is_told(0)
+        forked(*small("table-linear cars.csv data.target=price --name first".split())).is_told(0)
     elif "cars.csv" in line and "predict" in line:
         first = "table-lasso cars.csv data.target=price"
         forked(*small(first.split())).is_told(0)

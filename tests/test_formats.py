@@ -30,7 +30,7 @@ FIELDS: dict[type[BaseModel], tuple[int, str]] = {
     RunRecord: (7, "a63341f63d89"),
     RunEnvironment: (1, "3a5d72ac80dc"),
     RunNotes: (1, "b374cbeae4df"),
-    SweepPlan: (4, "32eae45d360f"),
+    SweepPlan: (5, "a70fa2c001e5"),
 }
 # For each kind of small data: the format of prepared arrays, and the digest of these arrays.
 ARRAYS = {

@@ -263,6 +263,7 @@ def sweep(
     space: Mapping[str, str] | None = None,
     trials: int | None = None,
     sampler: Sampler | None = None,
+    by: str | None = None,
     jobs: int | None = None,
     config: PathLike | Sequence[PathLike] = (),
     runs_dir: PathLike | None = None,
@@ -284,6 +285,8 @@ def sweep(
         space: from which values are drawn: `{"optimizer.lr": "log:1e-4..1e-2"}`.
         trials: how often values are drawn.
         sampler: "random" or "tpe" (Optuna).
+        by: the validation metric that chooses the best config, such as "roc_auc"; by default the
+            first that is no loss.
         jobs: how many runs at once; by default as many as cores and memory allow.
         name: the sweep's name.
         values: keys of the config that all runs share; each experiment must have them.
@@ -303,6 +306,7 @@ def sweep(
         trials=trials,
         sampler=sampler,
         folds=folds,
+        by=by,
     )
     names = [experiment] if isinstance(experiment, str) else list(experiment)
     declarations = find_experiments(names)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,40 @@ def test_models_of_a_table_are_compared_in_pairs_on_the_same_folds(table: Path) 
     assert plot.count("<circle") == 20, "of 5 folds and 2 models, validation and test"
     harness.run(table, "report", "s", "--out", "again.html").is_told(0)
     assert plot in (table / "again.html").read_text()
+
+
+def test_the_metric_that_is_named_chooses(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=300)
+    rare = a + rng.normal(size=300) > 2  # the accuracy of many models is the same
+    rows = [f"{x:.4f},{int(y)}" for x, y in zip(a, rare, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]) + "\n")
+    words = [BOTH, "t.csv", "data.target=y", "data.task=classification", "--seeds", "2"]
+    found = sweep(tmp_path, *words, "--name", "s", "--by", "roc_auc")
+
+    def chosen_by(metric: str, better: Callable[[Iterable[float]], float]) -> None:
+        means = {
+            row["experiment"]: row["mean"]
+            for row in found["rows"]
+            if row["metric"] == f"valid_{metric}"
+        }
+        assert set(means) == set(MODELS)
+        assert means[found["best"]["experiment"]] == better(means.values())
+        assert found["comparison"]["metric"] == f"valid_{metric}"
+        assert found["test_comparison"]["metric"] == f"test_{metric}"
+
+    chosen_by("roc_auc", max)
+    found = sweep(tmp_path, "--resume", "s", "--by", "valid_log_loss")
+    chosen_by("log_loss", min)
+    found = sweep(tmp_path, "--resume", "s")  # the choice is part of the plan
+    chosen_by("log_loss", min)
+    assert sweep(tmp_path, "--resume", "s", "--by", "mae")["best"] is None
+
+
+@pytest.mark.parametrize("metric", ["test_roc_auc", "auc"])
+def test_a_metric_that_cannot_choose(table: Path, cli: Dlrun, metric: str) -> None:
+    cli("sweep", BOTH, "t.csv", "data.target=y", "--folds", "2", "--by", metric).is_told(2, metric)
+    assert not list(table.glob("runs/table-*"))
 
 
 def test_texts_validate_on_the_same_rows(tmp_path: Path) -> None:

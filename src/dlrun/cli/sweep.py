@@ -18,13 +18,14 @@ from dlrun.sweeps.sweep import continue_sweep, start_sweep
 
 # Options that `sweep --resume` accepts.
 CONTINUING = {
-    *("--resume", "--jobs", "--force", "--slurm", "--wait"),
+    *("--resume", "--by", "--jobs", "--force", "--slurm", "--wait"),
     *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
 }
 SEEDS_HELP = "3: seeds 0 to 2; 0-2: the same; 0,3,7: these."
 SPACE_HELP = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
 FOLDS_HELP = "Cross-validation: each of N parts of the rows is the test once."
 SAMPLER_HELP = "How to take points from the spaces (default: random)."
+BY_HELP = "The validation metric that chooses, such as roc_auc."
 TRIALS_HELP = "How many points to take from the spaces."
 EXPERIMENTS_HELP = f"{opt.EXPERIMENT_HELP[:-1]}; or several, with commas."
 
@@ -48,6 +49,7 @@ def sweep(
         Sampler | None, opt.option(SAMPLER_HELP, "|".join(get_args(Sampler)))
     ] = None,
     trials: Annotated[int | None, opt.option(TRIALS_HELP, "N", min=1)] = None,
+    by: Annotated[str | None, opt.option(BY_HELP, "METRIC")] = None,
     jobs: opt.Jobs = None,
     resume: Annotated[str | None, opt.option("Continue this sweep, or latest.", "NAME")] = None,
     slurm: opt.Slurm = None,
@@ -75,7 +77,7 @@ def sweep(
     dlrun sweep imdb-dense optimizer.lr=0.001,0.002 --seeds 5
     dlrun sweep imdb-lstm --trials 20 --space optimizer.lr=log:1e-4..1e-2
     dlrun sweep hitters-lasso --folds 10
-    dlrun sweep table-boosting,table-dense cars.csv data.target=price --folds 5
+    dlrun sweep table-boosting,table-dense cars.csv data.target=price --folds 5 --by rmse
     dlrun sweep --resume latest
     """
     named_options = {
@@ -94,7 +96,7 @@ def sweep(
         options = RunOptions(
             runs_dir=runs_dir, data_dir=data_dir, force=force, json=json, quiet=quiet
         )
-        code, _ = continue_sweep(resume, options, place)
+        code, _ = continue_sweep(resume, options, place, by)
         return code
     if experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
@@ -116,7 +118,7 @@ def sweep(
         json=json,
         quiet=quiet,
     )
-    search = parse_search_space(seeds, swept, space or (), trials, sampler, folds)
+    search = parse_search_space(seeds, swept, space or (), trials, sampler, folds, by)
     code, _ = start_sweep(chosen, options, search, place)
     return code
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from dlrun.data.array_cache import Array
 from dlrun.experiments.table_common import EncodedPart, EncodedTable, TableAssets
-from dlrun.runs.predictions_csv import PredictedClasses, PredictedValues, Predictions
+from dlrun.runs.predictions_csv import Predictions
 from dlrun.system.console import Screen
 from dlrun.tables.encoding import Matrix
 
@@ -66,12 +66,4 @@ class FittedModel:
 
     def predict(self, part: EncodedPart) -> Predictions:
         """Return the predictions of a part of a table."""
-        outputs = self.infer(part.X)
-        labels = self.assets.labels
-        names = part.row_names
-        if not labels:
-            return PredictedValues(part.targets, outputs, row_names=names)
-        classes = outputs.argmax(1)
-        return PredictedClasses.of_probabilities(
-            part.targets, classes, outputs, labels, row_names=names
-        )
+        return self.assets.predictions(self.infer(part.X), part.targets, part.row_names)

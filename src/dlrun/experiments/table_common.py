@@ -24,7 +24,12 @@ from dlrun.errors import DataError
 from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.experiments.predictors import Prediction, Predictor
 from dlrun.runs.checkpoint import fingerprint_data
-from dlrun.runs.predictions_csv import PredictedValues, Predictions, read_predictions
+from dlrun.runs.predictions_csv import (
+    PredictedClasses,
+    PredictedValues,
+    Predictions,
+    read_predictions,
+)
 from dlrun.runs.results import DrawnFigures
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
@@ -57,6 +62,17 @@ class TableAssets(NetworkAssets, frozen=True):
         infer: matrix (rows, columns) -> values (rows,), or probabilities (rows, classes).
         """
         return TablePredictor(self, infer)
+
+    def predictions(self, outputs: Matrix, targets: Array, row_names: RowNames) -> Predictions:
+        """Return the predictions of rows with known targets.
+
+        outputs: values (rows,), or probabilities (rows, classes).
+        """
+        if not self.labels:
+            return PredictedValues(targets, outputs, row_names=row_names)
+        return PredictedClasses.of_probabilities(
+            targets, outputs.argmax(1), outputs, self.labels, row_names=row_names
+        )
 
 
 class TablePredictor(Predictor):

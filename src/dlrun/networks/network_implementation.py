@@ -24,6 +24,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.experiment import Implementation
 from dlrun.experiments.network_assets import NetworkAssets
 from dlrun.experiments.save_predictions import save_test_predictions
+from dlrun.metrics import VALID
 from dlrun.networks.layer_summary import describe_layers
 from dlrun.runs.checkpoint import fingerprint_data
 from dlrun.runs.folder import WEIGHTS
@@ -171,16 +172,18 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
             result, accelerator = training.run_on_accelerator()
             network = result.module.network
             run.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-            self.explain(
-                config, run, loaded, partial(objective.infer, network.cpu().float().eval())
-            )
+            infer = partial(objective.infer, network.cpu().float().eval())
+            self.explain(config, run, loaded, infer)
+            validated: dict[str, float] = {}
+            if any(name.startswith(VALID) for name in result.metrics):
+                validated = self.validate_further(config, loaded, infer)
         with run.phase("predictions"):
             predictions = predictions_from_rows(result.predictions, assets.labels, loaded.row_names)
             save_test_predictions(run, config.predictions, predictions, loaded.describe)
         test_metrics = predictions.test_metrics if predictions else {}
         train_labels = loaded.train.targets.numpy()
         return Results(
-            metrics=result.metrics | test_metrics | loaded.baselines,
+            metrics=validated | result.metrics | test_metrics | loaded.baselines,
             accelerator=accelerator,
             origin=loaded.origin,
             split=loaded.find_split(config),
@@ -199,6 +202,10 @@ class NetworkImplementation(Implementation[N], Generic[N, A]):
 
     def explain(self, config: N, run: LiveRun, loaded: LoadedData[A], infer: Infer) -> None:
         """Write files that explain the trained network; by default there are none."""
+
+    def validate_further(self, config: N, loaded: LoadedData[A], infer: Infer) -> dict[str, float]:
+        """Return metrics of the validation rows that the epochs lack; by default none."""
+        return {}
 
     def assets(self, run: Run) -> A:
         """Return a run's assets: what its network needs besides its weights."""

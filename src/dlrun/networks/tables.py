@@ -22,6 +22,7 @@ from dlrun.experiments.table_common import (
 )
 from dlrun.experiments.table_importance import draw_importance, save_importance
 from dlrun.experiments.tables import TableNetworkConfig
+from dlrun.metrics import VALID
 from dlrun.networks.dense import DenseNetwork
 from dlrun.networks.network_implementation import Infer, LoadedData, NetworkImplementation
 from dlrun.runs.csv_tables import to_csv
@@ -152,6 +153,17 @@ class TableNetworkImplementation(NetworkImplementation[TableNetworkConfig, Table
             self._matrix(config, test.inputs),
             test.targets.numpy(),
         )
+
+    def validate_further(
+        self, config: TableNetworkConfig, loaded: LoadedData[TableAssets], infer: Infer
+    ) -> dict[str, float]:
+        """Return the metrics that the other models of a table have of the validation rows."""
+        valid = loaded.valid
+        assert isinstance(valid, TensorBatches)
+        outputs = infer(valid.inputs)
+        metrics = loaded.assets.predictions(outputs, valid.targets.numpy(), {}).metrics
+        names = table_common.metric_names_of_table(config, loaded.assets.labels)
+        return {f"{VALID}{name}": metrics[name] for name in names if name in metrics}
 
     def predictor(self, run: Run, config: TableNetworkConfig) -> TablePredictor:
         """Return a predictor for rows of a table."""

@@ -3,28 +3,40 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric
+from dlrun.metrics import TESTED, VALID, Directions, Metric, describe_metric, without_stage
 from dlrun.runs.metrics_csv import STEP
 from dlrun.runs.record import BestEpoch, RunRecord
 
 
-def main_metric(record: RunRecord, among: Iterable[str] | None = None) -> str | None:
-    """The main metric is the first test metric that is no loss.
+def main_metric(
+    record: RunRecord, among: Iterable[str] | None = None, *, by: str = ""
+) -> str | None:
+    """The main metric is the first test metric that is no loss, or the one that the user names.
 
-    among: the names to choose from; None: those of the record's metrics.
+    among: the names to choose from; None: those of the record's metrics. by: the user's, without a
+    stage, such as `roc_auc`; it has no effect if it is not among them.
     """
     names = record.metrics if among is None else among
     tested = (name for name in names if name.startswith(TESTED))
-    return min(tested, key=lambda name: record.metric(name).is_loss, default=None)
+    return min(
+        tested,
+        key=lambda name: (without_stage(name) != by, record.metric(name).is_loss),
+        default=None,
+    )
 
 
-def selection_metric(record: RunRecord, among: Iterable[str] | None = None) -> Metric | None:
+def selection_metric(
+    record: RunRecord, among: Iterable[str] | None = None, *, by: str = ""
+) -> Metric | None:
     """A sweep selects its best config by this validation metric.
 
     The metric is the first with a direction that is no loss, or the loss. among: the names to
-    choose from; None: those of the record's metrics.
+    choose from; None: those of the record's metrics. by: the only metric that may select, without
+    a stage, such as `roc_auc`; empty: any.
     """
     names = record.metrics if among is None else among
+    if by:
+        names = [name for name in names if without_stage(name) == by]
     return _first_ranked_metric(record.metric(name) for name in names)
 
 

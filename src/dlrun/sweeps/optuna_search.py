@@ -19,6 +19,7 @@ from optuna.distributions import (
 from optuna.trial import create_trial
 
 from dlrun.errors import DlrunError
+from dlrun.metrics import VALID
 from dlrun.runs.ranked_metrics import selection_metric
 from dlrun.runs.run import Run
 from dlrun.runs.shown_results import HOLD_OUT
@@ -41,7 +42,8 @@ def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> SweepPlan:
     distributions = {space.key: _distribution(space) for space in search.spaces}
     configs = plan.points_by_config
     scores = [
-        statistics.fmean(_score(runs.get(point.number)) for point in points) for points in configs
+        statistics.fmean(_score(runs.get(point.number), plan.by) for point in points)
+        for points in configs
     ]
     while plan.unchosen_runs:
         seed = random.Random(f"{search.seed} {len(plan.choices)}").getrandbits(32)
@@ -63,16 +65,17 @@ def choose_next_config(plan: SweepPlan, runs: Mapping[int, Run]) -> SweepPlan:
     return plan
 
 
-def _score(run: Run | None) -> float:
+def _score(run: Run | None, by: str) -> float:
     """The metric by which a sweep selects has its sign changed if lower is better.
 
-    NaN: the run has not finished, or its training diverged.
+    NaN: the run has not finished, or its training diverged. by: the metric's name, or empty.
     """
     if run is None or not run.is_finished:
         return math.nan
-    metric = selection_metric(run.record)
+    metric = selection_metric(run.record, by=by)
     if metric is None:
-        problem = f"{run.folder}: no validation metric that --sampler tpe can use"
+        name = f"{VALID}{by}" if by else "validation metric"
+        problem = f"{run.folder}: no {name} that --sampler tpe can use"
         hint = f"{HOLD_OUT}; `metrics` declares which direction of an unknown metric is better"
         raise DlrunError(problem, hint)
     value = run.record.metrics[metric.name]

@@ -102,7 +102,8 @@ def make_sweep_plan(
     )
     for experiment, settings, config in planned:
         plan.keep_config(experiment, settings, config)
-    return plan.with_points((experiment, settings) for experiment, settings, _ in planned)
+    plan = plan.with_points((experiment, settings) for experiment, settings, _ in planned)
+    return plan if search_space.by is None else plan.choosing_by(search_space.by)
 
 
 def _configs_of(

@@ -53,7 +53,7 @@ class SweepProgress:
         self.shares.pop(point.number, None)
         self.ended += 1
         if run is not None and run.is_finished:
-            line = self._line(point, "done") + _describe_result(run.record)
+            line = self._line(point, "done") + _describe_result(run.record, self.plan.by)
         elif error:
             self.failed += 1
             line = self._line(point, "FAILED")
@@ -73,9 +73,9 @@ class SweepProgress:
         return f"point {position} {how:<6} {printable(self.plan.label(point))}".rstrip()
 
 
-def _describe_result(record: RunRecord) -> str:
-    """The text has the metric by which a sweep selects, and the duration."""
-    selected = selection_metric(record)
+def _describe_result(record: RunRecord, by: str) -> str:
+    """The text has the metric by which a sweep selects, `by` if it is named, and the duration."""
+    selected = selection_metric(record, by=by)
     name = selected.name if selected else main_metric(record)
     known = {name: record.metrics[name]} if name else {}
     return f"  {format_metrics_line(known)}  {record.seconds.get('total', 0):.1f} s"

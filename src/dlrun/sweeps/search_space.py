@@ -67,7 +67,8 @@ class SearchSpace:
     """Holds what varies in a sweep: seeds, folds, lists of values, ranges, choices.
 
     grid: the values of each key, by dotted keys. sampler: how `trials` points are taken from the
-    spaces; None: by chance.
+    spaces; None: by chance. by: the validation metric that chooses the best config, and the points
+    of the sampler tpe; None: the first that is no loss.
     """
 
     seeds: Sequence[int] | None = None
@@ -76,6 +77,7 @@ class SearchSpace:
     trials: int | None = None
     sampler: Sampler | None = None
     folds: int | None = None
+    by: str | None = None
 
     def points(self, seed: int) -> list[Settings]:
         """Each run has its settings: all combinations of listed values, draws and seeds.
@@ -175,6 +177,7 @@ def parse_search_space(
     trials: int | None = None,
     sampler: Sampler | None = None,
     folds: int | None = None,
+    by: str | None = None,
 ) -> SearchSpace:
     """The texts are those of a command's options. Raises ConfigError if one is invalid.
 
@@ -192,6 +195,7 @@ def parse_search_space(
         trials=trials,
         sampler=sampler,
         folds=folds,
+        by=by,
     )
 
 

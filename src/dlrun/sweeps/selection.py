@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dlrun.metrics import TESTED, VALID, format_metric
+from dlrun.metrics import TESTED, VALID, format_metric, without_stage
 from dlrun.runs.compare import Comparison, compare_groups
 from dlrun.runs.groups import Group, Spread, group_runs
 from dlrun.runs.ranked_metrics import main_metric, selection_metric
@@ -101,7 +101,7 @@ def rank_configs(plan: SweepPlan, runs: Mapping[int, Run]) -> Ranking:
     Only a config of which all planned runs have finished is chosen: such configs have the same
     seeds.
     """
-    groups = _with_common_metrics(_group_runs_by_config(plan, runs))
+    groups = _with_common_metrics(_group_runs_by_config(plan, runs), plan.by)
     if not groups:
         return Ranking(groups)
     lack = _describe_lack_of_validation(groups)
@@ -116,7 +116,7 @@ def rank_configs(plan: SweepPlan, runs: Mapping[int, Run]) -> Ranking:
         return Ranking(groups, last, warning=different_rows, are_on_same_rows=not different_rows)
     if different_rows:
         return Ranking(groups, warning=different_rows, are_on_same_rows=False)
-    if why := lack or _describe_why_not_chosen(last):
+    if why := lack or _describe_why_not_chosen(last, plan.by):
         return Ranking(groups, warning=why, lacks_validation=bool(lack))
     warning = ""
     if last.record.validates_on_test:
@@ -140,16 +140,19 @@ def _group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Runs
     return groups
 
 
-def _with_common_metrics(groups: Sequence[RunsOfConfig]) -> list[RunsOfConfig]:
-    """All configs are chosen and judged by the same metrics, which all of them have."""
+def _with_common_metrics(groups: Sequence[RunsOfConfig], by: str) -> list[RunsOfConfig]:
+    """All configs are chosen and judged by the same metrics, which all of them have.
+
+    by: the metric that the user has chosen, or empty.
+    """
     if not groups:
         return []
     first = groups[0].record
     common = [
         name for name in first.metrics if all(name in group.record.metrics for group in groups)
     ]
-    chosen_by = selection_metric(first, common)
-    judged_by = main_metric(first, common)
+    chosen_by = selection_metric(first, common, by=by)
+    judged_by = main_metric(first, common, by=by)
     return [
         replace(group, chosen_by=chosen_by.name if chosen_by else "", judged_by=judged_by or "")
         for group in groups
@@ -181,12 +184,18 @@ def _describe_lack_of_validation(groups: Sequence[RunsOfConfig]) -> str:
     return f"no config is chosen: without validation rows: {names}" if names else ""
 
 
-def _describe_why_not_chosen(group: RunsOfConfig) -> str:
-    """Say why a config that is the last is not chosen; the text is empty if it is."""
+def _describe_why_not_chosen(group: RunsOfConfig, by: str) -> str:
+    """Say why a config that is the last is not chosen; the text is empty if it is.
+
+    by: the metric that the user has chosen, or empty.
+    """
     if group.validation_spread is not None:
         return NOT_COMPLETE if group.finished_of_planned else ""
     if group.chosen_by:
         return f"no config is chosen: none has a finite {group.chosen_by}"
+    if by:
+        common = ", ".join(without_stage(name) for name in group.spreads if name.startswith(VALID))
+        return f"no config is chosen: not all have {VALID}{by}; {group.label} has {common}"
     metrics = [spread.metric for name, spread in group.spreads.items() if name.startswith(VALID)]
     reasons = (metric.not_ranked for metric in metrics if metric.not_ranked)
     return next(reasons, "no config is chosen: they have no validation metric in common")

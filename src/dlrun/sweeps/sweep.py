@@ -53,10 +53,13 @@ def start_sweep(
     return _run_sweep(Sweep(plan, folder, options.data_dir), options, place)
 
 
-def continue_sweep(name: str, options: RunOptions, place: Place) -> tuple[int, SweepResults | None]:
+def continue_sweep(
+    name: str, options: RunOptions, place: Place, by: str | None = None
+) -> tuple[int, SweepResults | None]:
     """Run the points of an earlier sweep that have not finished; return what `start_sweep` does.
 
-    Raises DlrunError if the sweep cannot be continued.
+    by: another validation metric that is to choose the best config. Raises DlrunError if the sweep
+    cannot be continued.
     """
     if not place.is_local:
         require_slurm()
@@ -64,6 +67,8 @@ def continue_sweep(name: str, options: RunOptions, place: Place) -> tuple[int, S
     plan = read_sweep_plan(folder, force=options.force)
     plan.check_data_unchanged(folder, options.data_dir)
     plan.check_can_run(place)
+    if by is not None:
+        plan = plan.choosing_by(by)
     return _run_sweep(Sweep(plan, folder, options.data_dir), options, place)
 
 

@@ -19,6 +19,14 @@ from dlrun.data.user_data import hash_user_data
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.experiment import AnyExperiment, Experiment
 from dlrun.experiments.registry import find_experiment
+from dlrun.metrics import (
+    KNOWN,
+    TESTED,
+    VALID,
+    agreed_directions,
+    describe_metric,
+    without_stage,
+)
 from dlrun.runs import environment
 from dlrun.runs.checksummed_json import FILE_MODEL, read_checksummed_json
 from dlrun.runs.folder import PLAIN_NAME, PLAN, SWEEPS
@@ -30,7 +38,7 @@ from dlrun.sweeps.place import Place
 from dlrun.sweeps.search_space import SEED, AdaptiveSearch, Settings, settings_to_check_ends
 from dlrun.system.extras import require_extra
 
-FORMAT = 4
+FORMAT = 5
 REPEATS = (SEED, FOLD)  # keys in which the runs of one config differ
 
 
@@ -113,6 +121,7 @@ class SweepPlan(BaseModel):
     points: tuple[SweepPoint, ...]  # all but those that a search has not chosen yet
     search: AdaptiveSearch | None = None
     choices: tuple[int, ...] = ()  # indices in `points_by_config`
+    by: str = ""  # the metric that chooses the best config; empty: the first that is no loss
     data: tuple[DataFile, ...] = ()
     notes: RunNotes = Field(default_factory=RunNotes)  # with which its runs begin
     # See `config_of`.
@@ -211,6 +220,26 @@ class SweepPlan(BaseModel):
         points = [(searched.experiment, settings | repeat) for repeat in self.search.repeats]
         plan = self.with_points(points)
         return plan.model_copy(update={"choices": (*self.choices, len(known))})
+
+    def choosing_by(self, metric: str) -> "SweepPlan":
+        """The best config of the new plan is chosen by this validation metric, such as `roc_auc`.
+
+        Raises ConfigError if the metric's better direction is not known, or a search has chosen
+        configs by another.
+        """
+        by = metric.removeprefix(VALID)
+        if metric.startswith(TESTED):
+            problem = f"--by {metric}: the test rows must not choose"
+            raise ConfigError(problem, f"--by {without_stage(metric)} chooses by the validation")
+        declared = agreed_directions(config.metrics for _, config in self.all_configs())
+        if not describe_metric(by, declared).sign:
+            known = ", ".join([*KNOWN, *declared])
+            problem = f"--by {metric}: no metric whose better direction is known"
+            raise ConfigError(problem, f"one of {known}; the key `metrics` declares others")
+        if self.choices and by != self.by:
+            problem = f"--by {metric}: --sampler tpe has chosen configs by another metric"
+            raise ConfigError(problem, "leave it out, or start a new sweep")
+        return self.model_copy(update={"by": by})
 
     def with_points(self, points: Iterable[tuple[AnyExperiment, Settings]]) -> "SweepPlan":
         added = [
