@@ -77,7 +77,7 @@ def sweep(
     dlrun sweep imdb-dense optimizer.lr=0.001,0.002 --seeds 5
     dlrun sweep imdb-lstm --trials 20 --space optimizer.lr=log:1e-4..1e-2
     dlrun sweep hitters-lasso --folds 10
-    dlrun sweep table-boosting,table-dense cars.csv data.target=price --folds 5 --by rmse
+    dlrun sweep table-boosting,table-dense cars.csv data.target=price --by rmse
     dlrun sweep --resume latest
     """
     named_options = {
