@@ -93,7 +93,10 @@ def test_classes_of_a_frame_have_probabilities() -> None:
     run = dlrun.run("table-linear", cars(), target="fuel", data={"task": "classification"}, **QUIET)
     assert run.record.rows is not None and run.record.rows.used == 59  # one has no fuel
     found = run.predict(cars())
-    assert [*found.columns] == ["predicted", "probability"]
+    of_classes = ["probability of diesel", "probability of gas"]
+    assert [*found.columns] == ["predicted", "probability", *of_classes]
+    assert np.allclose(found[of_classes].sum(axis=1), 1)
+    assert (found[of_classes].max(axis=1) == found["probability"]).all()
     assert set(found["predicted"]) <= {"gas", "diesel"} and found["probability"].ge(0.5).all()
 
 

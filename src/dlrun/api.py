@@ -102,9 +102,9 @@ class Run(SavedRun):
         """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
         A row is a mapping from columns to values. Of a pandas DataFrame the result is a DataFrame
-        with the same index: `predicted`, of classes also `probability`, and `error` if a row has
-        one. The prediction of an image or a row may be an error. Raises DlrunError if the run
-        cannot predict, or not this input.
+        with the same index: `predicted`, of classes also `probability` and of up to 20 classes
+        `probability of CLASS` for each, and `error` if a row has one. The prediction of an image or
+        a row may be an error. Raises DlrunError if the run cannot predict, or not this input.
         """
         from dlrun.experiments.predictors import (  # slow, as Pillow is
             describe_unknown_levels,

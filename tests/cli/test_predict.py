@@ -15,6 +15,7 @@ from PIL import Image
 from dlrun.api import Run
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.experiment import Implementation
+from dlrun.runs.predictions_csv import OF_CLASS
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke
 from tests.experiments.use import finished, moved, put
@@ -203,6 +204,11 @@ def test_a_table_in_gives_a_table_out(tmp_path: Path, done: Done, name: str) -> 
     (one,) = Run.open(done(name)).predict([text])
     assert rows[0]["predicted"] == one.label
     assert float(rows[0]["probability"]) == pytest.approx(one.probability, abs=1e-5)
+    (head, *_) = (done(name) / "predictions.csv").read_text().splitlines()
+    of_classes = [column for column in head.split(",") if column.startswith(OF_CLASS)]
+    assert len(of_classes) == 2
+    assert [column for column in rows[0] if column.startswith(OF_CLASS)] == of_classes
+    assert sum(float(rows[0][column]) for column in of_classes) == pytest.approx(1)
     assert rows[600]["words"] == "1"
     assert not list(tmp_path.glob(".new-*"))
 
@@ -225,7 +231,7 @@ def test_images(tmp_path: Path, done: Done, name: str) -> None:
     ended = harness.run(tmp_path, "predict", done(name), "pictures", "--json").is_told(1)
     grey, none = map(json.loads, ended.stdout.splitlines())
     assert name == "classify-images" or grey["label"] in Run.open(done(name)).labels
-    assert 1 < len(grey["probabilities"]) <= 5
+    assert 1 < len(grey["probabilities"]) <= (10 if name == "mnist-dense" else 5)
     assert "not an image" in none["error"]
     assert (grey["path"], none["path"]) == ("grey.png", "none.jpg")
 

@@ -13,7 +13,12 @@ from dlrun.cli import options as opt
 from dlrun.cli.predict_by_word import check_out, show_text_by_word
 from dlrun.cli.prediction_inputs import PredictionInput, is_existing_path, read_inputs
 from dlrun.errors import ConfigError
-from dlrun.experiments.predictors import Prediction, Predictor, describe_unknown_levels
+from dlrun.experiments.predictors import (
+    MOST_LABELS,
+    Prediction,
+    Predictor,
+    describe_unknown_levels,
+)
 from dlrun.experiments.saved_runs import predictor_of, test_again
 from dlrun.metrics import format_metric
 from dlrun.runs.csv_tables import to_plain_csv
@@ -117,12 +122,12 @@ def _predict_and_show(
                 if total == 0:
                     columns = _table_columns(predictor, entry.row_names)
                     table.write(to_plain_csv([columns]))
-                cells = _table_cells(fields, entry.name, predictor.reads)
+                cells = _table_cells(fields, entry, prediction, predictor)
                 table.write(to_plain_csv([[cells.get(column) for column in columns]]))
             if json:
                 screen.print_lines([to_json(fields, indent=None).rstrip()])
             elif table is None:
-                screen.print_lines(_to_lines(entry, prediction, predictor.reads))
+                screen.print_lines(_to_lines(entry, prediction, predictor))
             failed += prediction.error is not None
             total += 1
     for warning in describe_unknown_levels(predictor):
@@ -148,15 +153,16 @@ def _predict_in_batches(
                 yield entry, Prediction(error=entry.error)
 
 
-def _to_lines(entry: PredictionInput, prediction: Prediction, reads: str) -> list[str]:
+def _to_lines(entry: PredictionInput, prediction: Prediction, predictor: Predictor) -> list[str]:
     if prediction.error is not None:
         place = f"line {entry.row_names['line']}: " if "line" in entry.row_names else ""
         named = f"{place}{entry.name}"
-        if reads == "row":
+        if predictor.reads == "row":
             named = _shorten_to_line(named, LINE_WIDTH)
         return [": ".join(filter(None, ("error", named, prediction.error)))]
-    if reads == "image":
-        return [entry.name, *(f"  {value:.4f}  {label}" for label, value in prediction.labels)]
+    if predictor.reads == "image":
+        ranked = prediction.labels[: predictor.shown or MOST_LABELS]
+        return [entry.name, *(f"  {value:.4f}  {label}" for label, value in ranked)]
     if prediction.value is not None:
         head = format_metric(prediction.value)
     else:
@@ -178,17 +184,24 @@ def _to_object(row: int, entry: PredictionInput, prediction: Prediction) -> dict
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _table_cells(fields: Mapping[str, object], name: str, reads: str) -> dict[str, object]:
+def _table_cells(
+    fields: Mapping[str, object],
+    entry: PredictionInput,
+    prediction: Prediction,
+    predictor: Predictor,
+) -> dict[str, object]:
     """Floats have nine digits, and the error of a text names the text's file."""
     cells = {"predicted": fields.get("label"), **fields}  # a class is predicted, or a value
-    if name and reads == "text" and fields.get("error"):
-        cells["error"] = f"{name}: {fields['error']}"
+    probabilities = dict(prediction.labels)
+    cells |= {column: probabilities.get(label) for label, column in predictor.class_columns.items()}
+    if entry.name and predictor.reads == "text" and prediction.error:
+        cells["error"] = f"{entry.name}: {prediction.error}"
     return {key: f"{cell:.9g}" if isinstance(cell, float) else cell for key, cell in cells.items()}
 
 
 def _table_columns(predictor: Predictor, row_names: Iterable[str]) -> list[str]:
     """The kind of the inputs decides which columns the table has."""
-    classes = ["probability"] if predictor.labels else []
+    classes = ["probability", *predictor.class_columns.values()] if predictor.labels else []
     words = ["words", "unknown"] if predictor.reads == "text" else []
     return ["row", *row_names, "predicted", *classes, *words, "error"]
 

@@ -16,6 +16,7 @@ from dlrun.data.array_cache import Array
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.data.text_files import read_text_file
 from dlrun.errors import ConfigError, DataError
+from dlrun.runs.predictions_csv import MOST_CLASSES, OF_CLASS
 from dlrun.system.spelling import did_you_mean
 from dlrun.system.text import shorten_list
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KINDS_OF_INPUT = {"text": "texts", "image": "images", "row": "rows of a table"}  # by `reads`
+MOST_LABELS = 5  # of an image, unless the run's config says how many
 Input = str | Path | Mapping[str, object]  # what a user asks a prediction for
 
 
@@ -145,6 +147,17 @@ class Predictor(ABC):
             problem = "this run's experiment does not predict a text word by word"
         raise ConfigError(f"word by word: {problem}", "runs of imdb-* and text-* can do so")
 
+    @property
+    def class_columns(self) -> dict[str, str]:
+        """Return by class the column of a table of predictions that has its probability.
+
+        The names are those of predictions.csv. There are none of more than MOST_CLASSES classes, or
+        if a prediction lists only some.
+        """
+        if self.shown is not None or len(self.labels) > MOST_CLASSES:
+            return {}
+        return {label: f"{OF_CLASS}{label}" for label in self.labels}
+
     def ranked(self, probabilities: NDArray[np.float64]) -> Labelled:
         """Name the classes with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
@@ -190,7 +203,8 @@ def predict_frame(
 ) -> "pd.DataFrame":
     """Predict the rows of a DataFrame; return a DataFrame with the same index.
 
-    Its columns are `predicted`, of classes also `probability`, and `error` if a row has one.
+    Its columns are `predicted`, of classes also `probability` and those of `class_columns`, and
+    `error` if a row has one.
     """
     import pandas as pd  # slow
 
@@ -206,6 +220,9 @@ def predict_frame(
         columns["probability"] = [
             prediction.probability if prediction.labels else math.nan for prediction in predictions
         ]
+    of_classes = [dict(prediction.labels) for prediction in predictions]
+    for label, column in predictor.class_columns.items():
+        columns[column] = [probabilities.get(label, math.nan) for probabilities in of_classes]
     if any(prediction.error for prediction in predictions):
         columns["error"] = [prediction.error for prediction in predictions]
     return pd.DataFrame(columns, index=frame.index)

@@ -23,11 +23,12 @@ from dlrun.data.splits import RowIndices, make_split, split_off_validation
 from dlrun.experiments.cifar import ConvolutionalConfig
 from dlrun.experiments.digits import DigitsConfig
 from dlrun.experiments.network_assets import NetworkAssets
-from dlrun.experiments.predictors import ImagePredictor
+from dlrun.experiments.predictors import MOST_LABELS, ImagePredictor
 from dlrun.kernels.bag_linear import BagLinear, sparse_from_bytes
 from dlrun.kernels.batch_parts import FastDropout, compute_in_parts
 from dlrun.networks.dense import DenseNetwork
 from dlrun.networks.network_implementation import LoadedData, NetworkImplementation
+from dlrun.runs.predictions_csv import MOST_CLASSES
 from dlrun.runs.run import Run
 from dlrun.system.accelerator import CHANNELS_LAST_DEVICES
 from dlrun.system.console import Screen
@@ -88,7 +89,8 @@ class ImageNetworkImplementation(NetworkImplementation[C, NetworkAssets], Generi
 
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         smallest = 4 * self.side
-        return ImagePredictor(run.labels, self.to_input, probabilities, shown=5, smallest=smallest)
+        shown = None if len(run.labels) <= MOST_CLASSES else MOST_LABELS
+        return ImagePredictor(run.labels, self.to_input, probabilities, shown, smallest)
 
 
 class ConvNet(nn.Module):
