@@ -95,6 +95,19 @@ def test_only_what_differs_and_the_best_is_marked(runs: Path, capsys: Out) -> No
     }
 
 
+def test_several_runs_of_several_configs_are_shown_by_their_means(runs: Path, capsys: Out) -> None:
+    worse = {"test_loss": 0.8, "test_accuracy": 0.2}
+    a_whole_run(runs / EXPERIMENT / "e", lr=0.1, seed=1, metrics=worse)
+    a_whole_run(runs / EXPERIMENT / "f", seed=2, status="failed")
+    found = rows(capsys, runs, "b", "a", "e", "f")
+    assert found["mean"] == ["of", EXPERIMENT, "lr=0.1", EXPERIMENT, "lr=0.001"]
+    assert found["runs"] == ["2", "1", "of", "2"]
+    assert found["seed"] == ["varies", "1"]
+    assert found["optimizer.lr"] == ["0.1", "0.001"]
+    assert found["test_loss"] == ["0.6500", "0.4000*"]
+    assert found["test_accuracy"] == ["0.3500", "0.5000*"]
+
+
 def test_a_value_that_is_better_by_rounding_alone_has_no_mark(tmp_path: Path, capsys: Out) -> None:
     for name, mae in (("a", 259.7153), ("b", 259.7153 - 1e-10), ("c", 260.0)):
         metrics = {"test_mae": mae, "test_loss": 1.0, "test_r2": None}

@@ -67,7 +67,12 @@ def test_models_of_a_table_are_compared_in_pairs_on_the_same_folds(table: Path) 
     assert (tested["metric"], tested["unit"], tested["count"]) == ("test_mae", "fold", 5)
     assert tested["interval_of_difference"] == pytest.approx([ends.low, ends.high])
     compared = json.loads(harness.run(table, "runs", "compare", "s", "--json").is_told(0).stdout)
-    assert len(compared["runs"]) == 10
+    assert [(one["name"], len(one["runs"])) for one in compared["columns"]] == [
+        (best, 5),
+        (other, 5),
+    ]
+    means = {row["key"]: row["values"] for row in compared["rows"]}
+    assert means["test_mae"] == pytest.approx([np.mean(errors[name]) for name in (best, other)])
     (of_configs,) = compared["comparisons"]
     assert (of_configs["config"], of_configs["with"]) == (other, best)
     assert of_configs["difference"] == pytest.approx(-tested["difference"])

@@ -3,8 +3,9 @@
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from dlrun import stats
 from dlrun.cli import options as opt
@@ -15,7 +16,7 @@ from dlrun.metrics import TESTED, VALID, agreed_directions, describe_metric, for
 from dlrun.runs.compare import Comparison, compare_groups, why_not_comparable
 from dlrun.runs.descriptions import describe_data
 from dlrun.runs.find import run_name_without_time
-from dlrun.runs.groups import Group, group_runs
+from dlrun.runs.groups import Group, group_runs, mean_seconds
 from dlrun.runs.provenance import RunProvenance
 from dlrun.runs.run import Run
 from dlrun.runs.run_tables import SECONDS
@@ -23,11 +24,49 @@ from dlrun.system.console import Screen
 from dlrun.system.text import LINE_WIDTH, cut, format_text_table, printable, shorten_paths
 
 LONGEST = 30  # a cell is cut to so many characters
+VARIES = "varies"  # a key in which the runs of one config differ, such as their code
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Shows a run, or the runs of a config.
+
+    values: the settings, code, packages and machine. metrics: of a config their means, of a run
+    that has not finished the newest. seconds: of a whole run, or the mean.
+    """
+
+    name: str
+    runs: Sequence[Run]
+    values: Mapping[str, object]
+    metrics: Mapping[str, float | None]
+    seconds: float | None
+
+    @classmethod
+    def of_run(cls, run: Run, name: str) -> Self:
+        seconds = run.record.seconds.get("total")
+        return cls(name, [run], _compared_values(run), run.newest_metrics, seconds)
+
+    @classmethod
+    def of_config(cls, group: Group, name: str) -> Self:
+        runs = list(group.counted.values()) or group.runs
+        count = len(group.counted)
+        named = len(group.runs)
+        return cls(
+            name=name,
+            runs=runs,
+            values={"runs": count if count == named else f"{count} of {named}", **_shared(runs)},
+            metrics={name: spread.mean for name, spread in group.spreads.items()},
+            seconds=mean_seconds(runs, "total"),
+        )
+
+    def rows_of(self, metric: str) -> set[str | None]:
+        """Two columns with the same rows of a metric have equal sets."""
+        return {run.record.rows_of(metric) for run in self.runs}
 
 
 @dataclass(frozen=True)
 class _Row:
-    """Holds what the runs have of one key; best: whether a run's value is the best of all."""
+    """Holds what the columns have of one key; best: whether a value is the best of all."""
 
     key: str
     values: Sequence[object]
@@ -51,8 +90,9 @@ def compare(
 ) -> None:
     """Show what differs between runs, and their metrics side by side, the best of each marked *.
 
-    Only metrics on the same rows are marked. Runs that differ by their seeds alone are one config;
-    each config is compared with the first one by the interval of the mean difference.
+    Only metrics on the same rows are marked. Runs that differ by their seeds or folds alone are one
+    config; several of them share a column with their means. Each config is compared with the first
+    one by the interval of the mean difference.
 
     Examples:
     dlrun runs compare imdb-dense/latest imdb-lstm/latest
@@ -60,37 +100,65 @@ def compare(
     dlrun runs compare three
     """
     screen = Screen()
-    named = [run for name in runs for run in _open_runs(name, runs_dir)]
-    opened = list({run.folder: run for run in named}.values())
-    if len(opened) < max(2, len(named)):
-        raise ConfigError("a comparison needs at least two different runs", "name two or more")
-    rows = _differing_rows([_compared_values(run) for run in opened])
-    rows += _metric_rows(opened)
-    compared_configs = _compare_configs(group_runs(opened))
+    groups = _open_groups(runs, runs_dir)
+    columns = _make_columns(groups)
+    rows = _differing_rows(columns)
+    rows += _metric_rows(columns)
+    compared_configs = _compare_configs(groups)
     if json:
-        objects = [{"key": row.key, "values": row.values, "best": row.best} for row in rows]
-        comparisons = [compared.as_object() for compared in compared_configs]
         screen.print_json(
-            {"runs": [run.name for run in opened], "rows": objects, "comparisons": comparisons}
+            {
+                "columns": [
+                    {"name": column.name, "runs": [run.name for run in column.runs]}
+                    for column in columns
+                ],
+                "rows": [{"key": row.key, "values": row.values, "best": row.best} for row in rows],
+                "comparisons": [compared.as_object() for compared in compared_configs],
+            }
         )
         return
-    heads = [run_name_without_time(run.folder) for run in opened]
-    if len(set(heads)) < len(heads):
-        heads = [run.name for run in opened]
-    table = [["run", *heads], *([row.key, *row.cells] for row in rows)]
+    head = "run" if all(len(column.runs) == 1 for column in columns) else "mean of"
+    heads = [cut(printable(column.name), LONGEST) for column in columns]
+    table = [[head, *heads], *([row.key, *row.cells] for row in rows)]
     screen.show("\n".join(format_text_table(table)))
     for kind, stage in (("test", TESTED), ("validation", VALID)):
-        if not all(opened[0].record.has_rows_of(run.record, stage) for run in opened):
+        if not _are_on_same_rows(columns, stage):
             screen.note(f"not on the same {kind} rows: no {kind} metric is marked as the best")
     for compared in compared_configs:
         lines = textwrap.wrap(printable(compared.describe()), LINE_WIDTH, break_long_words=False)
         screen.show("\n".join(lines))
 
 
-def _open_runs(name: str, runs_dir: Path | None) -> list[Run]:
-    """A sweep's name stands for its finished runs, those of its best config first."""
-    opened = open_run_or_sweep(name, runs_dir)
-    return [opened] if isinstance(opened, Run) else opened.finished_runs
+def _open_groups(names: Sequence[str], runs_dir: Path | None) -> Sequence[Group]:
+    """Group the named runs by config, or give the configs of a sweep, the best one first.
+
+    Raises ConfigError if there are fewer than two runs, or one is named twice.
+    """
+    opened = [open_run_or_sweep(name, runs_dir) for name in names]
+    groups: Sequence[Group]
+    if len(opened) == 1 and not isinstance(opened[0], Run):
+        groups = opened[0].groups_best_first
+    else:
+        of_names = [[each] if isinstance(each, Run) else each.finished_runs for each in opened]
+        groups = group_runs(chain.from_iterable(of_names))
+    folders = [run.folder for group in groups for run in group.runs]
+    if len(set(folders)) < max(2, len(folders)):
+        raise ConfigError("a comparison needs at least two different runs", "name two or more")
+    return groups
+
+
+def _make_columns(groups: Sequence[Group]) -> list[_Column]:
+    """Each run has a column, unless there are several configs with several runs."""
+    runs = [run for group in groups for run in group.runs]
+    if 1 < len(groups) < len(runs):
+        names = [group.name for group in groups]
+        if len(set(names)) < len(names):  # some have the same settings on other data
+            names = [group.runs[0].name for group in groups]
+        return [_Column.of_config(group, name) for group, name in zip(groups, names, strict=True)]
+    names = [run_name_without_time(run.folder) for run in runs]
+    if len(set(names)) < len(names):
+        names = [run.name for run in runs]
+    return [_Column.of_run(run, name) for run, name in zip(runs, names, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -150,24 +218,40 @@ def _compared_values(run: Run) -> Mapping[str, object]:
     }
 
 
-def _differing_rows(runs: Sequence[Mapping[str, object]]) -> list[_Row]:
-    """Only a key whose values are not equal in all runs has a row."""
-    keys = dict.fromkeys(key for values in runs for key in values)
-    rows = [_Row(key, [values.get(key) for values in runs]) for key in keys]
+def _shared(runs: Sequence[Run]) -> dict[str, object]:
+    """A value that the runs do not share is VARIES."""
+    of_runs = [_compared_values(run) for run in runs]
+    shared: dict[str, object] = {}
+    for key in dict.fromkeys(key for values in of_runs for key in values):
+        first, *others = [values.get(key) for values in of_runs]
+        shared[key] = first if all(other == first for other in others) else VARIES
+    return shared
+
+
+def _differing_rows(columns: Sequence[_Column]) -> list[_Row]:
+    """Only a key whose values are not equal in all columns has a row."""
+    keys = dict.fromkeys(key for column in columns for key in column.values)
+    rows = [_Row(key, [column.values.get(key) for column in columns]) for key in keys]
     return [row for row in rows if len(set(map(repr, row.values))) > 1]
 
 
-def _metric_rows(runs: Sequence[Run]) -> list[_Row]:
+def _are_on_same_rows(columns: Sequence[_Column], metric: str) -> bool:
+    rows = columns[0].rows_of(metric)
+    return None not in rows and all(column.rows_of(metric) == rows for column in columns)
+
+
+def _metric_rows(columns: Sequence[_Column]) -> list[_Row]:
     """Make the rows of the metrics, and of the seconds.
 
     The best value is marked where all runs computed the metric on the same rows.
     """
     rows = []
-    metrics_of_runs = [run.newest_metrics for run in runs]
-    directions = agreed_directions(run.record.directions for run in runs)
-    for name in dict.fromkeys(name for values in metrics_of_runs for name in values):
-        values = [run_metrics.get(name) for run_metrics in metrics_of_runs]
-        is_comparable = all(runs[0].record.has_rows_of(run.record, name) for run in runs)
+    directions = agreed_directions(
+        run.record.directions for column in columns for run in column.runs
+    )
+    for name in dict.fromkeys(name for column in columns for name in column.metrics):
+        values = [column.metrics.get(name) for column in columns]
+        is_comparable = _are_on_same_rows(columns, name)
         sign = describe_metric(name, directions).sign if is_comparable else 0
         top = max((sign * value for value in values if value is not None), default=0)
         best = [
@@ -177,5 +261,4 @@ def _metric_rows(runs: Sequence[Run]) -> list[_Row]:
         worse = [value for value, is_best in zip(values, best, strict=True) if not is_best]
         is_ranked = sign != 0 and any(value is not None for value in worse)
         rows.append(_Row(name, values, format_metric, best if is_ranked else ()))
-    seconds = [run.record.seconds.get("total") for run in runs]
-    return [*rows, _Row("seconds", seconds, SECONDS.format)]
+    return [*rows, _Row("seconds", [column.seconds for column in columns], SECONDS.format)]

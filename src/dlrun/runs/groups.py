@@ -99,6 +99,13 @@ def mean_of_runs(runs: Iterable[Run], metric: str) -> float:
     return statistics.fmean(finite_metrics(runs, metric))
 
 
+def mean_seconds(runs: Iterable[Run], part: str) -> float | None:
+    """Return the mean time of a part of the runs; None if not all runs know theirs."""
+    seconds = [run.record.seconds.get(part) for run in runs]
+    known = [value for value in seconds if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(seconds) else None
+
+
 @dataclass(frozen=True)
 class Group:
     """Holds the runs of one config on the same data."""

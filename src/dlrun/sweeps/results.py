@@ -89,12 +89,17 @@ class SweepResults:
         return shlex.join(["dlrun", "runs", "compare", self.sweep.name_or_folder])
 
     @property
-    def finished_runs(self) -> list[Run]:
-        """The runs of the best config come first; without a best, those of the first config."""
+    def groups_best_first(self) -> list[RunsOfConfig]:
+        """Without a best config, the configs stand in the order of the plan."""
         groups = list(self.ranking.groups)
         if self.best is not None:
             groups.reverse()
-        return [run for group in groups for run in group.runs]
+        return groups
+
+    @property
+    def finished_runs(self) -> list[Run]:
+        """The runs stand in the order of their configs, those of the best one first."""
+        return [run for group in self.groups_best_first for run in group.runs]
 
     @cached_property
     def comparison(self) -> Comparison | None:

@@ -4,13 +4,12 @@ The configs may be of several experiments. A config has several groups of runs i
 Configs that test or validate on different rows are not ranked.
 """
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dlrun.metrics import TESTED, VALID, format_metric, without_stage
 from dlrun.runs.compare import Comparison, compare_groups
-from dlrun.runs.groups import Group, Spread, group_runs
+from dlrun.runs.groups import Group, Spread, group_runs, mean_seconds
 from dlrun.runs.ranked_metrics import main_metric, selection_metric
 from dlrun.runs.run import Run
 from dlrun.runs.same_rows import divisions_on_same_rows
@@ -50,9 +49,7 @@ class RunsOfConfig(Group):
     @property
     def seconds(self) -> float | None:
         """The mean time of a fit; None if not all runs know theirs."""
-        seconds = [run.record.seconds.get("fit") for run in self.counted.values()]
-        known = [value for value in seconds if value is not None]
-        return statistics.fmean(known) if known and len(known) == len(seconds) else None
+        return mean_seconds(self.counted.values(), "fit")
 
     @property
     def finished_of_planned(self) -> str:
