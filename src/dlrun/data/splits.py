@@ -114,7 +114,7 @@ def split_off_validation(
     """
     held = count_held_out_rows(validation, len(train))
     if groups is not None:
-        fitted, held_out = hold_out_groups(groups, held / len(train), seed, "data.validation")
+        fitted, held_out = hold_out_groups(groups, held / len(train), seed)
     elif labels is not None and shuffle:
         is_held = hold_out_of_each_class(labels, held / len(train), seed)
         fitted, held_out = np.flatnonzero(~is_held), np.flatnonzero(is_held)
@@ -128,18 +128,15 @@ def split_off_validation(
     return fitted, held_out
 
 
-def hold_out_groups(
-    groups: Array, share: float, seed: int, key: str
-) -> tuple[RowIndices, RowIndices]:
+def hold_out_groups(groups: Array, share: float, seed: int) -> tuple[RowIndices, RowIndices]:
     """Hold out a share of the groups, whole, as scikit-learn's GroupShuffleSplit; return indices.
 
-    groups: of each row (n_rows,). key: of the config, which gives the share. Raises ConfigError if
-    there is only one group.
+    groups: of each row (n_rows,). Raises ConfigError if there is only one group.
     """
     from sklearn.model_selection import GroupShuffleSplit  # slow
 
     if len(np.unique(groups)) < 2:
-        raise ConfigError(f"{key}: all rows are of one group", "data.group names another column")
+        raise ConfigError("data.group: all rows are of one group", "name another column, or none")
     number = max(1, round(share * len(np.unique(groups))))
     divider = GroupShuffleSplit(1, test_size=number, random_state=seed)
     fitted, held_out = next(divider.split(groups, groups=groups))

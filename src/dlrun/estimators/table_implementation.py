@@ -218,8 +218,12 @@ def _row_of_fit(
 
 
 def _shown_metrics(row: dict[str, float]) -> str:
-    """Return the metrics of the validation and the test as the text of a line on the screen."""
-    shown = [name for name in row if name.startswith((CROSS_VALIDATED, VALID, TESTED))]
+    """Return the validation metrics as the text of a line, or those of the test without any.
+
+    A model that validates is fitted again, so that its test metrics are still to come.
+    """
+    shown = [name for name in row if name.startswith((CROSS_VALIDATED, VALID))]
+    shown = shown or [name for name in row if name.startswith(TESTED)]
     return "  ".join(f"{name} {format_metric(row[name])}" for name in shown)
 
 

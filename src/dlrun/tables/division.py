@@ -17,7 +17,7 @@ from dlrun.data.splits import (
     hold_out_groups,
     warn_of_untested_classes,
 )
-from dlrun.errors import DataError
+from dlrun.errors import ConfigError, DataError
 from dlrun.system.text import pluralize
 
 
@@ -52,9 +52,7 @@ def divide_into_train_and_test(
     elif rows.times is not None:
         train, test = _divide_by_time(rows, rows.times, config)
     elif rows.groups is not None and config.chosen_fold is None:
-        train, test = hold_out_groups(
-            rows.groups, config.test_share, context.seed, "data.test_share"
-        )
+        train, test = hold_out_groups(rows.groups, config.test_share, context.seed)
     elif config.chosen_fold is not None:
         fold, folds = config.chosen_fold
         by_class = rows.labels is not None
@@ -112,12 +110,18 @@ def _check_rows(
     test: RowIndices,
     context: ReadContext[HittersDataConfig | UserTableDataConfig],
 ) -> None:
-    """Raise DataError if there are no test rows, or nothing to learn from the training rows."""
+    """Raise DataError if there are no test rows, or nothing to learn from the training rows.
+
+    Raises ConfigError if only one group is left to train and to validate with.
+    """
     config = context.config
     place = context.origin.text
     if not len(test) or not len(train):
         part = "train with" if len(test) else "test"
         raise DataError(f"{place}: no rows to {part}", "give more rows, or another data.test_share")
+    if rows.groups is not None and len(np.unique(rows.groups[train])) < 2:
+        problem = "data.group: a single group is left to train and to validate with"
+        raise ConfigError(problem, "name a column of three groups or more, or none")
     if rows.labels is not None:
         is_test = np.isin(np.arange(len(rows.targets)), test)
         warn_of_untested_classes(rows.targets, is_test, rows.labels, context.warnings)

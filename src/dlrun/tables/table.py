@@ -40,6 +40,8 @@ TableDataConfig: TypeAlias = HittersDataConfig | UserTableDataConfig
 MOST_LEFT_OUT = 0.05  # a larger share of rows without a target is a warning
 NO_CLASS = ("", "na", "n/a", "nan", "null")  # in small letters; `none` and `-` may be classes
 GIVEAWAY = 0.9999  # a column with this correlation, in size, gives the target
+# A column of chance divides two classes of so many rows each once in 90,000 times.
+ROWS_TO_JUDGE_THRESHOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -422,11 +424,20 @@ def _warn_of_giveaways(table: Table) -> list[str]:
 
 
 def _gives_target(values: "pd.Series[Any]", targets: Array, *, is_class: bool) -> bool:
-    """Return whether a number is proportional to the target, or each class has own values."""
+    """Return whether a number is proportional to the target, or each class has own values.
+
+    Of a number, these may be the values between two thresholds.
+    """
     if is_class:
         different = values.nunique()
-        pairs = pd.DataFrame({"value": values.to_numpy(), "target": targets}).drop_duplicates()
-        return 1 < different <= len(values) / 2 and len(pairs) == different
+        pairs = pd.DataFrame({"value": values.to_numpy(), "target": targets})
+        if 1 < different <= len(values) / 2 and len(pairs.drop_duplicates()) == different:
+            return True
+        counts = pairs["target"].value_counts()
+        if not pd.api.types.is_numeric_dtype(values) or counts.min() < ROWS_TO_JUDGE_THRESHOLDS:
+            return False
+        in_order = pairs.sort_values(["value", "target"])["target"]
+        return 1 < len(counts) == 1 + int(in_order.diff().iloc[1:].ne(0).sum())
     if not pd.api.types.is_numeric_dtype(values) or values.nunique() < 2:
         return False
     if len(np.unique(targets)) < 2:
